@@ -1,0 +1,67 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "common/base/bytes.h"
+
+namespace fedgraft {
+
+// A file being appended to. Not thread-safe. Closed by the destructor.
+class WritableFile {
+ public:
+  virtual ~WritableFile() = default;
+  // RESOURCE_EXHAUSTED: disk full. After an error nothing may be assumed of
+  // the bytes of this call; earlier ones stand.
+  virtual absl::Status Append(ByteSpan data) = 0;
+  // After OK, every appended byte survives a power failure.
+  virtual absl::Status Sync() = 0;
+  virtual uint64_t size_bytes() const = 0;
+};
+
+// Thread-safe.
+class ReadableFile {
+ public:
+  virtual ~ReadableFile() = default;
+  // Fills `out` from `offset`. OUT_OF_RANGE if the file ends before that.
+  virtual absl::Status ReadAt(uint64_t offset,
+                              absl::Span<uint8_t> out) const = 0;
+  virtual uint64_t size_bytes() const = 0;
+};
+
+// Port: one folder on disk. Paths are relative, '/' between parts, never
+// absolute and never with "..". Thread-safe; an open file is its opener's.
+class FileStore {
+ public:
+  virtual ~FileStore() = default;
+  // Opens for append, creating file and parent folders; truncates first to
+  // `keep_bytes` if the file is longer (UINT64_MAX: keep all).
+  virtual absl::StatusOr<std::unique_ptr<WritableFile>> OpenAppend(
+      std::string_view path, uint64_t keep_bytes) = 0;
+  // NOT_FOUND if it does not exist.
+  virtual absl::StatusOr<std::unique_ptr<ReadableFile>> OpenRead(
+      std::string_view path) = 0;
+  // Atomic replacement, durable (folder entry included) once it returns OK.
+  virtual absl::Status Rename(std::string_view from, std::string_view to) = 0;
+  // NOT_FOUND if it does not exist.
+  virtual absl::Status Remove(std::string_view path) = 0;
+  // Plain files directly in `folder`, sorted; empty if there is no folder.
+  virtual absl::StatusOr<std::vector<std::string>> List(
+      std::string_view folder) = 0;
+  // Makes creations and removals in `folder` durable.
+  virtual absl::Status SyncFolder(std::string_view folder) = 0;
+};
+
+// Whole-file helpers on the port.
+absl::StatusOr<Bytes> ReadAll(FileStore& store, std::string_view path);
+// Writes `path`.tmp, syncs, renames: afterwards either the old or the new
+// content is there, whatever happens.
+absl::Status WriteAtomically(FileStore& store, std::string_view path,
+                             ByteSpan content);
+
+}  // namespace fedgraft
