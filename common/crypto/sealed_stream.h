@@ -1,0 +1,63 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "common/base/bytes.h"
+#include "common/crypto/hpke.h"
+
+// A long plaintext sealed by HPKE in chunks that can be opened alone:
+//   enc (32 bytes) | chunk 0 | chunk 1 | …     each chunk + 16-byte tag
+// Chunk 0 holds `head_bytes` of plaintext, every other `kSealedChunkBytes`, the
+// last one the rest. Chunk i is sealed with sequence number i and
+// AAD = context | u64 i | u8 final: cutting, reordering or extending fails.
+
+namespace fedgraft {
+
+// A multiple of 8 bytes that every word width of 8, 12, 16, 20, 24, 32 and 64
+// bits divides, so that no ring word crosses a chunk.
+inline constexpr size_t kSealedChunkBytes = 122880;
+
+struct SealedStreamShape {
+  uint64_t head_bytes = 0;   // > 0
+  uint64_t total_bytes = 0;  // plaintext, head included; >= head_bytes
+
+  uint64_t ChunkCount() const;
+  uint64_t PlainOffset(uint64_t chunk) const;
+  uint64_t PlainSize(uint64_t chunk) const;
+  uint64_t SealedOffset(uint64_t chunk) const;
+  uint64_t SealedSize(uint64_t chunk) const { return PlainSize(chunk) + 16; }
+  uint64_t SealedTotal() const;
+};
+
+// Seals `plaintext` in one go; the caller streams by passing `sink`, which gets
+// enc and then each chunk. Stops at the first error of `sink`.
+absl::Status SealStream(ByteSpan recipient_public_key, ByteSpan info,
+                        ByteSpan context, uint64_t head_bytes,
+                        ByteSpan plaintext,
+                        const std::function<absl::Status(ByteSpan)>& sink);
+
+// Opens single chunks. Thread-safe.
+class SealedStreamOpener {
+ public:
+  // `enc`: the first 32 sealed bytes.
+  static absl::StatusOr<SealedStreamOpener> Create(
+      ByteSpan enc, ByteSpan recipient_private_key, ByteSpan info,
+      ByteSpan context, SealedStreamShape shape);
+  // `sealed`: SealedSize(chunk) bytes; `out`: PlainSize(chunk). DATA_LOSS if
+  // it was changed, cut, moved, or belongs to another context.
+  absl::Status Open(uint64_t chunk, ByteSpan sealed,
+                    absl::Span<uint8_t> out) const;
+  const SealedStreamShape& shape() const { return shape_; }
+
+ private:
+  SealedStreamOpener(HpkeContext hpke, Bytes context, SealedStreamShape shape)
+      : hpke_(std::move(hpke)), context_(std::move(context)), shape_(shape) {}
+  HpkeContext hpke_;
+  Bytes context_;
+  SealedStreamShape shape_;
+};
+
+}  // namespace fedgraft

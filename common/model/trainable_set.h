@@ -1,0 +1,53 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "common/config/plan.h"
+#include "common/model/parameter_layout.h"
+#include "common/model/safetensors.h"
+
+// Which parameters a plan unfreezes: torch-free, so that aggregator and trainer
+// derive the same layout from the same backbone file.
+
+namespace fedgraft {
+
+// What must be known of an architecture without building it.
+struct Architecture {
+  std::string name;
+  // Head with torchvision's names: "fc", "classifier.1".
+  std::string head_prefix;
+  int64_t feature_dim = 0;
+  // [C, feature_dim] for linear heads, [C, feature_dim, 1, 1] for SqueezeNet.
+  bool head_is_convolution = false;
+};
+// INVALID_ARGUMENT naming the known ones.
+absl::StatusOr<Architecture> FindArchitecture(std::string_view name);
+
+// Layout of what travels: the head (num_classes rows) and, by strategy, the
+// backbone tensors that the globs match (`full`: all). BatchNorm:
+// `frozen`: weight and bias of a matched layer travel, statistics do not;
+// `local`: nothing of a BatchNorm layer travels; `pooled`: all of it does
+// except num_batches_tracked. The head of the pretrained file is ignored.
+// INVALID_ARGUMENT: a glob that matches nothing (naming it), `partial` without
+// globs, a backbone file whose names are not the architecture's.
+absl::StatusOr<ParameterLayout> TrainableLayout(
+    const Plan& plan, const SafetensorsFile& backbone);
+
+// The start of a run: pretrained values, and a head drawn from
+// N(0, 0.01²) by plan.seed (bias 0). Deterministic on every machine.
+absl::StatusOr<ParameterVector> InitialTrainableSet(
+    const Plan& plan, const ParameterLayout& layout,
+    const SafetensorsFile& backbone);
+
+// True if `name` belongs to a BatchNorm layer of this file (has a running_mean
+// beside it).
+bool IsBatchNormTensor(const SafetensorsFile& backbone, std::string_view name);
+
+// Matches '*' (any run of characters, dots included) and '?'.
+bool GlobMatch(std::string_view glob, std::string_view name);
+
+}  // namespace fedgraft

@@ -1,0 +1,58 @@
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "common/base/bytes.h"
+
+// Updates as integers of the ring Z_2^b on a fixed-point grid of step 2^-f.
+// Sums in the ring are exact, so the aggregate does not depend on order.
+
+namespace fedgraft {
+
+struct RingSpec {
+  int word_bits = 32;      // b: 8, 12, 16, 20, 24, 32 or 64
+  int fraction_bits = 16;  // f: -30 … 62
+
+  // The finest grid on which `max_terms` values of magnitude `range` sum
+  // without wrapping: 2^(b-1) > max_terms · range · 2^f.
+  static absl::StatusOr<RingSpec> ForSum(int word_bits, double range,
+                                         int max_terms);
+  // Largest magnitude a single term may have so that max_terms of them fit.
+  int64_t TermMax(int max_terms) const;
+  double Step() const;
+  uint64_t Mask() const {
+    return word_bits == 64 ? ~uint64_t{0} : (uint64_t{1} << word_bits) - 1;
+  }
+  bool operator==(const RingSpec&) const = default;
+};
+
+struct QuantizeResult {
+  std::vector<uint64_t> words;  // each below 2^b
+  uint64_t saturated = 0;       // values cut to ±term_max
+};
+
+// Rounds to nearest, ties to even. INVALID_ARGUMENT naming the first index if
+// a value is not finite. `scale` multiplies each value first.
+absl::StatusOr<QuantizeResult> Quantize(const RingSpec& spec, int max_terms,
+                                        absl::Span<const float> values,
+                                        double scale);
+absl::StatusOr<QuantizeResult> QuantizeDoubles(const RingSpec& spec,
+                                               int max_terms,
+                                               absl::Span<const double> values);
+// Sign-extends and multiplies by the step.
+double Dequantize(const RingSpec& spec, uint64_t word);
+
+// b-bit words, little-endian bit order, no padding between words; the last
+// byte's unused bits are 0.
+uint64_t PackedBytes(int word_bits, uint64_t count);
+void PackWords(int word_bits, absl::Span<const uint64_t> words,
+               absl::Span<uint8_t> out);
+void UnpackWords(int word_bits, ByteSpan packed, absl::Span<uint64_t> out);
+// accumulator[i] += word i, mod 2^64 (reduce mod 2^b at the end: exact).
+void AddPacked(int word_bits, ByteSpan packed, absl::Span<uint64_t> accumulator);
+
+}  // namespace fedgraft
