@@ -1,0 +1,67 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "common/base/bytes.h"
+#include "common/base/digest.h"
+#include "common/base/ids.h"
+#include "common/config/plan.h"
+#include "common/protocol/reply.h"
+
+namespace fedgraft {
+
+struct TrainerSetup {
+  RunId run;
+  Bytes plan;                  // serialised Plan
+  std::string backbone_path;   // all paths: in the agent's FileStore
+  std::string state_folder;    // the trainer's own, kept for the run
+};
+struct TrainerReady {
+  uint64_t train_samples = 0, val_samples = 0, test_samples = 0;
+  Digest layout;  // of the trainable set that the trainer derived
+  std::string device;
+};
+struct TrainRequest {
+  RoundId round;
+  std::string model_path;  // safetensors: the global trainable set
+  std::string delta_path;  // out: raw little-endian F32 in layout order
+};
+struct TrainResult {
+  uint64_t samples = 0;
+  double loss = 0;
+  double seconds = 0;
+};
+struct EvaluateRequest {
+  RoundId round;
+  std::string model_path;
+  Split split = Split::kVal;
+  bool compare_local = false;
+  std::string initial_model_path;
+};
+struct EvaluateResult {
+  std::vector<double> sums;  // common/model/evaluation_layout.h
+  std::map<std::string, double> scalars;
+};
+
+// Port: training at the site. One call at a time; answers on the agent's
+// strand. UNAVAILABLE: the trainer process died or hung (it is started anew
+// for the next call, which must Configure first); other codes are the
+// trainer's own error for this task.
+class LocalTrainer {
+ public:
+  using Progress = std::function<void(float fraction)>;
+  virtual ~LocalTrainer() = default;
+  virtual void Configure(TrainerSetup setup, Reply<TrainerReady> reply) = 0;
+  virtual void Train(TrainRequest request, Progress progress,
+                     Reply<TrainResult> reply) = 0;
+  virtual void Evaluate(EvaluateRequest request, Progress progress,
+                        Reply<EvaluateResult> reply) = 0;
+  // Ends the call under way (it answers CANCELLED).
+  virtual void Cancel() = 0;
+};
+
+}  // namespace fedgraft
