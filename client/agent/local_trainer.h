@@ -16,9 +16,9 @@ namespace fedgraft {
 
 struct TrainerSetup {
   RunId run;
-  Bytes plan;                  // serialised Plan
-  std::string backbone_path;   // all paths: in the agent's FileStore
-  std::string state_folder;    // the trainer's own, kept for the run
+  Bytes plan;                 // serialised Plan
+  std::string backbone_path;  // all paths: in the agent's FileStore
+  std::string state_folder;   // the trainer's own, kept for the run
 };
 struct TrainerReady {
   uint64_t train_samples = 0, val_samples = 0, test_samples = 0;

@@ -1,0 +1,32 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "absl/status/status.h"
+#include "common/base/digest.h"
+#include "common/base/ids.h"
+
+namespace fedgraft {
+
+// What the site let out or refused to let out. Never holds values.
+struct AuditEvent {
+  // join, update, report: leaves now. acknowledged, policy_refused, refused,
+  // task_failed, run_finished: what came of it.
+  std::string event;
+  RunId run;
+  RoundId round;
+  uint64_t bytes = 0;
+  Digest digest;       // of the bytes that leave; zero if none do
+  std::string detail;  // kind of task, names of scalars, reason of a refusal
+};
+
+// Port: the site's audit log. Called on the strand, before the bytes leave:
+// what cannot be recorded is not sent.
+class AuditSink {
+ public:
+  virtual ~AuditSink() = default;
+  virtual absl::Status Record(const AuditEvent& event) = 0;
+};
+
+}  // namespace fedgraft

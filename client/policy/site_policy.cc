@@ -1,0 +1,90 @@
+#include "client/policy/site_policy.h"
+
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+
+namespace fedgraft {
+namespace {
+
+constexpr size_t kScalarNameMax = 64;
+
+absl::Status Denied(const char* key, const std::string& wanted,
+                    const std::string& allowed) {
+  return absl::PermissionDeniedError(
+      absl::StrCat("policy.", key, ": the plan wants ", wanted,
+                   ", this site allows ", allowed));
+}
+
+bool IsPlainName(const std::string& name) {
+  return !name.empty() && name.size() <= kScalarNameMax &&
+         std::all_of(name.begin(), name.end(), [](char c) {
+           return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') ||
+                  c == '_' || c == '.' || c == '-';
+         });
+}
+
+}  // namespace
+
+const char* StrategyName(StrategyKind kind) {
+  switch (kind) {
+    case StrategyKind::kLinearProbe:
+      return "linear_probe";
+    case StrategyKind::kPartial:
+      return "partial";
+    case StrategyKind::kFull:
+      return "full";
+  }
+  return "unknown";
+}
+
+absl::Status CheckPlan(const SitePolicy& policy, const Plan& plan) {
+  if (!policy.plans.empty() && policy.plans.count(plan.hash) == 0) {
+    return Denied(
+        "plans", absl::StrCat("to be run under hash ", plan.hash.Hex()),
+        absl::StrCat("only the ", policy.plans.size(), " listed plan hashes"));
+  }
+  if (!policy.strategies.empty() &&
+      policy.strategies.count(plan.strategy) == 0) {
+    std::vector<std::string> names;
+    for (StrategyKind kind : policy.strategies) {
+      names.push_back(StrategyName(kind));
+    }
+    return Denied("strategies", StrategyName(plan.strategy),
+                  absl::StrJoin(names, ", "));
+  }
+  if (plan.rounds > policy.rounds_max) {
+    return Denied("rounds_max", absl::StrCat(plan.rounds, " rounds"),
+                  absl::StrCat("at most ", policy.rounds_max));
+  }
+  if (plan.quorum < policy.cohort_min) {
+    return Denied("cohort_min",
+                  absl::StrCat("a quorum of ", plan.quorum, " sites"),
+                  absl::StrCat("no fewer than ", policy.cohort_min));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckSamples(const SitePolicy& policy, uint64_t train_samples) {
+  if (train_samples >= policy.samples_min) return absl::OkStatus();
+  return absl::PermissionDeniedError(
+      absl::StrCat("policy.samples_min: this site has ", train_samples,
+                   " training images and takes part only with at least ",
+                   policy.samples_min));
+}
+
+std::map<std::string, double> FilterScalars(
+    const SitePolicy& policy, const std::map<std::string, double>& scalars) {
+  std::map<std::string, double> shared;
+  if (!policy.share_site_scalars) return shared;
+  for (const auto& [name, value] : scalars) {
+    if (shared.size() == kSharedScalarsMax) break;
+    if (std::isfinite(value) && IsPlainName(name)) shared.emplace(name, value);
+  }
+  return shared;
+}
+
+}  // namespace fedgraft

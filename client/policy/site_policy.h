@@ -1,0 +1,45 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <set>
+#include <string>
+
+#include "absl/status/status.h"
+#include "common/base/digest.h"
+#include "common/config/plan.h"
+
+// What a site allows. Written by the hospital, enforced here, never by the
+// aggregator. Pure functions of the policy and what it is asked about.
+
+namespace fedgraft {
+
+// The `policy` part of the client's configuration; see proto/config.proto.
+struct SitePolicy {
+  std::set<StrategyKind> strategies;  // empty: all
+  int rounds_max = 1000;
+  int cohort_min = 3;
+  bool share_site_scalars = false;
+  std::set<Digest> plans;  // empty: any that the rest allows
+  uint64_t samples_min = 10;
+};
+
+// PERMISSION_DENIED naming the policy key, what the plan wants and what is
+// allowed: plan not on the list, strategy, rounds, or a quorum below the
+// smallest cohort.
+absl::Status CheckPlan(const SitePolicy& policy, const Plan& plan);
+// PERMISSION_DENIED if the site has fewer training images than `samples_min`.
+absl::Status CheckSamples(const SitePolicy& policy, uint64_t train_samples);
+
+// What of `scalars` may leave: nothing unless `share_site_scalars`; then only
+// finite numbers under plain names (a–z, 0–9, '_', '.', '-'; at most 64
+// characters) and at most kSharedScalarsMax of them, so that the channel stays
+// one for a handful of metrics.
+inline constexpr size_t kSharedScalarsMax = 64;
+std::map<std::string, double> FilterScalars(
+    const SitePolicy& policy, const std::map<std::string, double>& scalars);
+
+// "linear_probe", "partial", "full".
+const char* StrategyName(StrategyKind kind);
+
+}  // namespace fedgraft
