@@ -6,6 +6,7 @@
 #include "common/base/bytes.h"
 #include "common/base/secret.h"
 #include "common/crypto/aead.h"
+#include "common/runtime/random_source.h"
 
 // HPKE (RFC 9180), base mode, DHKEM(X25519, HKDF-SHA256), HKDF-SHA256.
 
@@ -15,7 +16,8 @@ struct HpkeKeyPair {
   SecretBytes private_key;  // 32 bytes
   Bytes public_key;         // 32 bytes
 };
-HpkeKeyPair GenerateHpkeKeyPair();
+HpkeKeyPair GenerateHpkeKeyPair(RandomSource& random);
+HpkeKeyPair GenerateHpkeKeyPair();  // from SystemRandom
 // INVALID_ARGUMENT unless 32 bytes.
 absl::StatusOr<HpkeKeyPair> HpkeKeyPairFromPrivate(ByteSpan private_key);
 
@@ -27,6 +29,10 @@ class HpkeContext {
   struct Sender;
   static absl::StatusOr<Sender> SetUpSender(ByteSpan public_key, ByteSpan info,
                                             AeadAlgorithm algorithm);
+  // The same with the ephemeral key from `random` instead of SystemRandom.
+  static absl::StatusOr<Sender> SetUpSender(ByteSpan public_key, ByteSpan info,
+                                            AeadAlgorithm algorithm,
+                                            RandomSource& random);
   // INVALID_ARGUMENT: wrong lengths or an all-zero shared secret.
   static absl::StatusOr<HpkeContext> SetUpReceiver(ByteSpan enc,
                                                    ByteSpan private_key,
@@ -43,6 +49,12 @@ class HpkeContext {
  private:
   friend class HpkeTestPeer;
   HpkeContext(AeadAlgorithm algorithm, SecretBytes key, SecretBytes base_nonce);
+  static absl::StatusOr<Sender> SetUpSender(ByteSpan public_key, ByteSpan info,
+                                            AeadAlgorithm algorithm,
+                                            const HpkeKeyPair& ephemeral);
+  static absl::StatusOr<HpkeContext> Derive(ByteSpan shared_point, ByteSpan enc,
+                                            ByteSpan public_key, ByteSpan info,
+                                            AeadAlgorithm algorithm);
   AeadAlgorithm algorithm_;
   SecretBytes key_;
   SecretBytes base_nonce_;

@@ -13,6 +13,7 @@
 // Chunk 0 holds `head_bytes` of plaintext, every other `kSealedChunkBytes`, the
 // last one the rest. Chunk i is sealed with sequence number i and
 // AAD = context | u64 i | u8 final: cutting, reordering or extending fails.
+// The AEAD is AES-256-GCM.
 
 namespace fedgraft {
 
@@ -20,6 +21,7 @@ namespace fedgraft {
 // bits divides, so that no ring word crosses a chunk.
 inline constexpr size_t kSealedChunkBytes = 122880;
 
+// Where the chunks lie. REQUIRES of every method: chunk < ChunkCount().
 struct SealedStreamShape {
   uint64_t head_bytes = 0;   // > 0
   uint64_t total_bytes = 0;  // plaintext, head included; >= head_bytes
@@ -28,21 +30,34 @@ struct SealedStreamShape {
   uint64_t PlainOffset(uint64_t chunk) const;
   uint64_t PlainSize(uint64_t chunk) const;
   uint64_t SealedOffset(uint64_t chunk) const;
-  uint64_t SealedSize(uint64_t chunk) const { return PlainSize(chunk) + 16; }
+  uint64_t SealedSize(uint64_t chunk) const {
+    return PlainSize(chunk) + kAeadTagSize;
+  }
   uint64_t SealedTotal() const;
 };
 
+inline constexpr size_t kSealedEncBytes = 32;
+// Sealed plaintexts are no longer than this (1 TiB).
+inline constexpr uint64_t kSealedPlainBytesMax = uint64_t{1} << 40;
+
 // Seals `plaintext` in one go; the caller streams by passing `sink`, which gets
 // enc and then each chunk. Stops at the first error of `sink`.
+// INVALID_ARGUMENT: a bad key, or head_bytes is 0 or above the size of
+// `plaintext`.
 absl::Status SealStream(ByteSpan recipient_public_key, ByteSpan info,
                         ByteSpan context, uint64_t head_bytes,
                         ByteSpan plaintext,
+                        const std::function<absl::Status(ByteSpan)>& sink);
+// The same with the ephemeral key from `random` instead of SystemRandom.
+absl::Status SealStream(ByteSpan recipient_public_key, ByteSpan info,
+                        ByteSpan context, uint64_t head_bytes,
+                        ByteSpan plaintext, RandomSource& random,
                         const std::function<absl::Status(ByteSpan)>& sink);
 
 // Opens single chunks. Thread-safe.
 class SealedStreamOpener {
  public:
-  // `enc`: the first 32 sealed bytes.
+  // `enc`: the first 32 sealed bytes. INVALID_ARGUMENT: a bad key or shape.
   static absl::StatusOr<SealedStreamOpener> Create(
       ByteSpan enc, ByteSpan recipient_private_key, ByteSpan info,
       ByteSpan context, SealedStreamShape shape);
