@@ -13,12 +13,17 @@
 
 namespace fedgraft {
 
+// True for 8, 12, 16, 20, 24, 32 and 64.
+bool IsWordWidth(int word_bits);
+
 struct RingSpec {
   int word_bits = 32;      // b: 8, 12, 16, 20, 24, 32 or 64
   int fraction_bits = 16;  // f: -30 … 62
 
   // The finest grid on which `max_terms` values of magnitude `range` sum
-  // without wrapping: 2^(b-1) > max_terms · range · 2^f.
+  // without wrapping: 2^(b-1) > max_terms · range · 2^f. INVALID_ARGUMENT:
+  // another word width, a range or max_terms that is not positive and finite,
+  // or no such grid.
   static absl::StatusOr<RingSpec> ForSum(int word_bits, double range,
                                          int max_terms);
   // Largest magnitude a single term may have so that max_terms of them fit.
@@ -36,7 +41,8 @@ struct QuantizeResult {
 };
 
 // Rounds to nearest, ties to even. INVALID_ARGUMENT naming the first index if
-// a value is not finite. `scale` multiplies each value first.
+// a value is not finite, or if `scale`, which multiplies each value first, is
+// not.
 absl::StatusOr<QuantizeResult> Quantize(const RingSpec& spec, int max_terms,
                                         absl::Span<const float> values,
                                         double scale);
@@ -47,12 +53,14 @@ absl::StatusOr<QuantizeResult> QuantizeDoubles(const RingSpec& spec,
 double Dequantize(const RingSpec& spec, uint64_t word);
 
 // b-bit words, little-endian bit order, no padding between words; the last
-// byte's unused bits are 0.
+// byte's unused bits are 0. REQUIRES, for all four: IsWordWidth(word_bits), a
+// packed size of PackedBytes(word_bits, number of words), count < 2^56.
 uint64_t PackedBytes(int word_bits, uint64_t count);
 void PackWords(int word_bits, absl::Span<const uint64_t> words,
                absl::Span<uint8_t> out);
 void UnpackWords(int word_bits, ByteSpan packed, absl::Span<uint64_t> out);
 // accumulator[i] += word i, mod 2^64 (reduce mod 2^b at the end: exact).
-void AddPacked(int word_bits, ByteSpan packed, absl::Span<uint64_t> accumulator);
+void AddPacked(int word_bits, ByteSpan packed,
+               absl::Span<uint64_t> accumulator);
 
 }  // namespace fedgraft

@@ -16,26 +16,34 @@ namespace fedgraft {
 struct UpdatePayloadHead {
   static constexpr uint64_t kBytes = 72;
   RingSpec ring;
-  uint64_t count = 0;        // words
+  uint64_t count = 0;  // words
   // The site's weight as a word of Z_2^64 with kWeightFractionBits: in (0, 1]
   // times 2^32. Values are multiplied by it before quantising, so that the
   // weighted mean is (sum of values) / (sum of weights).
   uint64_t weight_word = 0;
   uint64_t saturated = 0;
-  Digest layout;             // of the parameter layout; evaluation: zero
+  Digest layout;  // of the parameter layout; evaluation: zero
 };
 inline constexpr int kWeightFractionBits = 32;
 
 Bytes EncodeUpdateHead(const UpdatePayloadHead& head);  // kBytes bytes
-// INVALID_ARGUMENT: wrong length, magic, version, word width or fraction.
+// INVALID_ARGUMENT: wrong length, magic, version, word width or fraction, more
+// than 2^40 words or more saturated ones than words. The weight is left to the
+// caller, whose refusal differs.
 absl::StatusOr<UpdatePayloadHead> DecodeUpdateHead(ByteSpan bytes);
 
 // What the plan makes of the ring: both sides compute the same.
-// Largest number of contributions in one sum, for headroom.
+// Largest number of contributions in one sum, for headroom: twice the expected
+// sites, so that late ones fit, as a power of two, at least 16. The coordinator
+// takes no more than this into a round.
 int MaxTerms(const Plan& plan);
 absl::StatusOr<RingSpec> TrainRing(const Plan& plan);
 RingSpec EvaluationRing();
 // min(samples, cap) / cap, or 1 for uniform weighting.
 double SiteWeight(const Plan& plan, uint64_t samples);
+// Between a weight in [0, 1] and its word. A site scales its values by
+// WeightOfWord(WeightWord(w)), so that both sides mean the same weight.
+uint64_t WeightWord(double weight);
+double WeightOfWord(uint64_t word);
 
 }  // namespace fedgraft
