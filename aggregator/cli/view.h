@@ -1,0 +1,28 @@
+#pragma once
+
+#include <string>
+
+#include "proto/admin.pb.h"
+
+// What a person sees of a run: pure functions of a status.
+
+namespace fedgraft {
+
+// One line on the run (state, round, ETA, bytes) and one per site. `width`:
+// columns of the terminal.
+std::string RenderStatus(const pb::StatusReply& status, int width);
+
+// The result table: per site n, local-only AUC, federated AUC with its 95 %
+// confidence interval and rounds; pooled metrics; seconds and bytes per round.
+// Numbers that a site's policy keeps in are shown as "-".
+std::string RenderReport(const pb::StatusReply& status);
+
+// The same as JSON; README describes the schema.
+std::string ReportJson(const pb::StatusReply& status);
+
+// 1536 -> "1.5 KiB".
+std::string HumanBytes(uint64_t bytes);
+// 75 -> "1m15s".
+std::string HumanSeconds(double seconds);
+
+}  // namespace fedgraft

@@ -1,0 +1,239 @@
+#!/usr/bin/env bash
+# A whole federation on this machine: one aggregator and several sites, each a
+# process with its own certificate, fine-tune a backbone together.
+# Sets up and builds what is missing. Results lie in demo-out/.
+#
+#   deploy/demo.sh                              4 phantom sites
+#   deploy/demo.sh --data FILE.npz --backbone mobilenet_v2=FILE --sites 3
+#   deploy/demo.sh --data FOLDER --backbone …   a folder with labels.csv that has
+#                                               a column "site": one site each
+# Options:
+#   --data PATH          phantom (default), an NPZ file (MedMNIST layout), or a
+#                        folder with labels.csv and images
+#   --backbone ARCH=FILE pretrained safetensors; default: made here from a
+#                        source phantom (only with phantom data)
+#   --image-size N       side of the network input in pixels
+#   --sites N            how many sites (phantom, NPZ)
+#   --strategy S         linear_probe (default), partial (last block) or full
+#   --rounds N  --epochs N  --seed N  --learning-rate X
+#   --label-column C     for folders (default: projection)
+#   --out DIR            default: demo-out
+set -euo pipefail
+
+root=$(cd "$(dirname "$0")/.." && pwd)
+data=phantom backbone='' size='' sites='' strategy=linear_probe rounds='' epochs=''
+seed=1 learning_rate='' label_column=projection out=$root/demo-out
+while [ $# -gt 0 ]; do
+  case "$1" in
+    -h | --help) sed -n '2,23p' "$0" | cut -c3-; exit 0 ;;
+    --data | --backbone | --image-size | --sites | --strategy | --rounds | --epochs | --seed | --learning-rate | --label-column | --out)
+      [ $# -ge 2 ] || { echo "demo.sh: $1 needs a value" >&2; exit 2; } ;;&
+    --data) data=$2 ;; --backbone) backbone=$2 ;; --image-size) size=$2 ;;
+    --sites) sites=$2 ;; --strategy) strategy=$2 ;; --rounds) rounds=$2 ;;
+    --epochs) epochs=$2 ;; --seed) seed=$2 ;; --learning-rate) learning_rate=$2 ;;
+    --label-column) label_column=$2 ;; --out) out=$2 ;;
+    *) echo "demo.sh: unknown option $1 (see --help)" >&2; exit 2 ;;
+  esac
+  shift 2
+done
+
+case "$data" in
+  phantom) kind=phantom ;;
+  *.npz) kind=npz ;;
+  *) kind=folder ;;
+esac
+if [ $kind != phantom ]; then
+  [ -e "$data" ] || { echo "demo.sh: --data $data does not exist" >&2; exit 2; }
+  data=$(realpath "$data")
+  [ -n "$backbone" ] || { echo "demo.sh: real data need --backbone ARCH=FILE" >&2; exit 2; }
+fi
+if [ $kind = folder ] && [ ! -f "$data/labels.csv" ]; then
+  echo "demo.sh: $data/labels.csv does not exist" >&2; exit 2
+fi
+if [ -n "$backbone" ]; then
+  architecture=${backbone%%=*} backbone_file=${backbone#*=}
+  [ -f "$backbone_file" ] || { echo "demo.sh: backbone $backbone_file does not exist" >&2; exit 2; }
+  backbone_file=$(realpath "$backbone_file")
+fi
+
+# --- set-up and build -------------------------------------------------------
+"$root/deploy/install-deps.sh"
+FEDGRAFT_TARGETS=${FEDGRAFT_TARGETS:-"fedgraft-aggregator fedgraft-client fedgraft-trainer"} \
+  "$root/deploy/build.sh" -DFEDGRAFT_TESTS="${FEDGRAFT_TESTS:-OFF}"
+bin=${FEDGRAFT_BUILD_DIR:-$root/build/release}/bin
+aggregator=$bin/fedgraft-aggregator client=$bin/fedgraft-client
+started=$SECONDS
+
+mkdir -p "$out"
+out=$(realpath "$out")
+rm -rf "${out:?}"/{pki,aggregator,sites,logs,model,result.json,plan.yaml,key}
+mkdir -p "$out"/{sites,logs,model}
+pids=()
+cleanup() {
+  for pid in "${pids[@]}"; do kill "$pid" 2>/dev/null || true; done
+  wait 2>/dev/null || true
+}
+trap cleanup EXIT
+fail() {
+  echo "demo.sh: $1. Last lines of the logs in $out/logs:" >&2
+  tail -n 5 "$out"/logs/*.log >&2
+  exit 1
+}
+
+# --- who takes part ---------------------------------------------------------
+names=()
+if [ $kind = folder ]; then
+  # The column "site" of the manifest names them.
+  column=$(head -n 1 "$data/labels.csv" | tr -d '\r' | tr ',' '\n' | grep -nx site | cut -d: -f1)
+  mapfile -t names < <(tail -n +2 "$data/labels.csv" | cut -d, -f"$column" | sort -u)
+elif [ $kind = phantom ]; then
+  all=(north-hospital east-clinic south-hospital west-clinic)
+  for i in $(seq 0 $((${sites:-4} - 1))); do names+=("${all[$i]:-site-$i}"); done
+else
+  for i in $(seq 1 "${sites:-3}"); do names+=("hospital-$i"); done
+fi
+count=${#names[@]}
+
+echo "== Certificates: a CA at the centre, a key made at each of $count sites"
+"$aggregator" pki init --dir "$out/pki" --federation demo --name localhost >"$out/logs/pki.log"
+for name in "${names[@]}"; do
+  identity=$out/sites/$name/identity
+  "$client" enroll --identity "$identity" --federation demo --site "$name" >>"$out/logs/pki.log"
+  "$aggregator" pki approve --dir "$out/pki" --site "$name" \
+    --csr "$identity/site.csr" --out "$out/sites/$name/site.crt" >>"$out/logs/pki.log"
+  "$client" enroll --identity "$identity" --certificate "$out/sites/$name/site.crt" \
+    --ca "$out/pki/ca.pem" >>"$out/logs/pki.log"
+done
+
+# --- the backbone -----------------------------------------------------------
+threads=$(nproc)
+if [ -z "$backbone" ]; then
+  architecture=resnet18 backbone_file=$out/model/backbone.safetensors
+  size=${size:-64}
+  if [ ! -f "$backbone_file" ]; then
+    echo "== Pretraining a $architecture on a source phantom (no outside data needed)"
+    cat >"$out/model/source.yaml" <<YAML
+kind: phantom
+phantom: {seed: 1000, train: 3000, val: 300, test: 0, size: 64, lesion_contrast: 0.45}
+YAML
+    "$client" pretrain --architecture $architecture --data "$out/model/source.yaml" \
+      --image-size "$size" --epochs 3 --threads "$threads" --out "$backbone_file" ||
+      fail "pretraining failed"
+  fi
+fi
+
+# --- the plan ---------------------------------------------------------------
+case $kind in
+  phantom) classes='[no_lesion, lesion]' ;;
+  npz) classes='[malignant, benign]' ;;
+  folder) classes='[AP, PA]' ;;
+esac
+unfreeze=''
+if [ "$strategy" = partial ]; then
+  case $architecture in
+    resnet*) unfreeze='unfreeze: ["layer4.*"]' ;;
+    mobilenet_v2) unfreeze='unfreeze: ["features.17.*", "features.18.*"]' ;;
+    squeezenet1_1) unfreeze='unfreeze: ["features.12.*"]' ;;
+  esac
+fi
+if [ "$strategy" = linear_probe ]; then
+  optimizer="{kind: adamw, learning_rate: ${learning_rate:-0.003}, weight_decay: 0.01}"
+  rounds=${rounds:-20} epochs=${epochs:-2}
+else
+  optimizer="{kind: sgd, learning_rate: ${learning_rate:-0.003}, momentum: 0.9}"
+  rounds=${rounds:-10} epochs=${epochs:-1}
+fi
+digest=$(sha256sum "$backbone_file" | cut -d' ' -f1)
+cat >"$out/plan.yaml" <<YAML
+version: 1
+name: demo-$kind
+seed: $seed
+rounds: $rounds
+sites: {quorum: $count, expected: $count}
+deadlines: {round: 30m, progress: 5m, enrol: 5m}
+task: {kind: classification, classes: $classes}
+backbone: {architecture: $architecture, sha256: $digest}
+preprocessing: {size: ${size:-128}, interpolation: bilinear}
+strategy:
+  kind: $strategy
+  batch_norm: frozen
+  $unfreeze
+local: {epochs: $epochs, batch_size: 32, optimizer: $optimizer}
+evaluation: {every: 5, split: val, final_split: test, compare_local: true}
+YAML
+# ImageNet backbones expect ImageNet statistics.
+if [ -n "$backbone" ]; then
+  sed -i 's/interpolation: bilinear}/interpolation: bilinear, mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225]}/' "$out/plan.yaml"
+fi
+
+# --- daemons ----------------------------------------------------------------
+head -c 32 /dev/urandom >"$out/key" && chmod 600 "$out/key"
+cat >"$out/aggregator.yaml" <<YAML
+federation: demo
+listen: 127.0.0.1:0
+admin_listen: 127.0.0.1:0
+state_dir: aggregator
+pki_dir: pki
+wrapping_key_file: key
+YAML
+"$aggregator" serve --config "$out/aggregator.yaml" 2>"$out/logs/aggregator.log" &
+pids+=($!)
+for _ in $(seq 100); do
+  [ -s "$out/aggregator/listening" ] && break
+  kill -0 "${pids[0]}" 2>/dev/null || fail "the aggregator did not start"
+  sleep 0.05
+done
+address=$(sed -n 's/^sites //p' "$out/aggregator/listening")
+
+index=0
+for name in "${names[@]}"; do
+  {
+    cat <<YAML
+aggregator: $address
+identity_dir: sites/$name/identity
+state_dir: sites/$name/state
+compute: {threads: 1}
+# Each site decides for itself what may leave; here: its own n, AUC and CI.
+policy: {share_site_scalars: true, cohort_min: 2}
+data:
+  kind: $kind
+YAML
+    case $kind in
+      phantom)
+        # Four hospitals that differ: scanner, prevalence, reading habits.
+        blur=(0.6 1.4 0.8 1.0) gamma=(1 1.35 0.8 1) prevalence=(0.5 0.35 0.65 0.5)
+        photons=(2500 900 2000 1500) n=(300 200 150 80)
+        d=$((index % 4))
+        echo "  phantom: {seed: $((100 * seed + index)), train: ${n[$d]}, val: 60, test: 200, size: 64, prevalence: ${prevalence[$d]}, blur_sigma: ${blur[$d]}, photons: ${photons[$d]}, gamma: ${gamma[$d]}}" ;;
+      npz) echo "  path: $data
+  shard_index: $index
+  shard_count: $count" ;;
+      folder) echo "  path: $data/labels.csv
+  root: $data
+  label_column: $label_column
+  patient_column: patient_id
+  filter_column: site
+  filter_value: $name" ;;
+    esac
+  } >"$out/site-$name.yaml"
+  "$client" run --config "$out/site-$name.yaml" --exit-when-finished 2>"$out/logs/$name.log" &
+  pids+=($!)
+  index=$((index + 1))
+done
+
+# --- the run ----------------------------------------------------------------
+echo "== Run: $strategy on $architecture, $rounds rounds, $count sites, mutual TLS 1.3"
+"$aggregator" run start --config "$out/aggregator.yaml" --backbone "$backbone_file" "$out/plan.yaml" ||
+  fail "the run did not start"
+"$aggregator" watch --config "$out/aggregator.yaml" --until-finished || fail "the run did not finish"
+for pid in "${pids[@]:1}"; do wait "$pid" || fail "a site ended with an error"; done
+
+echo
+"$aggregator" report --config "$out/aggregator.yaml"
+attach=()
+for name in "${names[@]}"; do attach+=(--attach "$name=$out/sites/$name/state/summary.json"); done
+"$aggregator" report --config "$out/aggregator.yaml" --json "${attach[@]}" >"$out/result.json"
+"$aggregator" export --config "$out/aggregator.yaml" --backbone "$backbone_file" --out "$out/model/final.safetensors" >>"$out/logs/pki.log"
+kill "${pids[0]}" && wait "${pids[0]}" || fail "the aggregator did not stop cleanly"
+pids=()
+echo "Done in $((SECONDS - started)) s after the build: $out/result.json, $out/model/final.safetensors"
