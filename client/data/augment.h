@@ -14,14 +14,28 @@ struct ViewKey {
   uint64_t image = 0;  // index in the training split
 };
 
-// Replaces a network input `chw` ([channels, size, size], contiguous) by a
-// random view of it: mirrored left-right with probability 1/2 if the plan says
-// so, then turned about its centre by an angle uniform in +-rotate_degrees and
-// moved by a shift uniform in +-translate * size in each direction (bilinear,
-// border pixels repeated). The view depends on `key` and the AugmentationSpec
-// only. REQUIRES: chw.size() is a positive multiple of size * size.
-// Thread-safe.
-void Augment(const AugmentationSpec& spec, const ViewKey& key, int size,
-             absl::Span<float> chw);
+// A geometric change of an image: first mirrored left-right, then turned
+// clockwise (as seen, with y downwards) about the centre, then moved.
+struct View {
+  bool mirrored = false;
+  double radians = 0;
+  double shift_x = 0, shift_y = 0;  // pixels, to the right and down
+};
+
+// Mirrored with probability 1/2 if the plan says so, an angle uniform in
+// +-rotate_degrees, shifts uniform in +-translate * size. Depends on its
+// arguments only.
+View DrawView(const AugmentationSpec& spec, const ViewKey& key, int size);
+
+// Replaces a network input `chw` ([channels, size, size], contiguous) by the
+// view of it: bilinear, border pixels repeated. REQUIRES: chw.size() is a
+// positive multiple of size * size. Thread-safe.
+void ApplyView(const View& view, int size, absl::Span<float> chw);
+
+// Both: the random view `key` of a network input.
+inline void Augment(const AugmentationSpec& spec, const ViewKey& key, int size,
+                    absl::Span<float> chw) {
+  if (spec.any()) ApplyView(DrawView(spec, key, size), size, chw);
+}
 
 }  // namespace fedgraft

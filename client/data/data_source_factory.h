@@ -1,7 +1,7 @@
 #pragma once
 
 #include <memory>
-#include <string_view>
+#include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -25,6 +25,6 @@ absl::StatusOr<std::unique_ptr<DataSource>> OpenDataSource(
     const pb::DataConfig& config, const DataContext& context);
 
 // The kinds of the registry, in its order; for tests of every kind.
-std::vector<std::string_view> DataSourceKinds();
+std::vector<std::string> DataSourceKinds();
 
 }  // namespace fedgraft

@@ -1,0 +1,299 @@
+#include "client/data/npz_source.h"
+
+#include <array>
+#include <cmath>
+#include <cstring>
+#include <map>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "client/data/npy.h"
+#include "client/data/seeded_random.h"
+#include "client/data/splits.h"
+#include "client/data/zip_archive.h"
+#include "common/base/bytes.h"
+#include "common/base/check.h"
+#include "common/base/status_macros.h"
+
+namespace fedgraft {
+namespace {
+
+constexpr uint64_t kImagesMax = 100'000'000;
+constexpr uint64_t kSplitBytesMax = uint64_t{8} << 30;
+
+// An array whose header was read and whose values come next.
+struct OpenArray {
+  std::string name;
+  ZipMember member;
+  NpyHeader header;
+};
+
+absl::Status Expected(std::string_view name, std::string_view what,
+                      const NpyHeader& header) {
+  return absl::InvalidArgumentError(
+      absl::StrCat(std::string(name), ": expected ", std::string(what),
+                   ", found ", header.ToString()));
+}
+
+absl::StatusOr<OpenArray> OpenArrayNamed(const ZipArchive& archive,
+                                         const std::string& name) {
+  FG_ASSIGN_OR_RETURN(ZipMember member, archive.OpenMember(name + ".npy"));
+  auto header = ReadNpyHeader(
+      [&member](absl::Span<uint8_t> out) { return member.Read(out); });
+  if (!header.ok()) return Annotate(header.status(), name);
+  // Nothing is allocated on the word of the header alone.
+  const uint64_t declared = header->header_bytes + header->data_bytes;
+  if (declared != member.size_bytes()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(name, ": ", header->ToString(), " needs ", declared,
+                     " bytes, but the archive has ", member.size_bytes()));
+  }
+  return OpenArray{name, std::move(member), *std::move(header)};
+}
+
+// A whole array of integers, one a row.
+absl::StatusOr<std::vector<int64_t>> ReadIntegers(const ZipArchive& archive,
+                                                  const std::string& name) {
+  FG_ASSIGN_OR_RETURN(OpenArray array, OpenArrayNamed(archive, name));
+  const NpyHeader& header = array.header;
+  const bool column = header.shape.size() == 1 ||
+                      (header.shape.size() == 2 && header.shape[1] == 1);
+  if (header.kind == 'f' || !column || header.shape[0] > kImagesMax) {
+    return Expected(name, "integers of shape (N) or (N, 1)", header);
+  }
+  Bytes data(header.data_bytes);
+  FG_RETURN_IF_ERROR(array.member.Read(absl::MakeSpan(data)));
+  FG_RETURN_IF_ERROR(array.member.Finish());
+  std::vector<int64_t> values(header.shape[0]);
+  for (size_t i = 0; i < values.size(); ++i) {
+    values[i] = NpyInteger(header, data, i);
+  }
+  return values;
+}
+
+// Which rows belong to the shard, ascending. Groups are patients, or single
+// images where there are none.
+std::vector<bool> ChooseShard(size_t count,
+                              const std::vector<int64_t>& patients,
+                              const NpzOptions& options, Split split) {
+  std::vector<bool> chosen(count, true);
+  if (options.shard_count == 1 ||
+      (split == Split::kTest && !options.shard_test)) {
+    return chosen;
+  }
+  std::map<int64_t, size_t> group_of_patient;
+  std::vector<size_t> group_of(count);
+  for (size_t i = 0; i < count; ++i) {
+    const int64_t key =
+        patients.empty() ? static_cast<int64_t>(i) : patients[i];
+    group_of[i] = group_of_patient.try_emplace(key, group_of_patient.size())
+                      .first->second;
+  }
+  std::vector<size_t> place(group_of_patient.size());
+  for (size_t i = 0; i < place.size(); ++i) place[i] = i;
+  SeededRandom random({options.split_seed, static_cast<uint64_t>(split)});
+  random.Shuffle(place);
+  for (size_t i = 0; i < count; ++i) {
+    chosen[i] = place[group_of[i]] % options.shard_count ==
+                static_cast<size_t>(options.shard_index);
+  }
+  return chosen;
+}
+
+// The chosen images of one split, as stored.
+struct StoredImages {
+  std::string name;
+  NpyHeader header;
+  int height = 0, width = 0, channels = 0;
+  Bytes data;
+};
+
+absl::StatusOr<StoredImages> CheckImages(const OpenArray& array,
+                                         uint64_t pixels_max) {
+  const NpyHeader& header = array.header;
+  const std::vector<uint64_t>& shape = header.shape;
+  const bool type = (header.kind == 'u' && header.item_bytes <= 2) ||
+                    (header.kind == 'f' && header.item_bytes == 4);
+  const bool form = shape.size() == 3 ||
+                    (shape.size() == 4 && (shape[3] == 1 || shape[3] == 3));
+  if (!type || !form || shape[0] > kImagesMax) {
+    return Expected(array.name,
+                    "uint8, uint16 or float32 images of shape (N, H, W), "
+                    "(N, H, W, 1) or (N, H, W, 3)",
+                    header);
+  }
+  if (shape[1] == 0 || shape[2] == 0) {
+    return Expected(array.name, "images of at least one pixel", header);
+  }
+  if (shape[1] > pixels_max || shape[2] > pixels_max / shape[1]) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat(array.name, ": expected images of at most ", pixels_max,
+                     " pixels, found ", header.ToString()));
+  }
+  StoredImages images;
+  images.name = array.name;
+  images.header = header;
+  images.height = static_cast<int>(shape[1]);
+  images.width = static_cast<int>(shape[2]);
+  images.channels = shape.size() == 3 ? 1 : static_cast<int>(shape[3]);
+  return images;
+}
+
+absl::Status ReadChosen(OpenArray& array, const std::vector<bool>& chosen,
+                        StoredImages& images) {
+  const uint64_t row_bytes = array.header.row_bytes();
+  uint64_t kept = 0;
+  for (const bool keep : chosen) kept += keep ? 1 : 0;
+  if (kept > kSplitBytesMax / row_bytes) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat(array.name, ": expected at most ", kSplitBytesMax,
+                     " bytes, found ", array.header.ToString()));
+  }
+  images.data.resize(kept * row_bytes);
+  Bytes skipped(kept < chosen.size() ? row_bytes : 0);
+  uint8_t* to = images.data.data();
+  for (const bool keep : chosen) {
+    FG_RETURN_IF_ERROR(array.member.Read(
+        absl::MakeSpan(keep ? to : skipped.data(), row_bytes)));
+    if (keep) to += row_bytes;
+  }
+  return array.member.Finish();
+}
+
+class NpzSource final : public DataSource {
+ public:
+  absl::Status Fill(const NpzOptions& options, const DataContext& context) {
+    FG_ASSIGN_OR_RETURN(const ZipArchive archive,
+                        ZipArchive::Open(options.path));
+    const bool predict = context.use == DataUse::kPredict;
+    for (const Split split : kAllSplits) {
+      if (predict && split != Split::kTest) continue;
+      const std::string prefix = SplitName(split);
+      if (archive.Contains(prefix + "_images.npy")) {
+        FG_RETURN_IF_ERROR(ReadSplit(archive, split, options, context));
+      } else if (split == Split::kTrain || predict) {
+        return absl::InvalidArgumentError(
+            absl::StrCat("expected an array ", prefix, "_images, found none"));
+      }
+    }
+    return absl::OkStatus();
+  }
+  absl::Status Check(const NpzOptions& options, const DataContext& context) {
+    return CheckSplits(options.path, context, samples_, warnings_);
+  }
+
+  const std::vector<Sample>& Samples(Split split) const override {
+    return samples_[split];
+  }
+  const std::vector<std::string>& Warnings() const override {
+    return warnings_;
+  }
+  absl::StatusOr<Image> Load(Split split, size_t index) const override;
+
+ private:
+  absl::Status ReadSplit(const ZipArchive& archive, Split split,
+                         const NpzOptions& options, const DataContext& context);
+
+  SplitSamples samples_;
+  std::array<StoredImages, 3> images_;
+  std::vector<std::string> warnings_;
+};
+
+absl::Status CheckCount(const std::string& name, size_t found,
+                        uint64_t expected) {
+  if (found == expected) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat(name, ": expected one value for each of ", expected,
+                   " images, found ", found));
+}
+
+absl::Status NpzSource::ReadSplit(const ZipArchive& archive, Split split,
+                                  const NpzOptions& options,
+                                  const DataContext& context) {
+  const std::string prefix = SplitName(split);
+  FG_ASSIGN_OR_RETURN(OpenArray array,
+                      OpenArrayNamed(archive, prefix + "_images"));
+  FG_ASSIGN_OR_RETURN(StoredImages images,
+                      CheckImages(array, options.pixels_max));
+  const uint64_t count = array.header.shape[0];
+
+  const std::string labels_name = prefix + "_labels";
+  std::vector<int64_t> labels(count, -1), patients;
+  if (archive.Contains(labels_name + ".npy") ||
+      context.use == DataUse::kTrain) {
+    FG_ASSIGN_OR_RETURN(labels, ReadIntegers(archive, labels_name));
+    FG_RETURN_IF_ERROR(CheckCount(labels_name, labels.size(), count));
+    const int64_t label_max = static_cast<int64_t>(context.classes.size()) - 1;
+    for (size_t i = 0; i < labels.size(); ++i) {
+      if (labels[i] >= 0 && labels[i] <= label_max) continue;
+      return absl::InvalidArgumentError(
+          absl::StrCat(labels_name, "[", i, "]: expected a label 0 to ",
+                       label_max, ", found ", labels[i]));
+    }
+  }
+  const std::string patients_name = prefix + "_patient";
+  if (archive.Contains(patients_name + ".npy")) {
+    FG_ASSIGN_OR_RETURN(patients, ReadIntegers(archive, patients_name));
+    FG_RETURN_IF_ERROR(CheckCount(patients_name, patients.size(), count));
+  }
+
+  const std::vector<bool> chosen = ChooseShard(count, patients, options, split);
+  FG_RETURN_IF_ERROR(ReadChosen(array, chosen, images));
+  for (size_t i = 0; i < count; ++i) {
+    if (!chosen[i]) continue;
+    samples_[split].push_back(
+        {static_cast<int>(labels[i]),
+         patients.empty() ? "" : absl::StrCat(patients[i]),
+         absl::StrCat(images.name, "[", i, "]")});
+  }
+  images_[static_cast<size_t>(split)] = std::move(images);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<Image> NpzSource::Load(Split split, size_t index) const {
+  FG_CHECK(index < samples_[split].size());
+  const StoredImages& stored = images_[static_cast<size_t>(split)];
+  const size_t row_bytes = stored.header.row_bytes();
+  const uint8_t* row = stored.data.data() + index * row_bytes;
+  Image image{stored.height, stored.width, stored.channels, {}};
+  image.pixels.resize(static_cast<size_t>(stored.height) * stored.width *
+                      stored.channels);
+  for (size_t i = 0; i < image.pixels.size(); ++i) {
+    float& value = image.pixels[i];
+    if (stored.header.kind == 'f') {
+      std::memcpy(&value, row + 4 * i, 4);
+      if (!(value >= 0 && value <= 1)) {  // NaN too
+        return absl::InvalidArgumentError(
+            absl::StrCat(samples_[split][index].name,
+                         ": expected values from 0 to 1, found ", value));
+      }
+    } else if (stored.header.item_bytes == 1) {
+      value = static_cast<float>(row[i]) / 255.0f;
+    } else {
+      value = static_cast<float>(row[2 * i] | row[2 * i + 1] << 8) / 65535.0f;
+    }
+  }
+  return image;
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<DataSource>> OpenNpzSource(
+    const NpzOptions& options, const DataContext& context) {
+  if (options.shard_count < 1 || options.shard_index < 0 ||
+      options.shard_index >= options.shard_count) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("data: expected shard_index below shard_count, found ",
+                     options.shard_index, " and ", options.shard_count));
+  }
+  auto source = std::make_unique<NpzSource>();
+  if (absl::Status filled = source->Fill(options, context); !filled.ok()) {
+    return Annotate(filled, options.path);
+  }
+  FG_RETURN_IF_ERROR(source->Check(options, context));
+  return std::unique_ptr<DataSource>(std::move(source));
+}
+
+}  // namespace fedgraft
