@@ -29,7 +29,8 @@ class ParameterLayout {
   // Sorts. INVALID_ARGUMENT: a name twice, a negative or overflowing size, a
   // BatchNorm variance without its mean (same prefix) or with another shape,
   // or no tensor at all.
-  static absl::StatusOr<ParameterLayout> Create(std::vector<TensorSpec> tensors);
+  static absl::StatusOr<ParameterLayout> Create(
+      std::vector<TensorSpec> tensors);
 
   const std::vector<TensorSpec>& tensors() const { return tensors_; }
   // First flat index of tensors()[i].

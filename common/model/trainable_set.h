@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -27,8 +28,17 @@ struct Architecture {
 // INVALID_ARGUMENT naming the known ones.
 absl::StatusOr<Architecture> FindArchitecture(std::string_view name);
 
+// Names and shapes of the architecture's float tensors, without the head.
+std::map<std::string, std::vector<int64_t>> BackboneTensors(
+    const Architecture& architecture);
+// INVALID_ARGUMENT listing missing, unexpected and misshapen tensors. The head
+// and num_batches_tracked may be there or not.
+absl::Status CheckBackbone(const Architecture& architecture,
+                           const SafetensorsFile& backbone);
+
 // Layout of what travels: the head (num_classes rows) and, by strategy, the
 // backbone tensors that the globs match (`full`: all). BatchNorm:
+// (a layer is matched if a glob matches any of its tensors)
 // `frozen`: weight and bias of a matched layer travel, statistics do not;
 // `local`: nothing of a BatchNorm layer travels; `pooled`: all of it does
 // except num_batches_tracked. The head of the pretrained file is ignored.
@@ -37,11 +47,18 @@ absl::StatusOr<Architecture> FindArchitecture(std::string_view name);
 absl::StatusOr<ParameterLayout> TrainableLayout(
     const Plan& plan, const SafetensorsFile& backbone);
 
-// The start of a run: pretrained values, and a head drawn from
-// N(0, 0.01²) by plan.seed (bias 0). Deterministic on every machine.
+// The start of a run: pretrained values, and a head drawn from N(0, 0.01²) by
+// plan.seed (bias 0): sums of twelve uniforms, in integers, so that no
+// mathematical library can make two machines differ. INVALID_ARGUMENT: a
+// layout that is not of this backbone, or a pretrained value not finite.
 absl::StatusOr<ParameterVector> InitialTrainableSet(
     const Plan& plan, const ParameterLayout& layout,
     const SafetensorsFile& backbone);
+
+// True if the plan unfreezes this tensor of the backbone (never the head; a
+// BatchNorm layer as a whole), whether it travels or, with `local`, stays.
+bool Unfreezes(const Plan& plan, const SafetensorsFile& backbone,
+               std::string_view name);
 
 // True if `name` belongs to a BatchNorm layer of this file (has a running_mean
 // beside it).

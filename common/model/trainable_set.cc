@@ -1,0 +1,200 @@
+#include "common/model/trainable_set.h"
+
+#include <algorithm>
+#include <cmath>
+#include <random>
+#include <utility>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "common/base/status_macros.h"
+
+namespace fedgraft {
+namespace {
+
+constexpr double kHeadDeviation = 0.01;
+
+// The layer's name with its dot: "layer4.0.bn1.".
+std::string LayerOf(std::string_view name) {
+  const size_t dot = name.rfind('.');
+  return std::string(
+      name.substr(0, dot == std::string_view::npos ? 0 : dot + 1));
+}
+
+bool IsHead(const Architecture& architecture, std::string_view name) {
+  return absl::StartsWith(absl::string_view(name.data(), name.size()),
+                          architecture.head_prefix + ".");
+}
+
+bool IsCounter(std::string_view name) {
+  return absl::EndsWith(absl::string_view(name.data(), name.size()),
+                        ".num_batches_tracked");
+}
+
+TensorKind KindOf(std::string_view name) {
+  const absl::string_view text(name.data(), name.size());
+  if (absl::EndsWith(text, ".running_mean")) return TensorKind::kBatchNormMean;
+  if (absl::EndsWith(text, ".running_var")) return TensorKind::kBatchNormVar;
+  return TensorKind::kWeight;
+}
+
+bool MatchesAny(const Plan& plan, std::string_view name) {
+  return std::any_of(
+      plan.unfreeze.begin(), plan.unfreeze.end(),
+      [name](const std::string& glob) { return GlobMatch(glob, name); });
+}
+
+// Whether an unfrozen tensor is sent.
+bool Travels(const Plan& plan, const SafetensorsFile& backbone,
+             std::string_view name) {
+  if (!IsBatchNormTensor(backbone, name)) return true;
+  switch (plan.batch_norm) {
+    case BatchNormPolicy::kFrozen:
+      return KindOf(name) == TensorKind::kWeight;
+    case BatchNormPolicy::kLocal:
+      return false;
+    case BatchNormPolicy::kPooled:
+      return true;
+  }
+  return false;
+}
+
+absl::Status CheckGlobs(const Plan& plan, const Architecture& architecture,
+                        const SafetensorsFile& backbone) {
+  if (plan.unfreeze.empty()) {
+    return absl::InvalidArgumentError(
+        "strategy partial needs at least one glob in strategy.unfreeze");
+  }
+  for (const std::string& glob : plan.unfreeze) {
+    bool matches = GlobMatch(glob, architecture.head_prefix + ".weight") ||
+                   GlobMatch(glob, architecture.head_prefix + ".bias");
+    for (const auto& [name, view] : backbone.tensors()) {
+      matches = matches || GlobMatch(glob, name);
+    }
+    if (!matches) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("strategy.unfreeze: \"", glob,
+                       "\" matches no tensor of ", architecture.name));
+    }
+  }
+  return absl::OkStatus();
+}
+
+// N(0, 1) up to the fourth moment (Irwin-Hall of twelve uniforms): exact
+// integer arithmetic up to the last, correctly rounded, multiplication.
+double NextNormal(std::mt19937_64& random) {
+  int64_t sum = 0;
+  for (int i = 0; i < 12; ++i) sum += static_cast<int64_t>(random() >> 32);
+  return static_cast<double>(sum - (int64_t{6} << 32)) * 0x1p-32;
+}
+
+}  // namespace
+
+bool Unfreezes(const Plan& plan, const SafetensorsFile& backbone,
+               std::string_view name) {
+  const auto architecture = FindArchitecture(plan.architecture);
+  if (!architecture.ok() || IsHead(*architecture, name) ||
+      backbone.tensors().count(std::string(name)) == 0) {
+    return false;
+  }
+  switch (plan.strategy) {
+    case StrategyKind::kLinearProbe:
+      return false;
+    case StrategyKind::kFull:
+      return true;
+    case StrategyKind::kPartial:
+      break;
+  }
+  if (!IsBatchNormTensor(backbone, name)) return MatchesAny(plan, name);
+  const std::string layer = LayerOf(name);
+  for (const char* part : {"weight", "bias", "running_mean", "running_var"}) {
+    if (MatchesAny(plan, layer + part)) return true;
+  }
+  return false;
+}
+
+absl::StatusOr<ParameterLayout> TrainableLayout(
+    const Plan& plan, const SafetensorsFile& backbone) {
+  FG_ASSIGN_OR_RETURN(const Architecture architecture,
+                      FindArchitecture(plan.architecture));
+  FG_RETURN_IF_ERROR(CheckBackbone(architecture, backbone));
+  if (plan.strategy == StrategyKind::kPartial) {
+    FG_RETURN_IF_ERROR(CheckGlobs(plan, architecture, backbone));
+  }
+  std::vector<TensorSpec> tensors;
+  TensorSpec head{architecture.head_prefix + ".weight",
+                  {plan.num_classes(), architecture.feature_dim}};
+  if (architecture.head_is_convolution) {
+    head.shape.insert(head.shape.end(), {1, 1});
+  }
+  tensors.push_back(std::move(head));
+  tensors.push_back({architecture.head_prefix + ".bias", {plan.num_classes()}});
+  for (const auto& [name, view] : backbone.tensors()) {
+    if (!IsCounter(name) && Unfreezes(plan, backbone, name) &&
+        Travels(plan, backbone, name)) {
+      tensors.push_back({name, view.shape, KindOf(name)});
+    }
+  }
+  return ParameterLayout::Create(std::move(tensors));
+}
+
+absl::StatusOr<ParameterVector> InitialTrainableSet(
+    const Plan& plan, const ParameterLayout& layout,
+    const SafetensorsFile& backbone) {
+  FG_ASSIGN_OR_RETURN(const Architecture architecture,
+                      FindArchitecture(plan.architecture));
+  std::mt19937_64 random(plan.seed);
+  ParameterVector values(static_cast<size_t>(layout.Count()), 0.0f);
+  for (size_t i = 0; i < layout.tensors().size(); ++i) {
+    const TensorSpec& spec = layout.tensors()[i];
+    float* first = values.data() + layout.Offset(i);
+    if (spec.name == architecture.head_prefix + ".weight") {
+      for (int64_t k = 0; k < spec.Count(); ++k) {
+        first[k] = static_cast<float>(kHeadDeviation * NextNormal(random));
+      }
+    }
+    if (IsHead(architecture, spec.name)) continue;
+    FG_ASSIGN_OR_RETURN(const std::vector<float> pretrained,
+                        backbone.ReadFloats(spec.name));
+    if (backbone.tensors().at(spec.name).shape != spec.shape) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "tensor ", spec.name, " has another shape in the backbone file"));
+    }
+    for (float value : pretrained) {
+      if (!std::isfinite(value)) {
+        return absl::InvalidArgumentError(absl::StrCat(
+            "tensor ", spec.name, " of the backbone file is not finite"));
+      }
+      *first++ = value;
+    }
+  }
+  return values;
+}
+
+bool IsBatchNormTensor(const SafetensorsFile& backbone, std::string_view name) {
+  return backbone.tensors().count(LayerOf(name) + "running_mean") > 0;
+}
+
+bool GlobMatch(std::string_view glob, std::string_view name) {
+  size_t g = 0, n = 0;
+  // Where to go back to: after the last '*', and what it then swallows.
+  size_t star = std::string_view::npos, swallowed = 0;
+  while (n < name.size()) {
+    if (g < glob.size() && glob[g] == '*') {
+      star = ++g;
+      swallowed = n;
+    } else if (g < glob.size() && (glob[g] == '?' || glob[g] == name[n])) {
+      ++g;
+      ++n;
+    } else if (star != std::string_view::npos) {
+      g = star;
+      n = ++swallowed;
+    } else {
+      return false;
+    }
+  }
+  while (g < glob.size() && glob[g] == '*') ++g;
+  return g == glob.size();
+}
+
+}  // namespace fedgraft
