@@ -9,8 +9,6 @@
 #include "absl/synchronization/mutex.h"
 #include "common/net/grpc/status_bridge.h"
 #include "common/protocol/codec.h"
-#include "grpcpp/create_channel.h"
-#include "grpcpp/support/channel_arguments.h"
 #include "grpcpp/support/client_callback.h"
 
 namespace fedgraft {
@@ -324,21 +322,6 @@ void GrpcLink::Submit(UploadHeader header, uint64_t offset,
       });
   calls_->Add(&reactor->context);
   reactor->Start(*stub_, ToWire(header));
-}
-
-std::shared_ptr<grpc::Channel> OpenChannel(
-    const std::string& address,
-    const std::shared_ptr<grpc::ChannelCredentials>& credentials) {
-  grpc::ChannelArguments arguments;
-  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, 20000);
-  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 10000);
-  arguments.SetInt(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
-  arguments.SetInt(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
-  // The agent backs off itself; gRPC's own delay must not come on top.
-  arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
-  arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 1000);
-  arguments.SetInt(GRPC_ARG_ENABLE_RETRIES, 0);
-  return grpc::CreateCustomChannel(address, credentials, arguments);
 }
 
 }  // namespace fedgraft

@@ -50,9 +50,4 @@ class GrpcLink final : public AggregatorLink {
   std::function<std::string()> diagnose_;
 };
 
-// A channel with mutual TLS credentials and keep-alive, for one aggregator.
-std::shared_ptr<grpc::Channel> OpenChannel(
-    const std::string& address,
-    const std::shared_ptr<grpc::ChannelCredentials>& credentials);
-
 }  // namespace fedgraft

@@ -1,0 +1,36 @@
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "common/base/bytes.h"
+#include "common/base/ids.h"
+#include "common/config/plan.h"
+#include "common/model/safetensors.h"
+
+namespace fedgraft {
+
+struct ExportedModel {
+  Bytes safetensors;      // backbone and trained tensors, torchvision's names
+  std::string card_json;  // the model card, see README
+};
+
+struct ExportFacts {
+  RunId run;
+  uint32_t rounds = 0;
+  std::vector<SiteId> sites;               // that contributed
+  std::map<std::string, double> metrics;   // pooled, of the last evaluation
+};
+
+// Lays the trainable set (safetensors bytes) over the backbone: every tensor of
+// the set replaces the backbone's of that name, head included; F16 and BF16
+// widen to F32. INVALID_ARGUMENT: `trained` is not a trainable set, or the
+// backbone is not the plan's.
+absl::StatusOr<ExportedModel> ExportModel(const Plan& plan,
+                                          const ExportFacts& facts,
+                                          const SafetensorsFile& backbone,
+                                          ByteSpan trained);
+
+}  // namespace fedgraft

@@ -1,0 +1,11 @@
+#include "CLI/CLI.hpp"
+#include "aggregator/cli/commands.h"
+#include "common/audit/audit_command.h"
+
+namespace fedgraft {
+
+void AddAuditCommand(CLI::App& app, absl::Status& status) {
+  AddAuditVerifyCommand(app, status, "fedgraft-aggregator");
+}
+
+}  // namespace fedgraft

@@ -1,0 +1,72 @@
+#include <cstdio>
+#include <memory>
+#include <string>
+
+#include "CLI/CLI.hpp"
+#include "absl/strings/str_cat.h"
+#include "aggregator/cli/commands.h"
+#include "common/base/status_macros.h"
+#include "common/config/plan_loader.h"
+#include "common/model/safetensors.h"
+#include "common/model/trainable_set.h"
+#include "common/numeric/update_payload.h"
+
+namespace fedgraft {
+namespace {
+
+struct PlanArguments {
+  std::string path;
+  std::string backbone;
+};
+
+// What one site sends and receives per round, and which names travel.
+absl::Status PrintTrainableSet(const Plan& plan, const std::string& backbone) {
+  FG_ASSIGN_OR_RETURN(const SafetensorsFile file,
+                      SafetensorsFile::Open(backbone));
+  FG_ASSIGN_OR_RETURN(const ParameterLayout layout,
+                      TrainableLayout(plan, file));
+  FG_ASSIGN_OR_RETURN(const RingSpec ring, TrainRing(plan));
+  std::printf("trainable set: %zu tensors, %lld values\n",
+              layout.tensors().size(),
+              static_cast<long long>(layout.Count()));
+  for (const TensorSpec& tensor : layout.tensors()) {
+    std::printf("  %s (%lld)\n", tensor.name.c_str(),
+                static_cast<long long>(tensor.Count()));
+  }
+  std::printf("per round and site: %llu bytes up, %lld bytes down\n",
+              static_cast<unsigned long long>(PackedBytes(
+                  ring.word_bits, static_cast<uint64_t>(layout.Count()))),
+              static_cast<long long>(layout.Count() * 4));
+  return absl::OkStatus();
+}
+
+absl::Status CheckPlan(const PlanArguments& arguments) {
+  FG_ASSIGN_OR_RETURN(const Plan plan, LoadPlan(arguments.path));
+  FG_ASSIGN_OR_RETURN(const RingSpec ring, TrainRing(plan));
+  std::printf(
+      "plan \"%s\" is valid\nhash: %s\nrounds: %d, quorum %d of %d sites\n"
+      "updates: %d-bit words, step %.3g\n",
+      plan.name.c_str(), plan.hash.Hex().c_str(), plan.rounds, plan.quorum,
+      plan.expected_sites, ring.word_bits, ring.Step());
+  if (arguments.backbone.empty()) return absl::OkStatus();
+  return PrintTrainableSet(plan, arguments.backbone);
+}
+
+}  // namespace
+
+void AddPlanCommand(CLI::App& app, absl::Status& status) {
+  CLI::App* plan = app.add_subcommand("plan", "Check a plan before a run");
+  plan->require_subcommand(1);
+  auto arguments = std::make_shared<PlanArguments>();
+  CLI::App* check = plan->add_subcommand(
+      "check", "Validate; print its hash, what travels and how much");
+  check->add_option("plan", arguments->path, "Plan (YAML)")->required();
+  check->add_option("--backbone", arguments->backbone,
+                    "Backbone file, to list the trainable set");
+  check->callback([arguments, &status] { status = CheckPlan(*arguments); });
+  plan->footer(
+      "Example:\n  fedgraft-aggregator plan check plan.yaml --backbone "
+      "resnet18.safetensors");
+}
+
+}  // namespace fedgraft

@@ -1,0 +1,32 @@
+#include "CLI/CLI.hpp"
+#include "aggregator/cli/commands.h"
+#include "common/base/exit_code.h"
+#include "common/base/logging.h"
+#include "common/base/version.h"
+#include "common/net/grpc/tls.h"
+
+int main(int argc, char** argv) {
+  fedgraft::AllowOnlyTls13();
+  fedgraft::SetUpLogging("info", "text");
+  CLI::App app("FedGraft's aggregator: combines hospitals' updates, never sees "
+               "an image");
+  app.set_version_flag("--version", fedgraft::kVersion);
+  app.require_subcommand(1);
+  app.footer("Exit codes: 0 done, 1 internal error, 2 wrong command line, "
+             "config or plan,\n3 missing or in the wrong state, 4 not "
+             "reachable, 5 refused by identity or policy, 6 damaged data.");
+  absl::Status status;
+  fedgraft::AddServeCommand(app, status);
+  fedgraft::AddPkiCommand(app, status);
+  fedgraft::AddPlanCommand(app, status);
+  fedgraft::AddRunCommand(app, status);
+  fedgraft::AddWatchCommands(app, status);
+  fedgraft::AddExportCommand(app, status);
+  fedgraft::AddAuditCommand(app, status);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : 2;
+  }
+  return fedgraft::ReportAndExitCode(status);
+}

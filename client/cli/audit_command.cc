@@ -1,0 +1,10 @@
+#include "client/cli/commands.h"
+#include "common/audit/audit_command.h"
+
+namespace fedgraft {
+
+void AddAuditCommand(CLI::App& app, absl::Status& status) {
+  AddAuditVerifyCommand(app, status, "fedgraft-client");
+}
+
+}  // namespace fedgraft
