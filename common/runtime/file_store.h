@@ -40,7 +40,8 @@ class FileStore {
  public:
   virtual ~FileStore() = default;
   // Opens for append, creating file and parent folders; truncates first to
-  // `keep_bytes` if the file is longer (UINT64_MAX: keep all).
+  // `keep_bytes` if the file is longer (UINT64_MAX: keep all). A new file's
+  // name is durable only after SyncFolder or Rename.
   virtual absl::StatusOr<std::unique_ptr<WritableFile>> OpenAppend(
       std::string_view path, uint64_t keep_bytes) = 0;
   // NOT_FOUND if it does not exist.
@@ -56,6 +57,12 @@ class FileStore {
   // Makes creations and removals in `folder` durable.
   virtual absl::Status SyncFolder(std::string_view folder) = 0;
 };
+
+// INVALID_ARGUMENT unless `path` names a file inside the store: relative,
+// non-empty parts, none of them "." or "..", no NUL. CheckFolder also takes
+// "", the root. Implementations of the port call these first.
+absl::Status CheckPath(std::string_view path);
+absl::Status CheckFolder(std::string_view folder);
 
 // Whole-file helpers on the port.
 absl::StatusOr<Bytes> ReadAll(FileStore& store, std::string_view path);
