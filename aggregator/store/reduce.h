@@ -1,0 +1,101 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "common/base/digest.h"
+#include "common/base/ids.h"
+#include "common/crypto/sealed_stream.h"
+#include "common/numeric/ring_codec.h"
+#include "common/numeric/update_payload.h"
+#include "common/runtime/executor.h"
+#include "common/runtime/file_store.h"
+
+// From sealed contributions to sums, shard by shard. A shard is what one
+// sealed chunk holds: per contribution one chunk is read, opened, added and
+// dropped. Memory: per worker one shard of sums and one chunk, whatever the
+// number of sites and parameters.
+
+namespace fedgraft {
+
+// One contribution: its sealed bytes (spool file or inline) and their key.
+struct SealedContribution {
+  SiteId site;
+  std::shared_ptr<const ReadableFile> sealed;
+  std::shared_ptr<const SealedStreamOpener> opener;
+};
+
+struct ReduceJob {
+  RingSpec ring;
+  uint64_t count = 0;  // words of each contribution
+  // In canonical site order. Not empty; all of one shape, that of
+  // (UpdatePayloadHead::kBytes, count, ring.word_bits).
+  std::vector<SealedContribution> contributions;
+  // Shards that one worker takes before it queues up again behind other work
+  // of the Executor.
+  uint64_t shards_per_turn = 16;
+};
+
+// How a reduce ended: with which error and whose contribution caused it
+// (nullopt if the sink did).
+struct ReduceOutcome {
+  absl::Status status;
+  std::optional<SiteId> site;
+};
+
+// Takes the sums (mod 2^b) of words [begin, begin + sums.size()). Called once
+// per shard, from several threads at once, on disjoint ranges in any order.
+using SumSink = std::function<absl::Status(uint64_t begin,
+                                           absl::Span<const uint64_t> sums)>;
+// The same before summing, for rules that need single updates: words[i] is of
+// contributions[i]. Memory: one shard per contribution and worker.
+using WordsSink = std::function<absl::Status(
+    uint64_t begin, absl::Span<const absl::Span<const uint64_t>> words)>;
+
+// Sums on all workers. `done` runs once, on the worker that finished last (to
+// come back to a strand it posts), unless the Executor drops work: then job
+// and sink are destroyed without it. The sums do not depend on the number of
+// workers nor on their order. After an error the remaining shards are skipped.
+// DATA_LOSS naming the site: its bytes are not what was sealed.
+void ReduceSums(Executor& executor, ReduceJob job, SumSink sink,
+                std::function<void(ReduceOutcome)> done);
+void ReduceWords(Executor& executor, ReduceJob job, WordsSink sink,
+                 std::function<void(ReduceOutcome)> done);
+// The same on the calling thread alone.
+ReduceOutcome ReduceSumsHere(const ReduceJob& job, const SumSink& sink);
+ReduceOutcome ReduceWordsHere(const ReduceJob& job, const WordsSink& sink);
+
+// The payload head of a contribution: its chunk 0.
+absl::StatusOr<UpdatePayloadHead> ReadHead(const SealedContribution& one);
+// Sum of the weight words, in Z_2^64.
+uint64_t SumOfWeights(absl::Span<const UpdatePayloadHead> heads);
+
+// What an update has to be to count.
+struct UpdateExpectation {
+  RingSpec ring;
+  uint64_t count = 0;
+  Digest layout;  // evaluation: zero
+  // Largest magnitude of a single word, see RingSpec::TermMax.
+  int64_t term_max = 0;
+};
+struct VerifiedUpdate {
+  UpdatePayloadHead head;
+  // L2 norm of the dequantised values divided by the weight.
+  double l2_norm = 0;
+};
+// Opens every chunk of one contribution before it is accepted. Errors carry a
+// RefusalReason: kBadSeal (a chunk does not open), kBadLayout (head, word
+// width, count or layout), kBadWeight (not in (0, 1]), kOverNorm (a word that
+// is larger than any honest one). Without a reason: the file could not be
+// read. Reads and opens all bytes: off the strand.
+absl::StatusOr<VerifiedUpdate> VerifySealedUpdate(
+    const SealedContribution& contribution,
+    const UpdateExpectation& expectation);
+
+}  // namespace fedgraft
