@@ -1,0 +1,154 @@
+#include "client/update/update_file.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "absl/strings/str_cat.h"
+#include "common/base/status_macros.h"
+#include "common/crypto/sealed_stream.h"
+#include "common/crypto/sha256.h"
+#include "common/protocol/codec.h"
+#include "common/protocol/statements.h"
+
+namespace fedgraft {
+namespace {
+
+// sealed bytes | header (protobuf) | u32 its size | SHA-256 of both | magic
+constexpr std::string_view kMagic = "FGUPDATE";
+constexpr uint64_t kTailBytes = 4 + 32 + 8;
+constexpr uint32_t kHeaderBytesMax = 4096;
+constexpr std::string_view kSealInfo = "fedgraft update v1";
+
+// The first `size` bytes of a file.
+class FilePrefix : public ReadableFile {
+ public:
+  FilePrefix(std::unique_ptr<ReadableFile> file, uint64_t size)
+      : file_(std::move(file)), size_(size) {}
+  absl::Status ReadAt(uint64_t offset, absl::Span<uint8_t> out) const override {
+    if (offset > size_ || out.size() > size_ - offset) {
+      return absl::OutOfRangeError(
+          absl::StrCat("read of ", out.size(), " bytes at ", offset,
+                       " of a sealed update of ", size_));
+    }
+    return file_->ReadAt(offset, out);
+  }
+  uint64_t size_bytes() const override { return size_; }
+
+ private:
+  std::unique_ptr<ReadableFile> file_;
+  uint64_t size_;
+};
+
+Bytes EncodeTrailer(const UploadHeader& header) {
+  ByteWriter writer;
+  const std::string wire = ToWire(header).SerializeAsString();
+  writer.Raw(AsBytes(wire)).U32(static_cast<uint32_t>(wire.size()));
+  const Digest digest = Sha256(writer.bytes());
+  writer.Raw(digest.bytes).Raw(AsBytes(kMagic));
+  return std::move(writer).Take();
+}
+
+absl::Status Damaged(std::string_view path, std::string_view what) {
+  return absl::DataLossError(absl::StrCat("stored update ", std::string(path),
+                                          " ", std::string(what)));
+}
+
+absl::StatusOr<UploadHeader> ReadTrailer(const ReadableFile& file,
+                                         std::string_view path) {
+  const uint64_t size = file.size_bytes();
+  if (size < kTailBytes) return Damaged(path, "is unfinished");
+  uint8_t tail[kTailBytes];
+  FG_RETURN_IF_ERROR(file.ReadAt(size - kTailBytes, absl::MakeSpan(tail)));
+  if (std::memcmp(tail + 36, kMagic.data(), kMagic.size()) != 0) {
+    return Damaged(path, "is unfinished");
+  }
+  const uint32_t header_size = uint32_t{tail[0]} | uint32_t{tail[1]} << 8 |
+                               uint32_t{tail[2]} << 16 |
+                               uint32_t{tail[3]} << 24;
+  if (header_size > kHeaderBytesMax || header_size > size - kTailBytes) {
+    return Damaged(path, "has a damaged trailer");
+  }
+  Bytes covered(header_size + 4);
+  FG_RETURN_IF_ERROR(
+      file.ReadAt(size - kTailBytes - header_size, absl::MakeSpan(covered)));
+  const Digest digest = Sha256(covered);
+  if (std::memcmp(tail + 4, digest.bytes.data(), 32) != 0) {
+    return Damaged(path, "has a damaged trailer");
+  }
+  pb::UploadHeader wire;
+  if (!wire.ParseFromArray(covered.data(), static_cast<int>(header_size))) {
+    return Damaged(path, "has a damaged header");
+  }
+  FG_ASSIGN_OR_RETURN(UploadHeader header, FromWire(wire));
+  if (header.size_bytes != size - kTailBytes - header_size) {
+    return Damaged(path, "has a size that is not its header's");
+  }
+  return header;
+}
+
+absl::StatusOr<Digest> DigestOf(const ReadableFile& file, uint64_t size) {
+  Sha256Hasher hasher;
+  Bytes buffer(std::min<uint64_t>(size, uint64_t{1} << 20));
+  for (uint64_t offset = 0; offset < size; offset += buffer.size()) {
+    const auto part = absl::MakeSpan(buffer).subspan(
+        0, std::min<uint64_t>(buffer.size(), size - offset));
+    FG_RETURN_IF_ERROR(file.ReadAt(offset, part));
+    hasher.Update(part);
+  }
+  return hasher.Finish();
+}
+
+std::string FolderOf(std::string_view path) {
+  const size_t slash = path.rfind('/');
+  return slash == path.npos ? "" : std::string(path.substr(0, slash));
+}
+
+}  // namespace
+
+absl::StatusOr<std::shared_ptr<ReadableFile>> SealedUpdate::Open(
+    FileStore& files) const {
+  FG_ASSIGN_OR_RETURN(auto file, files.OpenRead(path_));
+  if (file->size_bytes() < header_.size_bytes) {
+    return Damaged(path_, "became shorter than its header says");
+  }
+  return std::make_shared<FilePrefix>(std::move(file), header_.size_bytes);
+}
+
+absl::StatusOr<SealedUpdate> UpdateSealer::Seal(QuantizedUpdate&& update,
+                                                UploadHeader header,
+                                                ByteSpan hpke_public_key,
+                                                std::string_view path) {
+  const QuantizedUpdate taken = std::move(update);
+  FG_ASSIGN_OR_RETURN(const auto file, files_.OpenAppend(path, 0));
+  Sha256Hasher hasher;
+  FG_RETURN_IF_ERROR(SealStream(hpke_public_key, AsBytes(kSealInfo),
+                                UpdateContext(site_, header),
+                                UpdatePayloadHead::kBytes, taken.payload(),
+                                random_, [&](ByteSpan sealed) {
+                                  hasher.Update(sealed);
+                                  return file->Append(sealed);
+                                }));
+  header.size_bytes = file->size_bytes();
+  header.sealed_digest = hasher.Finish();
+  header.signature = key_.Sign(UploadStatement(site_, header));
+  FG_RETURN_IF_ERROR(file->Append(EncodeTrailer(header)));
+  FG_RETURN_IF_ERROR(file->Sync());
+  if (durable_names_.find(path) == durable_names_.end()) {
+    FG_RETURN_IF_ERROR(files_.SyncFolder(FolderOf(path)));
+    durable_names_.emplace(path);
+  }
+  return SealedUpdate(std::move(header), std::string(path));
+}
+
+absl::StatusOr<SealedUpdate> LoadSealedUpdate(FileStore& files,
+                                              std::string_view path) {
+  FG_ASSIGN_OR_RETURN(const auto file, files.OpenRead(path));
+  FG_ASSIGN_OR_RETURN(UploadHeader header, ReadTrailer(*file, path));
+  FG_ASSIGN_OR_RETURN(const Digest digest, DigestOf(*file, header.size_bytes));
+  if (digest != header.sealed_digest) {
+    return Damaged(path, "does not have the digest of its header");
+  }
+  return SealedUpdate(std::move(header), std::string(path));
+}
+
+}  // namespace fedgraft

@@ -1,0 +1,168 @@
+#include "client/update/update_pipeline.h"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+
+#include "absl/strings/str_cat.h"
+#include "common/base/check.h"
+#include "common/base/status_macros.h"
+#include "common/model/evaluation_layout.h"
+#include "common/numeric/ring_codec.h"
+
+namespace fedgraft {
+namespace {
+
+static_assert(std::endian::native == std::endian::little,
+              "the trainer's file is read as it lies on disk");
+
+// Values per slice: bounds the unpacked words in memory. A multiple of 8, so
+// that every slice but the last ends on a byte at every word width.
+constexpr size_t kSliceValues = size_t{1} << 16;
+
+double L2Norm(const ParameterVector& values) {
+  double sum = 0;
+  for (float v : values) sum += static_cast<double>(v) * v;
+  return std::sqrt(sum);
+}
+
+// "layer4.1.conv2.weight[17]" for a flat index.
+std::string ElementName(const ParameterLayout& layout, int64_t flat) {
+  const auto& tensors = layout.tensors();
+  for (size_t i = tensors.size(); i-- > 0;) {
+    if (layout.Offset(i) <= flat) {
+      return absl::StrCat(tensors[i].name, "[", flat - layout.Offset(i), "]");
+    }
+  }
+  return absl::StrCat("[", flat, "]");
+}
+
+// Quantises slice by slice (`quantize(begin, count)`) into a payload.
+template <typename QuantizeSlice>
+absl::StatusOr<Bytes> BuildPayload(UpdatePayloadHead& head,
+                                   QuantizeSlice quantize) {
+  const int bits = head.ring.word_bits;
+  Bytes payload(UpdatePayloadHead::kBytes + PackedBytes(bits, head.count));
+  absl::Span<uint8_t> rest =
+      absl::MakeSpan(payload).subspan(UpdatePayloadHead::kBytes);
+  for (uint64_t begin = 0; begin < head.count; begin += kSliceValues) {
+    const uint64_t count = std::min<uint64_t>(kSliceValues, head.count - begin);
+    FG_ASSIGN_OR_RETURN(const QuantizeResult slice, quantize(begin, count));
+    head.saturated += slice.saturated;
+    const uint64_t bytes = PackedBytes(bits, count);
+    PackWords(bits, slice.words, rest.subspan(0, bytes));
+    rest.remove_prefix(bytes);
+  }
+  const Bytes encoded = EncodeUpdateHead(head);
+  FG_CHECK(encoded.size() == UpdatePayloadHead::kBytes);
+  std::copy(encoded.begin(), encoded.end(), payload.begin());
+  return payload;
+}
+
+}  // namespace
+
+absl::StatusOr<RawUpdate> RawUpdate::Create(
+    std::shared_ptr<const ParameterLayout> layout, ParameterVector delta,
+    uint64_t samples) {
+  if (static_cast<int64_t>(delta.size()) != layout->Count()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("update has ", delta.size(),
+                     " values, the trainable set has ", layout->Count()));
+  }
+  if (samples == 0) {
+    return absl::InvalidArgumentError("update was trained on 0 images");
+  }
+  for (size_t i = 0; i < delta.size(); ++i) {
+    if (!std::isfinite(delta[i])) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("update is not finite at ",
+                       ElementName(*layout, static_cast<int64_t>(i)), ": ",
+                       delta[i], "; nothing was sent"));
+    }
+  }
+  return RawUpdate(std::move(layout), std::move(delta), samples);
+}
+
+absl::StatusOr<RawUpdate> ReadRawUpdate(
+    FileStore& files, std::string_view path,
+    std::shared_ptr<const ParameterLayout> layout, uint64_t samples) {
+  FG_ASSIGN_OR_RETURN(const auto file, files.OpenRead(path));
+  const uint64_t expected =
+      static_cast<uint64_t>(layout->Count()) * sizeof(float);
+  if (file->size_bytes() != expected) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("the trainer's update ", std::string(path), " has ",
+                     file->size_bytes(), " bytes, expected ", expected));
+  }
+  ParameterVector delta(static_cast<size_t>(layout->Count()));
+  FG_RETURN_IF_ERROR(file->ReadAt(
+      0, absl::MakeSpan(reinterpret_cast<uint8_t*>(delta.data()), expected)));
+  return RawUpdate::Create(std::move(layout), std::move(delta), samples);
+}
+
+ClippedUpdate ClippedUpdate::Clip(RawUpdate&& raw, const Plan& plan) {
+  const double clip_norm = plan.update.clip_norm;
+  ClippedUpdate clipped(std::move(raw), 0);
+  ParameterVector& delta = clipped.raw_.delta_;
+  clipped.norm_before_ = clipped.norm_after_ = L2Norm(delta);
+  if (!(clip_norm > 0) || clipped.norm_before_ <= clip_norm) return clipped;
+  const double scale = clip_norm / clipped.norm_before_;
+  for (float& v : delta) v = static_cast<float>(v * scale);
+  clipped.norm_after_ = L2Norm(delta);
+  return clipped;
+}
+
+absl::StatusOr<EvaluationSums> EvaluationSums::Create(
+    const Plan& plan, std::vector<double> sums) {
+  const int64_t expected = EvaluationLayout(plan.num_classes()).Count();
+  if (static_cast<int64_t>(sums.size()) != expected) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("evaluation has ", sums.size(), " sums, ",
+                     plan.num_classes(), " classes make ", expected));
+  }
+  for (size_t i = 0; i < sums.size(); ++i) {
+    if (!std::isfinite(sums[i]) || sums[i] < 0) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("evaluation sum ", i,
+                       " must be finite and not negative, got ", sums[i]));
+    }
+  }
+  return EvaluationSums(std::move(sums));
+}
+
+absl::StatusOr<QuantizedUpdate> QuantizedUpdate::FromUpdate(
+    ClippedUpdate&& clipped, const Plan& plan) {
+  const ClippedUpdate update = std::move(clipped);
+  const ParameterVector& delta = update.raw().delta();
+  UpdatePayloadHead head;
+  FG_ASSIGN_OR_RETURN(head.ring, TrainRing(plan));
+  head.count = delta.size();
+  const double weight = SiteWeight(plan, update.raw().samples());
+  head.weight_word = WeightWord(weight);
+  head.layout = update.raw().layout().digest();
+  FG_ASSIGN_OR_RETURN(
+      Bytes payload, BuildPayload(head, [&](uint64_t begin, uint64_t count) {
+        return Quantize(head.ring, MaxTerms(plan),
+                        absl::MakeConstSpan(delta).subspan(begin, count),
+                        weight);
+      }));
+  return QuantizedUpdate(head, std::move(payload));
+}
+
+absl::StatusOr<QuantizedUpdate> QuantizedUpdate::FromSums(EvaluationSums&& sums,
+                                                          const Plan& plan) {
+  const EvaluationSums taken = std::move(sums);
+  UpdatePayloadHead head;
+  head.ring = EvaluationRing();
+  head.count = taken.values().size();
+  head.weight_word = uint64_t{1} << kWeightFractionBits;
+  FG_ASSIGN_OR_RETURN(
+      Bytes payload, BuildPayload(head, [&](uint64_t begin, uint64_t count) {
+        return QuantizeDoubles(
+            head.ring, MaxTerms(plan),
+            absl::MakeConstSpan(taken.values()).subspan(begin, count));
+      }));
+  return QuantizedUpdate(head, std::move(payload));
+}
+
+}  // namespace fedgraft

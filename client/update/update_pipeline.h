@@ -1,0 +1,103 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "common/base/bytes.h"
+#include "common/config/plan.h"
+#include "common/model/parameter_layout.h"
+#include "common/numeric/update_payload.h"
+#include "common/runtime/file_store.h"
+
+// What a site computed, on its way out: Raw → Clipped → Quantized → Sealed
+// (update_file.h). Each stage is a type of its own that only the step before
+// can make, and each step consumes what it is given, so nothing reaches the
+// network that skipped a step. Pure functions: safe on any thread. Of an update
+// of n parameters at most two copies are in memory at once.
+
+namespace fedgraft {
+
+// Finite differences to the base model, in layout order.
+class RawUpdate {
+ public:
+  // INVALID_ARGUMENT: not as many values as the layout has, no samples, or a
+  // value that is not finite (naming tensor and index).
+  static absl::StatusOr<RawUpdate> Create(
+      std::shared_ptr<const ParameterLayout> layout, ParameterVector delta,
+      uint64_t samples);
+  const ParameterLayout& layout() const { return *layout_; }
+  const ParameterVector& delta() const { return delta_; }
+  uint64_t samples() const { return samples_; }
+
+ private:
+  friend class ClippedUpdate;
+  RawUpdate(std::shared_ptr<const ParameterLayout> layout,
+            ParameterVector delta, uint64_t samples)
+      : layout_(std::move(layout)),
+        delta_(std::move(delta)),
+        samples_(samples) {}
+  std::shared_ptr<const ParameterLayout> layout_;
+  ParameterVector delta_;
+  uint64_t samples_;
+};
+
+// The trainer's file: raw little-endian F32. Errors name the file.
+absl::StatusOr<RawUpdate> ReadRawUpdate(
+    FileStore& files, std::string_view path,
+    std::shared_ptr<const ParameterLayout> layout, uint64_t samples);
+
+// L2 norm at most plan.update.clip_norm (0: as it was).
+class ClippedUpdate {
+ public:
+  static ClippedUpdate Clip(RawUpdate&& raw, const Plan& plan);
+  const RawUpdate& raw() const { return raw_; }
+  double l2_norm_before() const { return norm_before_; }
+  double l2_norm_after() const { return norm_after_; }
+
+ private:
+  ClippedUpdate(RawUpdate&& raw, double norm)
+      : raw_(std::move(raw)), norm_before_(norm), norm_after_(norm) {}
+  RawUpdate raw_;
+  double norm_before_;
+  double norm_after_;
+};
+
+// The sums of an evaluate task, in the order of evaluation_layout.h.
+class EvaluationSums {
+ public:
+  // INVALID_ARGUMENT: not as many sums as the plan's classes make, or one that
+  // is negative or not finite (naming its index).
+  static absl::StatusOr<EvaluationSums> Create(const Plan& plan,
+                                               std::vector<double> sums);
+  const std::vector<double>& values() const { return sums_; }
+
+ private:
+  explicit EvaluationSums(std::vector<double> sums) : sums_(std::move(sums)) {}
+  std::vector<double> sums_;
+};
+
+// Ring words, packed, behind their head: the plaintext of a sealed update.
+class QuantizedUpdate {
+ public:
+  // Values times the site's weight on the plan's ring.
+  static absl::StatusOr<QuantizedUpdate> FromUpdate(ClippedUpdate&& clipped,
+                                                    const Plan& plan);
+  // Weight 1 on the 64-bit evaluation ring.
+  static absl::StatusOr<QuantizedUpdate> FromSums(EvaluationSums&& sums,
+                                                  const Plan& plan);
+  const UpdatePayloadHead& head() const { return head_; }
+  ByteSpan payload() const { return payload_; }  // head, then words
+
+ private:
+  QuantizedUpdate(UpdatePayloadHead head, Bytes payload)
+      : head_(head), payload_(std::move(payload)) {}
+  UpdatePayloadHead head_;
+  Bytes payload_;
+};
+
+}  // namespace fedgraft

@@ -1,0 +1,204 @@
+#include "client/update/update_pipeline.h"
+
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+#include "common/model/evaluation_layout.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/support/sim_file_store.h"
+#include "tests/update/update_test_util.h"
+
+namespace fedgraft {
+namespace {
+
+using ::testing::HasSubstr;
+using testing::SmallLayout;
+using testing::SmallPlan;
+
+const ParameterVector kDelta = {0.5f, -0.25f, 0, 1, -1, 0.125f, 2, -3};
+
+std::vector<double> Opened(const QuantizedUpdate& update) {
+  std::vector<uint64_t> words(update.head().count);
+  UnpackWords(update.head().ring.word_bits,
+              update.payload().subspan(UpdatePayloadHead::kBytes),
+              absl::MakeSpan(words));
+  std::vector<double> values;
+  for (uint64_t word : words) {
+    values.push_back(Dequantize(update.head().ring, word));
+  }
+  return values;
+}
+
+QuantizedUpdate Processed(const Plan& plan, ParameterVector delta,
+                          uint64_t samples) {
+  auto raw = RawUpdate::Create(SmallLayout(), std::move(delta), samples);
+  FG_CHECK(raw.ok());
+  auto quantized = QuantizedUpdate::FromUpdate(
+      ClippedUpdate::Clip(*std::move(raw), plan), plan);
+  FG_CHECK(quantized.ok());
+  return *std::move(quantized);
+}
+
+TEST(RawUpdateTest, RefusesNonFiniteValuesNamingTensorAndIndex) {
+  const float bad[] = {std::nanf(""), std::numeric_limits<float>::infinity(),
+                       -std::numeric_limits<float>::infinity()};
+  for (float value : bad) {
+    ParameterVector delta = kDelta;
+    delta[5] = value;  // fc.bias has 2 values, then fc.weight
+    const auto raw = RawUpdate::Create(SmallLayout(), delta, 10);
+    EXPECT_EQ(raw.status().code(), absl::StatusCode::kInvalidArgument);
+    EXPECT_THAT(std::string(raw.status().message()), HasSubstr("fc.weight[3]"));
+  }
+  ParameterVector delta = kDelta;
+  delta[1] = std::nanf("");
+  EXPECT_THAT(
+      std::string(
+          RawUpdate::Create(SmallLayout(), delta, 10).status().message()),
+      HasSubstr("fc.bias[1]"));
+}
+
+TEST(RawUpdateTest, RefusesAnotherCountAndNoImages) {
+  EXPECT_THAT(
+      std::string(
+          RawUpdate::Create(SmallLayout(), {1, 2, 3}, 10).status().message()),
+      HasSubstr("3 values, the trainable set has 8"));
+  EXPECT_FALSE(RawUpdate::Create(SmallLayout(), kDelta, 0).ok());
+}
+
+TEST(RawUpdateTest, ReadsTheTrainersFile) {
+  testing::SimFileStore files;
+  Bytes content(kDelta.size() * sizeof(float));
+  std::memcpy(content.data(), kDelta.data(), content.size());
+  files.SetContent("delta", content);
+  const auto raw = ReadRawUpdate(files, "delta", SmallLayout(), 12);
+  ASSERT_TRUE(raw.ok()) << raw.status();
+  EXPECT_EQ(raw->delta(), kDelta);
+  EXPECT_EQ(raw->samples(), 12u);
+
+  content.pop_back();
+  files.SetContent("delta", content);
+  EXPECT_THAT(
+      std::string(
+          ReadRawUpdate(files, "delta", SmallLayout(), 12).status().message()),
+      HasSubstr("31 bytes, expected 32"));
+  EXPECT_EQ(ReadRawUpdate(files, "none", SmallLayout(), 12).status().code(),
+            absl::StatusCode::kNotFound);
+}
+
+TEST(ClippedUpdateTest, ScalesToTheClipNormOnlyWhatIsAboveIt) {
+  double norm = 0;
+  for (float v : kDelta) norm += v * v;
+  norm = std::sqrt(norm);
+  struct Case {
+    double clip_norm, expected;
+  };
+  for (const Case& c : {Case{0, norm}, Case{norm * 2, norm}, Case{1.5, 1.5},
+                        Case{1e-3, 1e-3}}) {
+    Plan plan = SmallPlan();
+    plan.update.clip_norm = c.clip_norm;
+    auto raw = RawUpdate::Create(SmallLayout(), kDelta, 10);
+    ASSERT_TRUE(raw.ok());
+    const auto clipped = ClippedUpdate::Clip(*std::move(raw), plan);
+    EXPECT_DOUBLE_EQ(clipped.l2_norm_before(), norm);
+    EXPECT_NEAR(clipped.l2_norm_after(), c.expected, 1e-6 * c.expected);
+    const double scale = c.expected / norm;
+    for (size_t i = 0; i < kDelta.size(); ++i) {
+      EXPECT_NEAR(clipped.raw().delta()[i], kDelta[i] * scale, 1e-6);
+    }
+  }
+}
+
+TEST(QuantizedUpdateTest, HoldsTheWeightedValuesOnThePlansGrid) {
+  const Plan plan = SmallPlan();
+  const QuantizedUpdate update = Processed(plan, kDelta, 25);
+  EXPECT_EQ(update.head().count, kDelta.size());
+  EXPECT_EQ(update.head().ring, *TrainRing(plan));
+  EXPECT_EQ(update.head().weight_word, uint64_t{1} << 30);  // 25 / 100
+  EXPECT_EQ(update.head().saturated, 0u);
+  EXPECT_EQ(update.head().layout, SmallLayout()->digest());
+  const auto decoded =
+      DecodeUpdateHead(update.payload().subspan(0, UpdatePayloadHead::kBytes));
+  ASSERT_TRUE(decoded.ok()) << decoded.status();
+  EXPECT_EQ(decoded->count, kDelta.size());
+  const std::vector<double> values = Opened(update);
+  for (size_t i = 0; i < kDelta.size(); ++i) {
+    EXPECT_NEAR(values[i], kDelta[i] * 0.25, update.head().ring.Step());
+  }
+}
+
+TEST(QuantizedUpdateTest, CountsWhatExceedsTheRange) {
+  const QuantizedUpdate update =
+      Processed(SmallPlan(), {1e6f, -1e6f, 0, 1, -1, 0, 2, -3}, 100);
+  EXPECT_EQ(update.head().saturated, 2u);
+  const double largest =
+      static_cast<double>(update.head().ring.TermMax(MaxTerms(SmallPlan()))) *
+      update.head().ring.Step();
+  EXPECT_GE(largest, SmallPlan().update.range * 0.999);
+  EXPECT_EQ(Opened(update)[0], largest);
+  EXPECT_EQ(Opened(update)[1], -largest);
+}
+
+// Slices of words must meet without a gap at every word width.
+TEST(QuantizedUpdateTest, IsTheSameInSlicesAsInOnePiece) {
+  constexpr int64_t kCount = (1 << 16) * 2 + 5;
+  auto layout = ParameterLayout::Create({{"w", {kCount}, TensorKind::kWeight}});
+  ASSERT_TRUE(layout.ok());
+  const auto shared = std::make_shared<const ParameterLayout>(*layout);
+  ParameterVector delta(kCount);
+  for (int64_t i = 0; i < kCount; ++i) {
+    delta[static_cast<size_t>(i)] = std::sin(static_cast<float>(i));
+  }
+  for (int bits : {8, 12, 16, 20, 24, 32, 64}) {
+    SCOPED_TRACE(bits);
+    Plan plan = SmallPlan();
+    plan.update.word_bits = bits;
+    auto raw = RawUpdate::Create(shared, delta, 50);
+    ASSERT_TRUE(raw.ok());
+    const auto update = QuantizedUpdate::FromUpdate(
+        ClippedUpdate::Clip(*std::move(raw), plan), plan);
+    ASSERT_TRUE(update.ok()) << update.status();
+    const auto whole = Quantize(*TrainRing(plan), MaxTerms(plan), delta, 0.5);
+    ASSERT_TRUE(whole.ok());
+    Bytes packed(PackedBytes(bits, kCount));
+    PackWords(bits, whole->words, absl::MakeSpan(packed));
+    EXPECT_EQ(update->payload().subspan(UpdatePayloadHead::kBytes),
+              absl::MakeConstSpan(packed));
+  }
+}
+
+TEST(EvaluationSumsTest, QuantisesOnThe64BitRingWithoutWeight) {
+  const Plan plan = SmallPlan();
+  const int64_t count = EvaluationLayout(2).Count();
+  std::vector<double> sums(static_cast<size_t>(count), 0);
+  sums[0] = 1e6;
+  sums[1] = 123456.75;
+  sums.back() = 17;
+  auto valid = EvaluationSums::Create(plan, sums);
+  ASSERT_TRUE(valid.ok()) << valid.status();
+  const auto update = QuantizedUpdate::FromSums(*std::move(valid), plan);
+  ASSERT_TRUE(update.ok()) << update.status();
+  EXPECT_EQ(update->head().ring, EvaluationRing());
+  EXPECT_EQ(update->head().layout, Digest());
+  EXPECT_EQ(update->head().weight_word, uint64_t{1} << 32);
+  EXPECT_EQ(Opened(*update), sums);
+}
+
+TEST(EvaluationSumsTest, RefusesWhatATrainerMustNotSend) {
+  const Plan plan = SmallPlan();
+  const size_t count = static_cast<size_t>(EvaluationLayout(2).Count());
+  EXPECT_THAT(
+      std::string(EvaluationSums::Create(plan, {1, 2, 3}).status().message()),
+      HasSubstr("3 sums"));
+  for (double bad : {std::nan(""), -1.0, 1 / 0.0}) {
+    std::vector<double> sums(count, 0);
+    sums[7] = bad;
+    const auto status = EvaluationSums::Create(plan, sums).status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+    EXPECT_THAT(std::string(status.message()), HasSubstr("evaluation sum 7"));
+  }
+}
+
+}  // namespace
+}  // namespace fedgraft
