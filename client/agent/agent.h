@@ -9,32 +9,13 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
-#include "client/agent/aggregator_link.h"
-#include "client/agent/audit_sink.h"
+#include "client/agent/agent_ports.h"
 #include "client/agent/backoff.h"
-#include "client/agent/local_trainer.h"
 #include "client/policy/site_policy.h"
 #include "common/crypto/ed25519.h"
 #include "common/protocol/messages.h"
-#include "common/runtime/clock.h"
-#include "common/runtime/executor.h"
-#include "common/runtime/file_store.h"
-#include "common/runtime/random_source.h"
-#include "common/runtime/scheduler.h"
 
 namespace fedgraft {
-
-// All outlive the agent and the work that it handed to `executor`.
-struct AgentPorts {
-  Clock& clock;
-  Scheduler& strand;
-  Executor& executor;
-  RandomSource& random;
-  FileStore& files;  // the site's state folder
-  AggregatorLink& link;
-  LocalTrainer& trainer;
-  AuditSink& audit;
-};
 
 struct AgentOptions {
   SiteId site;
@@ -103,7 +84,8 @@ struct AgentSnapshot {
 // update is durable at the site before its first byte leaves; an agent made
 // anew over the same files delivers it instead of training again.
 //
-// Files (in ports.files): blobs/<sha256> backbone and initial models;
+// Files (in ports.files): backbones/<sha256>.safetensors;
+// runs/<run>/initial.safetensors;
 // runs/<run>/update-<kind>.sealed the last finished update; runs/<run>/trainer/
 // the trainer's own state; work/ files of the current task;
 // runs/<run>/final.safetensors and finished.json the result.

@@ -1,0 +1,543 @@
+#include "client/agent/agent.h"
+
+#include <algorithm>
+#include <tuple>
+#include <utility>
+#include <variant>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "client/agent/agent_state.h"
+#include "client/agent/background.h"
+#include "client/agent/blob_fetcher.h"
+#include "client/agent/callback_guard.h"
+#include "client/agent/heartbeats.h"
+#include "client/agent/run_setup.h"
+#include "client/agent/task_runner.h"
+#include "client/agent/trainer_session.h"
+#include "client/agent/uploader.h"
+#include "common/base/check.h"
+#include "common/base/logging.h"
+
+namespace fedgraft {
+namespace {
+
+// "Nothing yet" sooner than this, again and again, must not become a hot loop.
+constexpr absl::Duration kEarlyAnswer = absl::Milliseconds(50);
+// How often a task is taken up again if it failed for a reason that may pass.
+constexpr int kTaskRetriesMax = 3;
+
+// What makes two offers of a task the same task.
+using TaskKey = std::tuple<RunId, RoundId, TaskKind, Digest>;
+TaskKey KeyOf(const Task& task) {
+  return {task.run, task.round, task.kind, task.model};
+}
+
+const char* KindName(TaskKind kind) {
+  return kind == TaskKind::kTrain ? "train" : "evaluate";
+}
+
+// The aggregator does not know what this site is at: join again.
+bool AsksToRejoin(const absl::Status& status) {
+  const auto refusal = RefusalOf(status);
+  return refusal == RefusalReason::kUnknownRun ||
+         refusal == RefusalReason::kNoTask;
+}
+
+// A model that came damaged, this site's disk full, or sent back to Join.
+bool MayPass(const absl::Status& status) {
+  if (RefusalOf(status).has_value()) return AsksToRejoin(status);
+  return absl::IsDataLoss(status) || absl::IsResourceExhausted(status);
+}
+
+}  // namespace
+
+const char* AgentStateName(AgentState state) {
+  switch (state) {
+    case AgentState::kStopped:
+      return "stopped";
+    case AgentState::kJoining:
+      return "joining";
+    case AgentState::kIdle:
+      return "idle";
+    case AgentState::kPreparing:
+      return "preparing";
+    case AgentState::kWaiting:
+      return "waiting";
+    case AgentState::kTraining:
+      return "training";
+    case AgentState::kEvaluating:
+      return "evaluating";
+    case AgentState::kSealing:
+      return "sealing";
+    case AgentState::kUploading:
+      return "uploading";
+    case AgentState::kFinishing:
+      return "finishing";
+    case AgentState::kFinished:
+      return "finished";
+    case AgentState::kRefused:
+      return "refused";
+  }
+  return "unknown";
+}
+
+// The state machine. One thing is under way at a time: a call to the
+// aggregator, a preparation, a task, an upload, or a pause.
+class Agent::Impl {
+ public:
+  Impl(AgentPorts ports, AgentOptions options, AgentKeys keys,
+       AggregatorKeyOf aggregator_key)
+      : ports_(ports),
+        options_(std::move(options)),
+        background_(ports.executor, ports.strand),
+        fetcher_(ports, background_, options_.backoff),
+        trainer_(ports.trainer),
+        setup_(ports, options_, std::move(aggregator_key), background_,
+               fetcher_, trainer_),
+        runner_(ports, options_, keys, background_, fetcher_, trainer_),
+        uploader_(ports, options_.backoff),
+        heartbeats_(ports),
+        reconnect_(ports.random, options_.backoff),
+        attempts_(ports.random, options_.backoff),
+        idle_(ports.random, {options_.idle_poll, options_.idle_poll * 4}) {
+    fetcher_.SetProgress([this] { Changed(); });
+  }
+
+  void Start(std::function<void(absl::Status)> ended) {
+    FG_CHECK(state_ == AgentState::kStopped);
+    ended_ = std::move(ended);
+    Join();
+  }
+  void Stop(std::function<void()> done);
+  AgentSnapshot Snapshot() const;
+  void SetListener(std::function<void()> changed) {
+    changed_ = std::move(changed);
+  }
+
+ private:
+  void Join();
+  void OnJoined(const absl::StatusOr<JoinReply>& reply);
+  bool IsFinished(const RunId& run);
+  void Prepare(const RunDescriptor& descriptor);
+  void OnPrepared(absl::StatusOr<PreparedRun> prepared);
+  void RefuseRun(const RunId& run, const absl::Status& status);
+
+  void Poll();
+  void OnNext(absl::Time asked, absl::StatusOr<NextTaskReply> reply);
+  void OnTask(Task task);
+  void OnWorked(absl::StatusOr<FinishedTask> finished);
+  void Upload(FinishedTask finished);
+  void OnUploaded(const FinishedTask& finished,
+                  const absl::StatusOr<UploadReceipt>& receipt);
+  void OnTaskFailed(const absl::Status& status);
+  void ReportScalars(const Task& task,
+                     const std::map<std::string, double>& scalars);
+  void FinishRun(const RunFinished& finished);
+  void OnFinalModel(const RunFinished& finished,
+                    const absl::StatusOr<Done>& fetched);
+
+  // Goes on with `next` after a pause.
+  void Pause(Backoff& backoff, void (Impl::*next)());
+  void Rejoin(const absl::Status& why, Backoff& backoff);
+  void End(absl::Status outcome);
+  void Enter(AgentState state);
+  void Note(const absl::Status& error);
+  // Records what does not leave bytes; such a record may fail.
+  void AuditOutcome(AuditEvent event);
+  void Changed() {
+    if (changed_) changed_();
+  }
+
+  AgentPorts ports_;
+  AgentOptions options_;
+  Background background_;
+  BlobFetcher fetcher_;
+  TrainerSession trainer_;
+  RunSetup setup_;
+  TaskRunner runner_;
+  Uploader uploader_;
+  Heartbeats heartbeats_;
+  Backoff reconnect_;
+  Backoff attempts_;  // at a run or task that failed here
+  Backoff idle_;
+  CallbackGuard guard_;
+  std::function<void(absl::Status)> ended_;
+  std::function<void()> changed_;
+  TimerId pause_timer_ = 0;
+
+  AgentState state_ = AgentState::kStopped;
+  std::shared_ptr<const RunContext> run_;  // prepared
+  std::optional<RunId> closed_run_;        // finished or refused here
+  absl::Status closed_status_;
+  Task task_;
+  // Given up at this site; not worked on when it is offered again.
+  std::optional<TaskKey> skipped_;
+  // The task that failed last, and how often it was taken up again.
+  std::optional<TaskKey> failed_;
+  int retries_ = 0;
+  AgentSnapshot snapshot_;
+};
+
+void Agent::Impl::Stop(std::function<void()> done) {
+  if (state_ != AgentState::kStopped) {
+    guard_.Invalidate();
+    heartbeats_.Stop();
+    if (pause_timer_ != 0) ports_.strand.Cancel(pause_timer_);
+    setup_.Abandon();
+    runner_.Cancel();
+    uploader_.Abort();
+    fetcher_.Abort();
+    trainer_.Cancel();
+    ended_ = nullptr;
+    Enter(AgentState::kStopped);
+  }
+  background_.WhenIdle(std::move(done));
+}
+
+void Agent::Impl::Join() {
+  Enter(AgentState::kJoining);
+  JoinRequest request;
+  request.software_version = options_.software_version;
+  ports_.link.Join(std::move(request),
+                   guard_([this](const absl::StatusOr<JoinReply>& reply) {
+                     OnJoined(reply);
+                   }));
+}
+
+void Agent::Impl::OnJoined(const absl::StatusOr<JoinReply>& reply) {
+  snapshot_.connected = reply.ok();
+  if (reply.ok() && reply->federation != options_.federation) {
+    return Rejoin(absl::FailedPreconditionError(absl::StrCat(
+                      "the aggregator is of federation '", reply->federation,
+                      "', this site of '", options_.federation, "'")),
+                  reconnect_);
+  }
+  if (!reply.ok()) return Rejoin(reply.status(), reconnect_);
+  reconnect_.Reset();
+  if (!reply->run.has_value()) {
+    Enter(AgentState::kIdle);
+    return Pause(idle_, &Impl::Join);
+  }
+  const RunDescriptor& run = *reply->run;
+  if (closed_run_ == run.run || IsFinished(run.run)) {
+    if (options_.exit_when_finished) return End(closed_status_);
+    Enter(closed_status_.ok() ? AgentState::kFinished : AgentState::kRefused);
+    return Pause(idle_, &Impl::Join);
+  }
+  idle_.Reset();
+  if (run_ != nullptr && run_->descriptor.run == run.run &&
+      run_->descriptor.plan_hash == run.plan_hash) {
+    return Poll();
+  }
+  Prepare(run);
+}
+
+bool Agent::Impl::IsFinished(const RunId& run) {
+  const auto finished = ReadFinishedRun(ports_.files, run);
+  if (!finished.ok()) return false;
+  closed_run_ = run;
+  closed_status_ = absl::OkStatus();
+  snapshot_.run = run;
+  snapshot_.final_model = finished->model;
+  return true;
+}
+
+void Agent::Impl::Prepare(const RunDescriptor& descriptor) {
+  run_ = nullptr;
+  snapshot_.run = descriptor.run;
+  snapshot_.round = RoundId{};
+  snapshot_.contributions = 0;
+  snapshot_.final_model.reset();
+  Enter(AgentState::kPreparing);
+  setup_.Prepare(descriptor, guard_([this, run = descriptor.run](
+                                        absl::StatusOr<PreparedRun> prepared) {
+                   if (RunSetup::IsFinal(prepared.status())) {
+                     return RefuseRun(run, prepared.status());
+                   }
+                   OnPrepared(std::move(prepared));
+                 }));
+}
+
+void Agent::Impl::OnPrepared(absl::StatusOr<PreparedRun> prepared) {
+  if (!prepared.ok()) return Rejoin(prepared.status(), attempts_);
+  AuditEvent event;
+  event.event = "join";
+  event.run = prepared->context->descriptor.run;
+  event.digest = prepared->context->plan.hash;
+  event.detail = "plan " + prepared->context->plan.name;
+  const absl::Status recorded = ports_.audit.Record(event);
+  if (!recorded.ok()) return Rejoin(recorded, attempts_);
+  run_ = prepared->context;
+  snapshot_.plan_name = run_->plan.name;
+  snapshot_.rounds = static_cast<uint32_t>(run_->plan.rounds);
+  snapshot_.train_samples = prepared->trainer.train_samples;
+  snapshot_.device = prepared->trainer.device;
+  FG_LOG_INFO("run {}: {} training images, {}", run_->descriptor.run.value,
+              snapshot_.train_samples, snapshot_.device);
+  Poll();
+}
+
+void Agent::Impl::RefuseRun(const RunId& run, const absl::Status& status) {
+  Note(status);
+  AuditEvent event;
+  event.event = "run_refused";
+  event.run = run;
+  event.detail = std::string(status.message());
+  AuditOutcome(std::move(event));
+  closed_run_ = run;
+  closed_status_ = status;
+  Enter(AgentState::kRefused);
+  if (options_.exit_when_finished) return End(status);
+  Pause(idle_, &Impl::Join);
+}
+
+void Agent::Impl::Poll() {
+  Enter(AgentState::kWaiting);
+  ports_.link.NextTask(NextTaskRequest{run_->descriptor.run, options_.poll},
+                       guard_([this, asked = ports_.clock.Monotonic()](
+                                  absl::StatusOr<NextTaskReply> reply) {
+                         OnNext(asked, std::move(reply));
+                       }));
+}
+
+void Agent::Impl::OnNext(absl::Time asked,
+                         absl::StatusOr<NextTaskReply> reply) {
+  snapshot_.connected = reply.ok();
+  if (!reply.ok()) return Rejoin(reply.status(), reconnect_);
+  if (auto* task = std::get_if<Task>(&*reply)) return OnTask(std::move(*task));
+  if (const auto* finished = std::get_if<RunFinished>(&*reply)) {
+    return FinishRun(*finished);
+  }
+  const bool wait = std::holds_alternative<WaitMore>(*reply);
+  const bool early = ports_.clock.Monotonic() - asked < kEarlyAnswer;
+  if (early) return Pause(reconnect_, wait ? &Impl::Poll : &Impl::Join);
+  reconnect_.Reset();
+  wait ? Poll() : Join();
+}
+
+void Agent::Impl::OnTask(Task task) {
+  task_ = std::move(task);
+  // Offered again until its round closes.
+  if (skipped_ == KeyOf(task_)) return Pause(attempts_, &Impl::Poll);
+  snapshot_.round = task_.round;
+  heartbeats_.Start(task_, guard_([this] {
+                      FG_LOG_INFO("round {}: the aggregator took the task back",
+                                  task_.round.value);
+                      runner_.Cancel();
+                      uploader_.Abort();
+                    }));
+  runner_.Run(run_, task_, guard_([this](AgentState stage, float fraction) {
+                heartbeats_.SetProgress(fraction);
+                snapshot_.progress = fraction;
+                Enter(stage);
+              }),
+              guard_([this](absl::StatusOr<FinishedTask> finished) {
+                OnWorked(std::move(finished));
+              }));
+}
+
+void Agent::Impl::OnWorked(absl::StatusOr<FinishedTask> finished) {
+  if (!finished.ok()) return OnTaskFailed(finished.status());
+  if (task_.kind == TaskKind::kTrain) snapshot_.loss = finished->loss;
+  Upload(*std::move(finished));
+}
+
+void Agent::Impl::Upload(FinishedTask finished) {
+  Enter(AgentState::kUploading);
+  auto shared = std::make_shared<FinishedTask>(std::move(finished));
+  uploader_.Upload(
+      shared->update, shared->recovered,
+      guard_([this, shared](const absl::StatusOr<UploadReceipt>& receipt) {
+        OnUploaded(*shared, receipt);
+      }));
+}
+
+void Agent::Impl::OnUploaded(const FinishedTask& finished,
+                             const absl::StatusOr<UploadReceipt>& receipt) {
+  if (!receipt.ok()) return OnTaskFailed(receipt.status());
+  heartbeats_.Stop();
+  reconnect_.Reset();
+  attempts_.Reset();
+  failed_.reset();
+  snapshot_.last_error.clear();
+  if (task_.kind == TaskKind::kTrain) ++snapshot_.contributions;
+  // Asked for at once; what is left to do of this task is done meanwhile.
+  const Task task = task_;
+  Poll();
+  AuditEvent event;
+  event.event = "acknowledged";
+  event.run = task.run;
+  event.round = task.round;
+  event.digest = receipt->sealed_digest;
+  event.detail =
+      absl::StrCat(KindName(task.kind), " as entry ", receipt->sequence);
+  AuditOutcome(std::move(event));
+  ReportScalars(task, finished.scalars);
+}
+
+void Agent::Impl::OnTaskFailed(const absl::Status& status) {
+  heartbeats_.Stop();
+  if (absl::IsCancelled(status)) return Pause(attempts_, &Impl::Poll);
+  if (MayPass(status)) {
+    retries_ = failed_ == KeyOf(task_) ? retries_ + 1 : 1;
+    failed_ = KeyOf(task_);
+    if (retries_ <= kTaskRetriesMax) return Rejoin(status, attempts_);
+  }
+  Note(status);
+  FG_LOG_ERROR("round {}: this site skips the {} task", task_.round.value,
+               KindName(task_.kind));
+  skipped_ = KeyOf(task_);
+  AuditEvent event;
+  const auto refusal = RefusalOf(status);
+  event.event = refusal.has_value() ? "refused" : "task_failed";
+  event.run = task_.run;
+  event.round = task_.round;
+  event.detail = absl::StrCat(
+      KindName(task_.kind), ": ",
+      refusal.has_value() ? std::string(RefusalName(*refusal)) + ": " : "",
+      std::string(status.message()));
+  AuditOutcome(std::move(event));
+  Pause(attempts_, &Impl::Poll);
+}
+
+void Agent::Impl::ReportScalars(const Task& task,
+                                const std::map<std::string, double>& scalars) {
+  SiteReport report;
+  report.scalars = FilterScalars(options_.policy, scalars);
+  if (report.scalars.empty()) return;
+  report.run = task.run;
+  report.round = task.round;
+  AuditEvent event;
+  event.event = "report";
+  event.run = report.run;
+  event.round = report.round;
+  event.bytes = report.scalars.size() * sizeof(double);
+  event.detail = absl::StrJoin(
+      report.scalars, " ",
+      [](std::string* out, const auto& scalar) { out->append(scalar.first); });
+  const absl::Status recorded = ports_.audit.Record(event);
+  if (!recorded.ok()) return Note(recorded);
+  ports_.link.Report(std::move(report),
+                     guard_([this](const absl::StatusOr<Done>& reported) {
+                       if (!reported.ok()) Note(reported.status());
+                     }));
+}
+
+void Agent::Impl::FinishRun(const RunFinished& finished) {
+  if (finished.run != run_->descriptor.run) {
+    return Rejoin(absl::FailedPreconditionError(absl::StrCat(
+                      "the aggregator finished run ", finished.run.value,
+                      ", joined was ", run_->descriptor.run.value)),
+                  attempts_);
+  }
+  Enter(AgentState::kFinishing);
+  if (finished.model_size_bytes == 0) {
+    return OnFinalModel(finished, Done{});  // stopped before any model
+  }
+  BlobRequest blob;
+  blob.digest = finished.model;
+  blob.path = run_->files.FinalModelPath();
+  blob.size_bytes = finished.model_size_bytes;
+  blob.size_bytes_max = options_.blob_size_bytes_max;
+  fetcher_.Fetch(std::move(blob),
+                 guard_([this, finished](const absl::StatusOr<Done>& fetched) {
+                   OnFinalModel(finished, fetched);
+                 }));
+}
+
+void Agent::Impl::OnFinalModel(const RunFinished& finished,
+                               const absl::StatusOr<Done>& fetched) {
+  absl::Status status = fetched.status();
+  if (status.ok()) {
+    status = WriteFinishedRun(
+        ports_.files,
+        {finished.run, finished.model, finished.rounds, finished.stopped});
+  }
+  // Disk full or connection lost: asked for again, from where it stopped.
+  if (!status.ok() && !RunSetup::IsFinal(status))
+    return Rejoin(status, attempts_);
+  closed_run_ = finished.run;
+  closed_status_ = status;
+  if (!status.ok()) {
+    Note(status);
+  } else {
+    snapshot_.final_model = finished.model;
+    FG_LOG_INFO("run {} {} after {} rounds: model {}", finished.run.value,
+                finished.stopped ? "was stopped" : "is finished",
+                finished.rounds, finished.model.Short());
+  }
+  AuditEvent event;
+  event.event = "run_finished";
+  event.run = finished.run;
+  event.round = RoundId{finished.rounds};
+  event.digest = finished.model;
+  event.detail = std::string(status.message());
+  AuditOutcome(std::move(event));
+  run_ = nullptr;
+  attempts_.Reset();
+  Enter(status.ok() ? AgentState::kFinished : AgentState::kRefused);
+  if (options_.exit_when_finished) return End(status);
+  Pause(idle_, &Impl::Join);
+}
+
+void Agent::Impl::Pause(Backoff& backoff, void (Impl::*next)()) {
+  pause_timer_ = ports_.strand.After(backoff.Next(), guard_([this, next] {
+                                       pause_timer_ = 0;
+                                       (this->*next)();
+                                     }));
+}
+
+void Agent::Impl::Rejoin(const absl::Status& why, Backoff& backoff) {
+  Note(why);
+  Enter(AgentState::kJoining);
+  Pause(backoff, &Impl::Join);
+}
+
+void Agent::Impl::End(absl::Status outcome) {
+  const auto ended = std::exchange(ended_, nullptr);
+  Stop([] {});
+  if (ended) ended(std::move(outcome));
+}
+
+void Agent::Impl::Enter(AgentState state) {
+  state_ = state;
+  Changed();
+}
+
+void Agent::Impl::Note(const absl::Status& error) {
+  const std::string text = error.ToString();
+  // The same error again and again is said once.
+  if (text != snapshot_.last_error) FG_LOG_WARNING("{}", text);
+  snapshot_.last_error = text;
+}
+
+void Agent::Impl::AuditOutcome(AuditEvent event) {
+  const absl::Status recorded = ports_.audit.Record(event);
+  if (!recorded.ok()) Note(recorded);
+}
+
+AgentSnapshot Agent::Impl::Snapshot() const {
+  AgentSnapshot snapshot = snapshot_;
+  snapshot.state = state_;
+  snapshot.bytes_sent = uploader_.bytes_sent();
+  snapshot.bytes_received = fetcher_.bytes_received();
+  return snapshot;
+}
+
+Agent::Agent(AgentPorts ports, AgentOptions options, AgentKeys keys,
+             AggregatorKeyOf aggregator_key)
+    : impl_(std::make_unique<Impl>(ports, std::move(options), keys,
+                                   std::move(aggregator_key))) {}
+Agent::~Agent() = default;
+
+void Agent::Start(std::function<void(absl::Status)> ended) {
+  impl_->Start(std::move(ended));
+}
+void Agent::Stop(std::function<void()> done) { impl_->Stop(std::move(done)); }
+AgentSnapshot Agent::Snapshot() const { return impl_->Snapshot(); }
+void Agent::SetListener(std::function<void()> changed) {
+  impl_->SetListener(std::move(changed));
+}
+
+}  // namespace fedgraft

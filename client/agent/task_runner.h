@@ -1,0 +1,91 @@
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "client/agent/agent.h"
+#include "client/agent/background.h"
+#include "client/agent/blob_fetcher.h"
+#include "client/agent/run_context.h"
+#include "client/agent/trainer_session.h"
+#include "client/update/update_file.h"
+#include "common/protocol/messages.h"
+#include "common/protocol/reply.h"
+
+namespace fedgraft {
+
+// What came of a task: an update ready to be delivered.
+struct FinishedTask {
+  SealedUpdate update;
+  // Sealed earlier (before a restart or a lost connection) and found on disk:
+  // the aggregator may hold some of it or all.
+  bool recovered = false;
+  double loss = 0;                        // train
+  std::map<std::string, double> scalars;  // evaluate; not yet filtered
+};
+
+// Turns a task into a sealed update: fetches the model that it starts from,
+// has the trainer work on it, and runs the update pipeline on the executor. A
+// task whose update is on disk already is not worked on again.
+//
+// Single-strand, one task at a time.
+class TaskRunner {
+ public:
+  using Progress = std::function<void(AgentState stage, float fraction)>;
+
+  // All referenced outlive the runner.
+  TaskRunner(AgentPorts ports, const AgentOptions& options, AgentKeys keys,
+             Background& background, BlobFetcher& fetcher,
+             TrainerSession& trainer);
+
+  // CANCELLED after Cancel; INVALID_ARGUMENT: a task that does not belong to
+  // the run, or an update that is not finite or does not fit the layout;
+  // DATA_LOSS: a model without the digest that it is named by; other errors
+  // are those of fetch, trainer and disk. Nothing was sent then.
+  void Run(std::shared_ptr<const RunContext> run, Task task, Progress progress,
+           Reply<FinishedTask> reply);
+  void Cancel();
+  bool busy() const { return reply_ != nullptr; }
+
+ private:
+  absl::Status CheckTask() const;
+  void FindFinished();
+  bool IsOfTask(const UploadHeader& header) const;
+  void PrepareModel();
+  absl::Status StoreInlineModel();
+  void Work();
+  void Train();
+  void Evaluate();
+  void SealTrained(const TrainResult& result);
+  void SealEvaluated(EvaluateResult result);
+  // Runs `quantize` and seals what it makes, on the executor.
+  void Seal(std::function<absl::StatusOr<QuantizedUpdate>()> quantize,
+            double loss, std::map<std::string, double> scalars);
+  UploadHeader HeaderOfTask() const;
+  void Answer(absl::StatusOr<FinishedTask> answer);
+
+  AgentPorts ports_;
+  const AgentOptions& options_;
+  Background& background_;
+  BlobFetcher& fetcher_;
+  TrainerSession& trainer_;
+  std::shared_ptr<UpdateSealer> sealer_;
+  CallbackGuard guard_;
+
+  std::shared_ptr<const RunContext> run_;
+  Task task_;
+  Progress progress_;
+  Reply<FinishedTask> reply_;  // null: idle
+  bool cancelled_ = false;
+  bool fetching_ = false;
+  bool training_ = false;
+  // The last finished update by path, once looked for; nullopt: none.
+  std::map<std::string, std::optional<SealedUpdate>> finished_;
+  // What kWorkModelPath holds.
+  std::optional<Digest> work_model_;
+};
+
+}  // namespace fedgraft

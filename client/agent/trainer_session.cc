@@ -1,0 +1,90 @@
+#include "client/agent/trainer_session.h"
+
+#include "absl/strings/str_cat.h"
+#include "common/base/logging.h"
+
+namespace fedgraft {
+
+void TrainerSession::Open(TrainerSetup setup, Digest layout,
+                          Reply<TrainerReady> reply) {
+  setup_ = std::move(setup);
+  layout_ = layout;
+  configured_ = false;
+  cancelled_ = false;
+  Run<TrainerReady>([this](Reply<TrainerReady> done) { done(ready_); },
+                    kRetriesMax, std::move(reply));
+}
+
+void TrainerSession::Train(TrainRequest request,
+                           LocalTrainer::Progress progress,
+                           Reply<TrainResult> reply) {
+  cancelled_ = false;
+  Run<TrainResult>(
+      [this, request = std::move(request),
+       progress = std::move(progress)](Reply<TrainResult> done) {
+        trainer_.Train(request, progress, std::move(done));
+      },
+      kRetriesMax, std::move(reply));
+}
+
+void TrainerSession::Evaluate(EvaluateRequest request,
+                              LocalTrainer::Progress progress,
+                              Reply<EvaluateResult> reply) {
+  cancelled_ = false;
+  Run<EvaluateResult>(
+      [this, request = std::move(request),
+       progress = std::move(progress)](Reply<EvaluateResult> done) {
+        trainer_.Evaluate(request, progress, std::move(done));
+      },
+      kRetriesMax, std::move(reply));
+}
+
+void TrainerSession::Cancel() {
+  cancelled_ = true;
+  trainer_.Cancel();
+}
+
+void TrainerSession::Configure(Reply<TrainerReady> reply) {
+  trainer_.Configure(
+      setup_, guard_([this, reply = std::move(reply)](
+                         absl::StatusOr<TrainerReady> ready) {
+        if (ready.ok() && ready->layout != layout_) {
+          return reply(absl::FailedPreconditionError(absl::StrCat(
+              "the trainer derives the trainable set ", ready->layout.Short(),
+              " from plan and backbone, the run's model has ",
+              layout_.Short())));
+        }
+        if (ready.ok()) {
+          configured_ = true;
+          ready_ = *ready;
+        }
+        reply(std::move(ready));
+      }));
+}
+
+template <typename T>
+void TrainerSession::Run(Call<T> call, int retries, Reply<T> reply) {
+  // What to do with a failure of either step.
+  auto fail = [this, call, retries, reply](absl::Status status) {
+    configured_ =
+        false;  // a trainer that failed is not trusted to be as it was
+    if (cancelled_) return reply(absl::CancelledError("task was given up"));
+    if (!absl::IsUnavailable(status) || retries == 0) return reply(status);
+    FG_LOG_WARNING("trainer failed and is started again ({} retries left): {}",
+                   retries, status.ToString());
+    Run<T>(call, retries - 1, reply);
+  };
+  auto run = [this, call, fail, reply] {
+    call(guard_([fail, reply](absl::StatusOr<T> result) {
+      if (!result.ok()) return fail(std::move(result).status());
+      reply(std::move(result));
+    }));
+  };
+  if (configured_) return run();
+  Configure([run, fail](absl::StatusOr<TrainerReady> ready) {
+    if (!ready.ok()) return fail(std::move(ready).status());
+    run();
+  });
+}
+
+}  // namespace fedgraft
