@@ -16,6 +16,7 @@ namespace {
 
 constexpr size_t kKeySize = 32;
 constexpr size_t kSignatureSize = 64;
+constexpr size_t kPemSizeMax = 64 << 10;
 
 // Without it OpenSSL would ask for a passphrase on the terminal.
 int NoPassphrase(char*, int, int, void*) { return -1; }
@@ -51,8 +52,10 @@ absl::StatusOr<SigningKey> SigningKey::FromSeed(ByteSpan seed) {
 }
 
 absl::StatusOr<SigningKey> SigningKey::FromPem(std::string_view pem) {
-  if (pem.size() > INT32_MAX) {
-    return absl::InvalidArgumentError("the private key file is too large");
+  if (pem.empty() || pem.size() > kPemSizeMax) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("a private key in PEM has 1 to ", kPemSizeMax,
+                     " bytes, this file has ", pem.size()));
   }
   const BioPtr bio(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())));
   FG_CHECK(bio != nullptr);

@@ -215,6 +215,8 @@ TEST(Ed25519Test, FromPemNamesWhatItGot) {
     EXPECT_EQ(SigningKey::FromPem(bad).status().code(),
               absl::StatusCode::kInvalidArgument);
   }
+  EXPECT_FALSE(SigningKey::FromPem(std::string_view()).ok());
+  EXPECT_FALSE(SigningKey::FromPem(std::string(1 << 17, '-')).ok());
   EXPECT_FALSE(SigningKey::FromSeed(Bytes(33)).ok());
 }
 
