@@ -6,7 +6,6 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
-#include "common/base/digest.h"
 #include "common/base/ids.h"
 #include "common/base/secret.h"
 #include "common/crypto/ed25519.h"

@@ -24,7 +24,7 @@ struct Roster {
   // {"version": 1, "federation": …, "sites": [{"site", "public_key" (hex),
   // "fingerprint"}]}, sorted by site.
   std::string ToJson() const;
-  // INVALID_ARGUMENT with the place of the first error; limits: 1 MiB,
+  // INVALID_ARGUMENT with the place of the first error; limits: 4 MiB,
   // 10,000 sites.
   static absl::StatusOr<Roster> FromJson(std::string_view json);
   // Names a roster: over a canonical encoding, not over the JSON text.
