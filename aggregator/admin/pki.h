@@ -72,6 +72,7 @@ class Pki {
   absl::StatusOr<Issued> Approve(const ApproveRequest& request);
 
   // Key and certificate in operators/<name>.*; an existing key is kept.
+  // FAILED_PRECONDITION: the name was revoked.
   absl::StatusOr<Issued> IssueOperator(std::string_view name, int days);
   // A new certificate for the aggregator's existing key.
   absl::StatusOr<Issued> RenewAggregator(const std::vector<std::string>& names,
@@ -90,6 +91,10 @@ class Pki {
   Pki(FileStore& files, const Clock& clock, std::string federation,
       SigningKey ca_key, std::string ca_pem);
   absl::Status Store(const AllowListContent& content);
+  // Makes the certificate and writes it to `path`.
+  absl::StatusOr<Issued> Issue(CertificateRole role, std::string_view id,
+                               Bytes public_key, std::vector<std::string> hosts,
+                               int days, std::string_view path);
 
   FileStore* files_;
   const Clock* clock_;
