@@ -74,11 +74,10 @@ absl::StatusOr<ExportedModel> ExportModel(const Plan& plan,
   ExportedModel model;
   FG_ASSIGN_OR_RETURN(
       model.safetensors,
-      EncodeSafetensors(merged.tensors,
-                        {{"format", "pt"},
-                         {"architecture", plan.architecture},
-                         {"plan_hash", plan.hash.Hex()},
-                         {"run", facts.run.value}}));
+      EncodeSafetensors(merged.tensors, {{"format", "pt"},
+                                         {"architecture", plan.architecture},
+                                         {"plan_hash", plan.hash.Hex()},
+                                         {"run", facts.run.value}}));
   model.card_json = Card(plan, facts, Sha256(model.safetensors));
   return model;
 }

@@ -20,8 +20,8 @@ struct ExportedModel {
 struct ExportFacts {
   RunId run;
   uint32_t rounds = 0;
-  std::vector<SiteId> sites;               // that contributed
-  std::map<std::string, double> metrics;   // pooled, of the last evaluation
+  std::vector<SiteId> sites;              // that contributed
+  std::map<std::string, double> metrics;  // pooled, of the last evaluation
 };
 
 // Lays the trainable set (safetensors bytes) over the backbone: every tensor of

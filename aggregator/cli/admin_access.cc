@@ -13,7 +13,8 @@ namespace fedgraft {
 namespace {
 
 // The admin address that a running daemon wrote into its state folder.
-absl::StatusOr<std::string> ListeningAddress(const pb::AggregatorConfig& config) {
+absl::StatusOr<std::string> ListeningAddress(
+    const pb::AggregatorConfig& config) {
   const std::string path = config.state_dir() + "/listening";
   const absl::StatusOr<std::string> text = ReadTextFile(path);
   if (!text.ok()) {
@@ -47,8 +48,8 @@ absl::StatusOr<std::unique_ptr<AdminClient>> AdminAccess::Connect() const {
   if (!config_path.empty()) {
     FG_ASSIGN_OR_RETURN(const pb::AggregatorConfig config,
                         LoadAggregatorConfig(config_path));
-    folder = absl::StrCat(config.pki_dir(), "/", kPkiOperatorsFolder);
-    ca = absl::StrCat(config.pki_dir(), "/", kPkiCaFile);
+    folder = JoinPath(config.pki_dir(), kPkiOperatorsFolder);
+    ca = JoinPath(config.pki_dir(), kPkiCaFile);
     if (to.empty()) {
       FG_ASSIGN_OR_RETURN(to, ListeningAddress(config));
     }

@@ -1,6 +1,7 @@
+#include "common/audit/audit_command.h"
+
 #include "CLI/CLI.hpp"
 #include "aggregator/cli/commands.h"
-#include "common/audit/audit_command.h"
 
 namespace fedgraft {
 

@@ -68,19 +68,24 @@ void AddExportCommand(CLI::App& app, absl::Status& status) {
   CLI::App* command = app.add_subcommand(
       "export",
       "Write the newest model: backbone and trained tensors in one file");
-  command->add_option("--config", arguments->config_path,
-                      "The aggregator's config")
+  command
+      ->add_option("--config", arguments->config_path,
+                   "The aggregator's config")
       ->required();
-  command->add_option("--backbone", arguments->backbone_path,
-                      "The plan's backbone file")
+  command
+      ->add_option("--backbone", arguments->backbone_path,
+                   "The plan's backbone file")
       ->required();
-  command->add_option("--out", arguments->out_path,
-                      "Where to write (safetensors); the card gets .json")
+  command
+      ->add_option("--out", arguments->out_path,
+                   "Where to write (safetensors); the card gets .json")
       ->required();
   command->callback([arguments, &status] { status = Export(*arguments); });
   command->footer(
       "The file has torchvision's names: load it in Python with\n"
-      "  model.load_state_dict(safetensors.torch.load_file(\"final.safetensors\"))\n"
+      "  "
+      "model.load_state_dict(safetensors.torch.load_file(\"final.safetensors\")"
+      ")\n"
       "Example:\n  fedgraft-aggregator export --config aggregator.yaml "
       "--backbone resnet18.safetensors --out final.safetensors");
 }

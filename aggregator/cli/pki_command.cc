@@ -30,11 +30,11 @@ struct PkiArguments {
 absl::Status RunInit(const PkiArguments& arguments) {
   SystemClock clock;
   FG_ASSIGN_OR_RETURN(const auto files, PosixFileStore::Open(arguments.dir));
-  FG_ASSIGN_OR_RETURN(const Pki pki,
-                      Pki::Init(*files, clock, arguments.init));
+  FG_ASSIGN_OR_RETURN(const Pki pki, Pki::Init(*files, clock, arguments.init));
   std::printf(
       "Made the CA of federation \"%s\" in %s.\n"
-      "  ca.key stays here and is backed up offline; ca.pem goes to every site.\n"
+      "  ca.key stays here and is backed up offline; ca.pem goes to every "
+      "site.\n"
       "  operators/%s.key and .pem are yours: whoever has them commands runs.\n"
       "Next: fedgraft-aggregator pki approve --dir %s --site ID --csr FILE\n",
       pki.federation().c_str(), arguments.dir.c_str(),
@@ -52,8 +52,7 @@ absl::Status RunApprove(const PkiArguments& arguments) {
   request.days = arguments.days;
   request.replace = arguments.replace;
   FG_ASSIGN_OR_RETURN(const Issued issued, pki.Approve(request));
-  FG_RETURN_IF_ERROR(
-      WriteTextFile(arguments.out_path, issued.certificate_pem));
+  FG_RETURN_IF_ERROR(WriteTextFile(arguments.out_path, issued.certificate_pem));
   std::printf(
       "Approved site \"%s\" until %s; certificate in %s.\n"
       "Key fingerprint, to confirm with the site by telephone:\n  %s\n",
@@ -78,8 +77,7 @@ absl::Status RunRevoke(const PkiArguments& arguments) {
 void PrintEntry(const char* kind, const AllowListEntry& entry) {
   std::printf("%-9s %-24s %-8s until %s  %s\n", kind, entry.id.c_str(),
               entry.active ? "active" : "revoked",
-              absl::FormatTime("%Y-%m-%d", entry.not_after,
-                               absl::UTCTimeZone())
+              absl::FormatTime("%Y-%m-%d", entry.not_after, absl::UTCTimeZone())
                   .c_str(),
               KeyFingerprint(entry.public_key).c_str());
 }
@@ -116,8 +114,9 @@ absl::Status RunRenew(const PkiArguments& arguments) {
   FG_RETURN_IF_ERROR(
       pki.RenewAggregator(arguments.init.aggregator_names, arguments.days)
           .status());
-  std::printf("Renewed the aggregator's certificate; a running aggregator "
-              "uses it for new connections within seconds.\n");
+  std::printf(
+      "Renewed the aggregator's certificate; a running aggregator "
+      "uses it for new connections within seconds.\n");
   return absl::OkStatus();
 }
 
@@ -140,13 +139,12 @@ void AddPkiCommand(CLI::App& app, absl::Status& status) {
                        absl::Status (*run)(const PkiArguments&)) {
     CLI::App* command = pki->add_subcommand(name, help);
     command->add_option("--dir", arguments->dir, "PKI folder")->required();
-    command->callback(
-        [arguments, &status, run] { status = run(*arguments); });
+    command->callback([arguments, &status, run] { status = run(*arguments); });
     return command;
   };
 
-  CLI::App* init = add("init", "Make CA, aggregator and first operator",
-                       RunInit);
+  CLI::App* init =
+      add("init", "Make CA, aggregator and first operator", RunInit);
   init->add_option("--federation", arguments->init.federation,
                    "Name of the federation (a-z, 0-9, '-', '_')")
       ->required();
@@ -171,19 +169,19 @@ void AddPkiCommand(CLI::App& app, absl::Status& status) {
                     "The site has a new key, or was revoked before");
 
   add("revoke", "Shut a site, operator or certificate out", RunRevoke)
-      ->add_option("id", arguments->victim,
-                   "Site id, operator/NAME, or serial")
+      ->add_option("id", arguments->victim, "Site id, operator/NAME, or serial")
       ->required();
   add("list", "Who may take part", RunList);
-  CLI::App* issue = add("operator", "Issue an operator's key and certificate",
-                        RunOperator);
+  CLI::App* issue =
+      add("operator", "Issue an operator's key and certificate", RunOperator);
   issue->add_option("name", arguments->name, "Operator's name")->required();
   issue->add_option("--days", arguments->days, "Validity")
       ->capture_default_str();
-  CLI::App* renew = add("renew", "Renew the aggregator's certificate",
-                        RunRenew);
-  renew->add_option("--name", arguments->init.aggregator_names,
-                    "DNS name or IP address (repeatable)")
+  CLI::App* renew =
+      add("renew", "Renew the aggregator's certificate", RunRenew);
+  renew
+      ->add_option("--name", arguments->init.aggregator_names,
+                   "DNS name or IP address (repeatable)")
       ->required();
   renew->add_option("--days", arguments->days, "Validity")
       ->capture_default_str();

@@ -27,8 +27,7 @@ absl::Status PrintTrainableSet(const Plan& plan, const std::string& backbone) {
                       TrainableLayout(plan, file));
   FG_ASSIGN_OR_RETURN(const RingSpec ring, TrainRing(plan));
   std::printf("trainable set: %zu tensors, %lld values\n",
-              layout.tensors().size(),
-              static_cast<long long>(layout.Count()));
+              layout.tensors().size(), static_cast<long long>(layout.Count()));
   for (const TensorSpec& tensor : layout.tensors()) {
     std::printf("  %s (%lld)\n", tensor.name.c_str(),
                 static_cast<long long>(tensor.Count()));

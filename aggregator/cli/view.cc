@@ -50,8 +50,8 @@ std::string Interval(const Map& values, const std::string& name) {
 }
 
 std::string Bar(float fraction, int width) {
-  const int full = static_cast<int>(
-      std::lround(std::clamp(fraction, 0.0f, 1.0f) * static_cast<float>(width)));
+  const int full = static_cast<int>(std::lround(
+      std::clamp(fraction, 0.0f, 1.0f) * static_cast<float>(width)));
   return absl::StrCat("[", std::string(full, '#'),
                       std::string(width - full, '.'), "]");
 }
@@ -131,8 +131,9 @@ std::string RenderStatus(const pb::StatusReply& status, int width) {
     absl::StrAppend(&text, ", up ", HumanBytes(BytesReceived(status)),
                     ", down ", HumanBytes(BytesSent(status)));
     if (const pb::RoundSummary* round = LastEvaluated(status)) {
-      absl::StrAppend(&text, ", pooled AUC ", Number(round->metrics(), "auc", 3),
-                      " loss ", Number(round->metrics(), "loss", 4));
+      absl::StrAppend(&text, ", pooled AUC ",
+                      Number(round->metrics(), "auc", 3), " loss ",
+                      Number(round->metrics(), "loss", 4));
     }
     text.push_back('\n');
   }
@@ -177,9 +178,8 @@ std::string RenderReport(const pb::StatusReply& status) {
                     Number(metrics, "accuracy", 3), ""});
   }
   absl::StrAppend(&text, Table(rows));
-  absl::StrAppend(&text, "\nMedian round ",
-                  HumanSeconds(MedianSeconds(status)), ", received ",
-                  HumanBytes(BytesReceived(status)), ", sent ",
+  absl::StrAppend(&text, "\nMedian round ", HumanSeconds(MedianSeconds(status)),
+                  ", received ", HumanBytes(BytesReceived(status)), ", sent ",
                   HumanBytes(BytesSent(status)), "; model ",
                   ToHex(AsBytes(status.model())), "\n");
   return text;
@@ -211,8 +211,8 @@ std::string ReportJson(const pb::StatusReply& status) {
   for (const auto& round : status.history()) {
     json["history"].push_back(
         {{"round", round.round()},
-         {"sites", std::vector<std::string>(round.sites().begin(),
-                                            round.sites().end())},
+         {"sites",
+          std::vector<std::string>(round.sites().begin(), round.sites().end())},
          {"seconds", round.seconds()},
          {"bytes_up", round.bytes_up()},
          {"bytes_down", round.bytes_down()},

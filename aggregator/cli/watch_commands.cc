@@ -126,8 +126,8 @@ absl::Status RunReport(const WatchArguments& arguments) {
   }
   std::string text = RenderReport(status);
   if (arguments.json) {
-    FG_ASSIGN_OR_RETURN(
-        text, WithAttachments(ReportJson(status), arguments.attach));
+    FG_ASSIGN_OR_RETURN(text,
+                        WithAttachments(ReportJson(status), arguments.attach));
     text.push_back('\n');
   }
   std::fputs(text.c_str(), stdout);
@@ -148,20 +148,23 @@ void AddWatchCommands(CLI::App& app, absl::Status& status) {
   };
   CLI::App* now = add("status", "How the run stands now", RunStatus);
   now->add_flag("--json", arguments->json, "As JSON");
-  now->footer("Example:\n  fedgraft-aggregator status --config "
-              "aggregator.yaml");
+  now->footer(
+      "Example:\n  fedgraft-aggregator status --config "
+      "aggregator.yaml");
   CLI::App* watch = add("watch", "Live progress, a line per site", RunWatch);
   watch->add_flag("--until-finished", arguments->until_finished,
                   "End with the run: exit code 0 if it finished, else 3");
-  watch->footer("Example:\n  fedgraft-aggregator watch --config "
-                "aggregator.yaml --until-finished");
+  watch->footer(
+      "Example:\n  fedgraft-aggregator watch --config "
+      "aggregator.yaml --until-finished");
   CLI::App* report =
       add("report", "Result: per site and pooled metrics", RunReport);
   report->add_flag("--json", arguments->json, "As JSON");
   report->add_option("--attach", arguments->attach,
                      "NAME=FILE: put the JSON of FILE under processes.NAME");
-  report->footer("Example:\n  fedgraft-aggregator report --config "
-                 "aggregator.yaml --json > result.json");
+  report->footer(
+      "Example:\n  fedgraft-aggregator report --config "
+      "aggregator.yaml --json > result.json");
 }
 
 }  // namespace fedgraft

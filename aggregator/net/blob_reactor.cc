@@ -23,7 +23,8 @@ BlobReactor::BlobReactor(Coordinator& coordinator, Scheduler& strand,
       authenticator_(authenticator),
       context_(context),
       offset_(request.offset()) {
-  absl::StatusOr<SitePeer> peer = authenticator_.Site(*context_->auth_context());
+  absl::StatusOr<SitePeer> peer =
+      authenticator_.Site(*context_->auth_context());
   const absl::StatusOr<Digest> digest = Digest::FromWire(request.sha256());
   if (!peer.ok() || !digest.ok()) {
     Finish(ToGrpc(peer.ok() ? digest.status() : peer.status()));
@@ -56,9 +57,8 @@ void BlobReactor::OnWriteDone(bool ok) {
 void BlobReactor::WriteNext() {
   const uint64_t size = blob_->size_bytes();
   if (offset_ > size) {
-    Finish(ToGrpc(absl::OutOfRangeError(
-        absl::StrCat("offset ", offset_, " is beyond the blob's ", size,
-                     " bytes"))));
+    Finish(ToGrpc(absl::OutOfRangeError(absl::StrCat(
+        "offset ", offset_, " is beyond the blob's ", size, " bytes"))));
     return;
   }
   if (offset_ == size) {

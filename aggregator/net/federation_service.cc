@@ -84,13 +84,13 @@ grpc::ServerUnaryReactor* FederationService::Heartbeat(
 grpc::ServerUnaryReactor* FederationService::UploadOffset(
     grpc::CallbackServerContext* context, const pb::UploadHeader* request,
     pb::UploadOffsetReply* reply) {
-  return Unary(
-      authenticator_, strand_, context, *request,
-      [this, reply](const SitePeer& peer, const UploadHeader& header,
-                    grpc::ServerUnaryReactor* reactor) {
-        coordinator_.QueryUpload(
-            peer, header, Answer<fedgraft::UploadOffset>(reactor, reply));
-      });
+  return Unary(authenticator_, strand_, context, *request,
+               [this, reply](const SitePeer& peer, const UploadHeader& header,
+                             grpc::ServerUnaryReactor* reactor) {
+                 coordinator_.QueryUpload(
+                     peer, header,
+                     Answer<fedgraft::UploadOffset>(reactor, reply));
+               });
 }
 
 grpc::ServerUnaryReactor* FederationService::Report(

@@ -24,7 +24,8 @@ class PeerAuthenticator {
       : allow_list_(allow_list), clock_(clock) {}
 
   // UNAUTHENTICATED: no readable certificate. PERMISSION_DENIED: another role
-  // or federation, unknown site, revoked, expired, or another key than approved.
+  // or federation, unknown site, revoked, expired, or another key than
+  // approved.
   absl::StatusOr<SitePeer> Site(const grpc::AuthContext& context) const;
   // The operator's id.
   absl::StatusOr<std::string> Operator(const grpc::AuthContext& context) const;

@@ -21,6 +21,7 @@
 #include "common/runtime/posix_file_store.h"
 #include "common/runtime/strand.h"
 #include "common/runtime/system_clock.h"
+#include "common/runtime/text_file.h"
 #include "common/runtime/thread_pool.h"
 #include "grpcpp/resource_quota.h"
 #include "grpcpp/server_builder.h"
@@ -116,15 +117,16 @@ absl::Status AggregatorServer::Impl::OpenFolders() {
                       ParseCertificate(certificate_pem_));
   FG_RETURN_IF_ERROR(Annotate(
       CheckRole(info, CertificateRole::kAggregator, config_.federation()),
-      absl::StrCat(config_.pki_dir(), "/", kPkiAggregatorFile)));
+      JoinPath(config_.pki_dir(), kPkiAggregatorFile)));
   FG_RETURN_IF_ERROR(CheckValidity(info, clock_.Wall()));
   FG_ASSIGN_OR_RETURN(allow_list_, AllowList::Load(*pki_files_));
 
   const std::string& path = config_.wrapping_key_file();
   if (absl::StartsWith(path, config_.state_dir() + "/")) {
-    return absl::FailedPreconditionError(absl::StrCat(
-        "wrapping_key_file ", path, " lies inside state_dir: whoever takes the "
-        "disk would have the key; put it elsewhere"));
+    return absl::FailedPreconditionError(
+        absl::StrCat("wrapping_key_file ", path,
+                     " lies inside state_dir: whoever takes the "
+                     "disk would have the key; put it elsewhere"));
   }
   FG_ASSIGN_OR_RETURN(wrapping_key_,
                       ReadSecretFile(path, kWrappingKeyBytesMax));
@@ -149,10 +151,9 @@ absl::Status AggregatorServer::Impl::OpenCoordinator() {
 
 absl::StatusOr<std::unique_ptr<grpc::Server>> AggregatorServer::Impl::Listen(
     const std::string& address, grpc::Service& service, int& port) {
-  const TlsFiles tls = {
-      absl::StrCat(config_.pki_dir(), "/", kPkiAggregatorKeyFile),
-      absl::StrCat(config_.pki_dir(), "/", kPkiAggregatorFile),
-      absl::StrCat(config_.pki_dir(), "/", kPkiCaFile)};
+  const TlsFiles tls = {JoinPath(config_.pki_dir(), kPkiAggregatorKeyFile),
+                        JoinPath(config_.pki_dir(), kPkiAggregatorFile),
+                        JoinPath(config_.pki_dir(), kPkiCaFile)};
   grpc::ServerBuilder builder;
   builder.AddListeningPort(address, ServerTls(tls), &port);
   builder.RegisterService(&service);
@@ -162,8 +163,8 @@ absl::StatusOr<std::unique_ptr<grpc::Server>> AggregatorServer::Impl::Listen(
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, 20000);
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 10000);
-  builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS,
-                             10000);
+  builder.AddChannelArgument(
+      GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 10000);
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
   std::unique_ptr<grpc::Server> server = builder.BuildAndStart();
   if (server == nullptr || port == 0) {
@@ -190,11 +191,10 @@ absl::Status AggregatorServer::Impl::Start() {
   admin_service_ = std::make_unique<AdminService>(
       AdminPorts{*coordinator_, strand_, pool_, clock_, *authenticator_},
       config_.federation(), MakeRunModelLoader(*files_));
-  FG_ASSIGN_OR_RETURN(
-      server_, Listen(config_.listen(), *federation_service_, port_));
-  FG_ASSIGN_OR_RETURN(
-      admin_server_,
-      Listen(config_.admin_listen(), *admin_service_, admin_port_));
+  FG_ASSIGN_OR_RETURN(server_,
+                      Listen(config_.listen(), *federation_service_, port_));
+  FG_ASSIGN_OR_RETURN(admin_server_, Listen(config_.admin_listen(),
+                                            *admin_service_, admin_port_));
   FG_RETURN_IF_ERROR(TellPorts());
   strand_.Post([this] {
     ReloadAllowList();
@@ -226,8 +226,7 @@ void AggregatorServer::Impl::WarnOfExpiryEachHour() {
       pem.ok() ? ParseCertificate(*pem) : pem.status();
   if (info.ok()) {
     const auto warning = WarnOfExpiry(*info, clock_.Wall());
-    if (warning.has_value() &&
-        warning->threshold_days < expiry_warned_days_) {
+    if (warning.has_value() && warning->threshold_days < expiry_warned_days_) {
       expiry_warned_days_ = warning->threshold_days;
       FG_LOG_WARNING("{}", warning->text);
     } else if (!warning.has_value()) {
@@ -240,8 +239,8 @@ void AggregatorServer::Impl::WarnOfExpiryEachHour() {
 AggregatorServer::Impl::~Impl() {
   // Parked polls would hold the server: it cancels them after a moment.
   if (admin_service_ != nullptr) admin_service_->Close();
-  const auto deadline = std::chrono::system_clock::now() +
-                        std::chrono::milliseconds(300);
+  const auto deadline =
+      std::chrono::system_clock::now() + std::chrono::milliseconds(300);
   if (server_ != nullptr) server_->Shutdown(deadline);
   if (admin_server_ != nullptr) admin_server_->Shutdown(deadline);
   // The coordinator answers what is parked while the strand still runs.

@@ -79,8 +79,7 @@ pb::StatusReply StatusToWire(const std::string& federation,
   reply.set_model(snapshot.model.AsWire());
   reply.set_eta_seconds(EtaSeconds(snapshot, history));
   reply.set_started_unix_ms(absl::ToUnixMillis(snapshot.started));
-  const size_t first =
-      with_history || history.empty() ? 0 : history.size() - 1;
+  const size_t first = with_history || history.empty() ? 0 : history.size() - 1;
   for (size_t i = first; i < history.size(); ++i) {
     FillRound(history[i], *reply.add_history());
   }

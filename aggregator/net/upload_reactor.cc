@@ -22,7 +22,8 @@ UploadReactor::UploadReactor(Coordinator& coordinator, Scheduler& strand,
       authenticator_(authenticator),
       context_(context),
       receipt_(receipt) {
-  absl::StatusOr<SitePeer> peer = authenticator_.Site(*context_->auth_context());
+  absl::StatusOr<SitePeer> peer =
+      authenticator_.Site(*context_->auth_context());
   if (!peer.ok()) {
     Finish(ToGrpc(peer.status()));
     return;

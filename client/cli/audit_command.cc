@@ -1,5 +1,6 @@
-#include "client/cli/commands.h"
 #include "common/audit/audit_command.h"
+
+#include "client/cli/commands.h"
 
 namespace fedgraft {
 

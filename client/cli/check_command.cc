@@ -23,9 +23,9 @@ class Checklist {
  public:
   void Add(const std::string& what, const absl::Status& status,
            const std::string& detail = "") {
-    std::printf("%-4s %-12s %s\n", status.ok() ? "ok" : "FAIL", what.c_str(),
-                status.ok() ? detail.c_str()
-                            : std::string(status.message()).c_str());
+    std::printf(
+        "%-4s %-12s %s\n", status.ok() ? "ok" : "FAIL", what.c_str(),
+        status.ok() ? detail.c_str() : std::string(status.message()).c_str());
     if (first_.ok() && !status.ok()) first_ = Annotate(status, what);
   }
   const absl::Status& first() const { return first_; }
@@ -44,11 +44,10 @@ absl::StatusOr<Identity> CheckIdentity(const pb::ClientConfig& config,
       identity.certificate_pem(), AsText(identity.key_pem().span()),
       identity.ca_pem(), now);
   if (!problem.empty()) return absl::FailedPreconditionError(problem);
-  detail = absl::StrCat(
-      "site ", identity.info().id, " of ", identity.info().federation,
-      ", valid until ",
-      absl::FormatTime("%Y-%m-%d", identity.info().not_after,
-                       absl::UTCTimeZone()));
+  detail = absl::StrCat("site ", identity.info().id, " of ",
+                        identity.info().federation, ", valid until ",
+                        absl::FormatTime("%Y-%m-%d", identity.info().not_after,
+                                         absl::UTCTimeZone()));
   if (const auto warning = WarnOfExpiry(identity.info(), now)) {
     absl::StrAppend(&detail, " (", warning->text, ")");
   }
@@ -57,11 +56,11 @@ absl::StatusOr<Identity> CheckIdentity(const pb::ClientConfig& config,
 
 absl::Status Check(const std::string& config_path) {
   Checklist list;
-  const absl::StatusOr<pb::ClientConfig> config =
-      LoadClientConfig(config_path);
+  const absl::StatusOr<pb::ClientConfig> config = LoadClientConfig(config_path);
   list.Add("config", config.status(), config_path);
   if (!config.ok()) return list.first();
-  list.Add("policy", PolicyFromConfig(config->policy()).status(), "understood");
+  list.Add("policy", SitePolicyFromConfig(config->policy()).status(),
+           "understood");
   std::string detail;
   const absl::StatusOr<Identity> identity = CheckIdentity(*config, detail);
   list.Add("identity", identity.status(), detail);

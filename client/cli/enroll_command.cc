@@ -52,11 +52,12 @@ absl::Status Install(const EnrollArguments& arguments, FileStore& files) {
   FG_ASSIGN_OR_RETURN(const CertificateInfo info,
                       Identity::InstallCertificate(files, certificate, ca,
                                                    SystemClock().Wall()));
-  std::printf("Installed the certificate of site \"%s\" in federation \"%s\", "
-              "valid until %s.\n",
-              info.id.c_str(), info.federation.c_str(),
-              absl::FormatTime("%Y-%m-%d", info.not_after, absl::UTCTimeZone())
-                  .c_str());
+  std::printf(
+      "Installed the certificate of site \"%s\" in federation \"%s\", "
+      "valid until %s.\n",
+      info.id.c_str(), info.federation.c_str(),
+      absl::FormatTime("%Y-%m-%d", info.not_after, absl::UTCTimeZone())
+          .c_str());
   return absl::OkStatus();
 }
 
@@ -83,9 +84,10 @@ absl::Status PinRoster(const EnrollArguments& arguments, FileStore& files) {
   for (const RosterChange& change : changes) {
     std::printf("%s\n", change.ToText().c_str());
   }
-  std::printf("Confirm each fingerprint with its hospital by telephone, then "
-              "repeat with --confirm %s\n",
-              received.Hash().Hex().c_str());
+  std::printf(
+      "Confirm each fingerprint with its hospital by telephone, then "
+      "repeat with --confirm %s\n",
+      received.Hash().Hex().c_str());
   return absl::OkStatus();
 }
 
@@ -107,7 +109,8 @@ absl::Status Enroll(const EnrollArguments& arguments) {
 void AddEnrollCommand(CLI::App& app, absl::Status& status) {
   auto arguments = std::make_shared<EnrollArguments>();
   CLI::App* enroll = app.add_subcommand(
-      "enroll", "Make this site's key, install its certificate, pin the roster");
+      "enroll",
+      "Make this site's key, install its certificate, pin the roster");
   enroll
       ->add_option("--identity", arguments->identity_dir,
                    "Folder for key and certificate")
@@ -125,7 +128,8 @@ void AddEnrollCommand(CLI::App& app, absl::Status& status) {
   enroll->callback([arguments, &status] { status = Enroll(*arguments); });
   enroll->footer(
       "Examples:\n"
-      "  fedgraft-client enroll --identity id --federation lungs --site st-mary\n"
+      "  fedgraft-client enroll --identity id --federation lungs --site "
+      "st-mary\n"
       "  fedgraft-client enroll --identity id --certificate st-mary.crt "
       "--ca ca.pem\n"
       "  fedgraft-client enroll --identity id --roster roster.json");

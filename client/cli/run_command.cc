@@ -72,11 +72,10 @@ absl::Status Run(const RunArguments& arguments) {
   EndSlot end;
   AgentSnapshot snapshot;
   {
-    FG_ASSIGN_OR_RETURN(
-        const auto daemon,
-        SiteDaemon::Start(options, [&end](absl::Status status) {
-          end.Set(std::move(status));
-        }));
+    FG_ASSIGN_OR_RETURN(const auto daemon,
+                        SiteDaemon::Start(options, [&end](absl::Status status) {
+                          end.Set(std::move(status));
+                        }));
     while (!stop.WaitFor(absl::Milliseconds(50)) && !end.Get().has_value()) {
     }
     snapshot = daemon->Snapshot();

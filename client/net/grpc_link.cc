@@ -53,8 +53,7 @@ namespace {
 // after the sink has taken it. Deletes itself.
 class FetchReactor final : public grpc::ClientReadReactor<pb::BlobChunk> {
  public:
-  FetchReactor(Scheduler& strand,
-               std::function<absl::Status(ByteSpan)> sink,
+  FetchReactor(Scheduler& strand, std::function<absl::Status(ByteSpan)> sink,
                std::function<void(FetchReactor&, const grpc::Status&)> done)
       : strand_(strand), sink_(std::move(sink)), done_(std::move(done)) {}
 
@@ -285,19 +284,19 @@ void GrpcLink::FetchBlob(Digest digest, uint64_t offset,
   pb::FetchBlobRequest request;
   request.set_sha256(digest.AsWire());
   request.set_offset(offset);
-  auto* reactor = new FetchReactor(
-      strand_, std::move(sink),
-      [this, calls = calls_, reply = std::move(reply)](
-          FetchReactor& fetch, const grpc::Status& status) {
-        absl::StatusOr<Done> value = Done{};
-        if (!fetch.sink_status().ok()) {
-          value = fetch.sink_status();
-        } else if (!status.ok()) {
-          value = Explain(status);
-        }
-        strand_.Post([reply, value] { reply(value); });
-        calls->Remove(&fetch.context);
-      });
+  auto* reactor =
+      new FetchReactor(strand_, std::move(sink),
+                       [this, calls = calls_, reply = std::move(reply)](
+                           FetchReactor& fetch, const grpc::Status& status) {
+                         absl::StatusOr<Done> value = Done{};
+                         if (!fetch.sink_status().ok()) {
+                           value = fetch.sink_status();
+                         } else if (!status.ok()) {
+                           value = Explain(status);
+                         }
+                         strand_.Post([reply, value] { reply(value); });
+                         calls->Remove(&fetch.context);
+                       });
   calls_->Add(&reactor->context);
   reactor->Start(*stub_, std::move(request));
 }

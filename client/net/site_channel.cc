@@ -7,6 +7,7 @@
 #include "common/net/grpc/tls.h"
 #include "common/net/identity.h"
 #include "common/net/x509.h"
+#include "common/runtime/text_file.h"
 #include "grpcpp/create_channel.h"
 #include "grpcpp/support/channel_arguments.h"
 
@@ -15,9 +16,9 @@ namespace fedgraft {
 std::shared_ptr<grpc::Channel> OpenSiteChannel(const pb::ClientConfig& config,
                                                const std::string& federation) {
   const std::string& folder = config.identity_dir();
-  const TlsFiles files = {absl::StrCat(folder, "/", kIdentityKeyFile),
-                          absl::StrCat(folder, "/", kIdentityCertificateFile),
-                          absl::StrCat(folder, "/", kIdentityCaFile)};
+  const TlsFiles files = {JoinPath(folder, kIdentityKeyFile),
+                          JoinPath(folder, kIdentityCertificateFile),
+                          JoinPath(folder, kIdentityCaFile)};
   auto accept = [federation](std::string_view pem) -> absl::Status {
     FG_ASSIGN_OR_RETURN(const CertificateInfo info, ParseCertificate(pem));
     return CheckRole(info, CertificateRole::kAggregator, federation);
@@ -31,9 +32,8 @@ std::shared_ptr<grpc::Channel> OpenSiteChannel(const pb::ClientConfig& config,
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 1000);
   arguments.SetInt(GRPC_ARG_ENABLE_RETRIES, 0);
-  return grpc::CreateCustomChannel(config.aggregator(),
-                                   ClientTls(files, std::move(accept)),
-                                   arguments);
+  return grpc::CreateCustomChannel(
+      config.aggregator(), ClientTls(files, std::move(accept)), arguments);
 }
 
 }  // namespace fedgraft

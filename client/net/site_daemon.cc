@@ -10,8 +10,8 @@
 #include "client/agent/trainer_process.h"
 #include "client/net/grpc_link.h"
 #include "client/net/site_channel.h"
-#include "client/policy/site_policy.h"
 #include "client/policy/policy_config.h"
+#include "client/policy/site_policy.h"
 #include "common/base/logging.h"
 #include "common/base/status_macros.h"
 #include "common/base/version.h"
@@ -80,10 +80,9 @@ absl::Status SiteDaemon::Impl::OpenFolders() {
                       PosixFileStore::Open(config().identity_dir()));
   FG_ASSIGN_OR_RETURN(Identity identity, Identity::Load(*identity_files_));
   identity_ = std::move(identity);
-  const std::string problem =
-      DiagnoseCredentials(identity_->certificate_pem(),
-                          AsText(identity_->key_pem().span()),
-                          identity_->ca_pem(), clock_.Wall());
+  const std::string problem = DiagnoseCredentials(
+      identity_->certificate_pem(), AsText(identity_->key_pem().span()),
+      identity_->ca_pem(), clock_.Wall());
   if (!problem.empty()) return absl::FailedPreconditionError(problem);
   FG_ASSIGN_OR_RETURN(audit_, AuditFile::Open(*files_, clock_));
   return absl::OkStatus();
@@ -121,7 +120,7 @@ absl::Status SiteDaemon::Impl::Start(std::function<void(absl::Status)> ended) {
   AgentOptions options;
   FG_ASSIGN_OR_RETURN(options.site, SiteId::Parse(identity_->info().id));
   options.federation = identity_->info().federation;
-  FG_ASSIGN_OR_RETURN(options.policy, PolicyFromConfig(config().policy()));
+  FG_ASSIGN_OR_RETURN(options.policy, SitePolicyFromConfig(config().policy()));
   options.software_version = kVersion;
   options.exit_when_finished = options_.exit_when_finished;
   auto aggregator_key =

@@ -53,13 +53,12 @@ absl::StatusOr<SecretBytes> ReadSecretFile(const std::string& path,
   if (fstat(fd, &info) != 0) {
     status = FileError("cannot examine", path);
   } else if ((info.st_mode & 077) != 0) {
-    status = absl::FailedPreconditionError(absl::StrCat(
-        path, " can be read by others; run: chmod 600 ", path));
+    status = absl::FailedPreconditionError(
+        absl::StrCat(path, " can be read by others; run: chmod 600 ", path));
   } else if (info.st_size <= 0 ||
              static_cast<size_t>(info.st_size) > size_max) {
-    status = absl::FailedPreconditionError(
-        absl::StrCat(path, " has ", info.st_size, " bytes; expected 1 to ",
-                     size_max));
+    status = absl::FailedPreconditionError(absl::StrCat(
+        path, " has ", info.st_size, " bytes; expected 1 to ", size_max));
   } else {
     secret = SecretBytes(static_cast<size_t>(info.st_size));
     if (read(fd, secret.mutable_span().data(), secret.size()) !=

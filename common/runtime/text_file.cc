@@ -57,6 +57,13 @@ absl::Status WriteTextFile(const std::string& path, std::string_view text) {
   return absl::OkStatus();
 }
 
+std::string JoinPath(std::string_view folder, std::string_view name) {
+  std::string path(folder);
+  path.push_back('/');
+  path.append(name);
+  return path;
+}
+
 std::string AbsolutePath(const std::string& path) {
   std::error_code error;
   const std::filesystem::path absolute = std::filesystem::absolute(path, error);

@@ -1,0 +1,116 @@
+#include "aggregator/cli/view.h"
+
+#include <algorithm>
+#include <string>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "nlohmann/json.hpp"
+
+namespace fedgraft {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+pb::StatusReply RunWithTwoSites() {
+  pb::StatusReply status;
+  status.set_federation("lungs");
+  status.set_run_id("r1");
+  status.set_plan_name("probe");
+  status.set_plan_hash(std::string(32, '\xab'));
+  status.set_state("training");
+  status.set_round(3);
+  status.set_rounds(10);
+  status.set_model(std::string(32, '\x01'));
+  pb::SiteStatus* open = status.add_sites();
+  open->set_site("st-mary");
+  open->set_connected(true);
+  open->set_state("training");
+  open->set_progress(0.5);
+  open->set_bytes_received(2048);
+  open->set_rounds_contributed(2);
+  (*open->mutable_scalars())["n"] = 120;
+  (*open->mutable_scalars())["auc"] = 0.9;
+  (*open->mutable_scalars())["auc_low"] = 0.85;
+  (*open->mutable_scalars())["auc_high"] = 0.94;
+  (*open->mutable_scalars())["local_auc"] = 0.81;
+  pb::SiteStatus* closed = status.add_sites();
+  closed->set_site("x");
+  closed->set_state("waiting");
+  closed->set_last_refusal("over norm");
+  pb::RoundSummary* first = status.add_history();
+  first->set_round(1);
+  first->set_seconds(4);
+  (*first->mutable_metrics())["auc"] = 0.7;
+  (*first->mutable_metrics())["loss"] = 0.6;
+  pb::RoundSummary* second = status.add_history();
+  second->set_round(2);
+  second->set_seconds(2);
+  return status;
+}
+
+TEST(ViewTest, HumanBytesPicksTheUnit) {
+  EXPECT_EQ(HumanBytes(0), "0 B");
+  EXPECT_EQ(HumanBytes(1023), "1023 B");
+  EXPECT_EQ(HumanBytes(1536), "1.5 KiB");
+  EXPECT_EQ(HumanBytes(uint64_t{5} << 40), "5.0 TiB");
+}
+
+TEST(ViewTest, HumanSecondsPicksTheUnit) {
+  EXPECT_EQ(HumanSeconds(0.0042), "0.0042s");
+  EXPECT_EQ(HumanSeconds(12.4), "12s");
+  EXPECT_EQ(HumanSeconds(75), "1m15s");
+  EXPECT_EQ(HumanSeconds(3700), "1h01m");
+}
+
+TEST(ViewTest, StatusShowsRunLineAndALinePerSite) {
+  const std::string text = RenderStatus(RunWithTwoSites(), 0);
+  EXPECT_THAT(text, HasSubstr("lungs: probe [r1] training, round 3/10"));
+  EXPECT_THAT(text, HasSubstr("pooled AUC 0.700 loss 0.6000"));
+  EXPECT_THAT(text, HasSubstr("[##########..........]"));
+  EXPECT_THAT(text, HasSubstr("not connected  refused: over norm"));
+  EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), 3);
+}
+
+TEST(ViewTest, StatusWithoutRunSaysSo) {
+  pb::StatusReply status;
+  status.set_federation("lungs");
+  EXPECT_EQ(RenderStatus(status, 0), "lungs: no run yet, 0 site(s) known\n");
+}
+
+TEST(ViewTest, StatusNeverExceedsTheTerminalsWidth) {
+  const std::string text = RenderStatus(RunWithTwoSites(), 40);
+  const std::string sites = text.substr(text.find('\n') + 1);
+  size_t start = 0;
+  while (start < sites.size()) {
+    const size_t end = sites.find('\n', start);
+    EXPECT_LE(end - start, 40u);
+    start = end + 1;
+  }
+}
+
+TEST(ViewTest, ReportShowsWhatSitesLetOutAndDashesForTheRest) {
+  const std::string text = RenderReport(RunWithTwoSites());
+  EXPECT_THAT(text, HasSubstr("0.850..0.940"));
+  EXPECT_THAT(text, HasSubstr("0.810"));
+  const size_t x = text.find("\nx ");
+  ASSERT_NE(x, std::string::npos);
+  const std::string line = text.substr(x + 1, text.find('\n', x + 1) - x - 1);
+  EXPECT_THAT(line, HasSubstr("-"));
+  EXPECT_THAT(line, Not(HasSubstr("0.")));
+}
+
+TEST(ViewTest, JsonHoldsTheSchemaOfTheReadme) {
+  const auto json = nlohmann::json::parse(ReportJson(RunWithTwoSites()));
+  EXPECT_EQ(json["state"], "training");
+  EXPECT_EQ(json["sites"][0]["scalars"]["n"], 120);
+  EXPECT_EQ(json["pooled"]["auc"], 0.7);
+  EXPECT_EQ(json["history"].size(), 2u);
+  std::string sha256;
+  for (int i = 0; i < 32; ++i) sha256 += "01";
+  EXPECT_EQ(json["model_sha256"], sha256);
+}
+
+}  // namespace
+}  // namespace fedgraft
