@@ -63,15 +63,15 @@ class Log {
   Log(const Log&) = delete;
   Log& operator=(const Log&) = delete;
 
-  // `durable` runs on the strand, in the order of the calls, never inside
-  // Append: with the record's number once a power failure cannot take it, or
-  // with the error. INVALID_ARGUMENT: empty or above record_bytes_max (the log
-  // goes on); anything else has failed the log.
+  // `durable` runs on the strand, never inside Append, for records of the log
+  // in the order of the calls: with the record's number once a power failure
+  // cannot take it, or with the error. INVALID_ARGUMENT: empty or above
+  // record_bytes_max (the log goes on); anything else has failed the log.
   void Append(Bytes record, Durable durable);
 
   // OK, or the error that the log has failed with.
   const absl::Status& failure() const { return failure_; }
-  // Number that the next record gets if all goes well.
+  // Number of the first record that is not durable yet.
   uint64_t next_sequence() const { return next_sequence_; }
 
  private:

@@ -1,0 +1,55 @@
+#include "aggregator/store/crc32c.h"
+
+#include <array>
+
+namespace fedgraft {
+namespace {
+
+constexpr uint32_t kPolynomial = 0x82f63b78;  // reflected
+constexpr size_t kLanes = 8;
+using Tables = std::array<std::array<uint32_t, 256>, kLanes>;
+
+// tables[k][b]: the CRC of byte b followed by k zero bytes.
+constexpr Tables MakeTables() {
+  Tables tables{};
+  for (uint32_t byte = 0; byte < 256; ++byte) {
+    uint32_t crc = byte;
+    for (int bit = 0; bit < 8; ++bit) {
+      crc = (crc >> 1) ^ ((crc & 1) != 0 ? kPolynomial : 0);
+    }
+    tables[0][byte] = crc;
+  }
+  for (size_t lane = 1; lane < kLanes; ++lane) {
+    for (uint32_t byte = 0; byte < 256; ++byte) {
+      const uint32_t crc = tables[lane - 1][byte];
+      tables[lane][byte] = (crc >> 8) ^ tables[0][crc & 0xff];
+    }
+  }
+  return tables;
+}
+
+constexpr Tables kTables = MakeTables();
+
+}  // namespace
+
+uint32_t Crc32c(ByteSpan bytes, uint32_t crc) {
+  crc = ~crc;
+  const uint8_t* data = bytes.data();
+  size_t left = bytes.size();
+  // Eight bytes per step ("slicing by 8").
+  for (; left >= kLanes; data += kLanes, left -= kLanes) {
+    const uint32_t first =
+        crc ^ (uint32_t{data[0]} | uint32_t{data[1]} << 8 |
+               uint32_t{data[2]} << 16 | uint32_t{data[3]} << 24);
+    crc = kTables[7][first & 0xff] ^ kTables[6][(first >> 8) & 0xff] ^
+          kTables[5][(first >> 16) & 0xff] ^ kTables[4][first >> 24] ^
+          kTables[3][data[4]] ^ kTables[2][data[5]] ^ kTables[1][data[6]] ^
+          kTables[0][data[7]];
+  }
+  for (; left > 0; ++data, --left) {
+    crc = (crc >> 8) ^ kTables[0][(crc ^ *data) & 0xff];
+  }
+  return ~crc;
+}
+
+}  // namespace fedgraft

@@ -1,0 +1,33 @@
+#include "aggregator/store/crc32c.h"
+
+#include <numeric>
+
+#include "gtest/gtest.h"
+
+namespace fedgraft {
+namespace {
+
+// RFC 3720, appendix B.4, and the usual check value of "123456789".
+TEST(Crc32cTest, MatchesPublishedValues) {
+  Bytes ascending(32);
+  std::iota(ascending.begin(), ascending.end(), uint8_t{0});
+  const Bytes descending(ascending.rbegin(), ascending.rend());
+  EXPECT_EQ(Crc32c(Bytes(32, 0x00)), 0x8a9136aau);
+  EXPECT_EQ(Crc32c(Bytes(32, 0xff)), 0x62a8ab43u);
+  EXPECT_EQ(Crc32c(ascending), 0x46dd794eu);
+  EXPECT_EQ(Crc32c(descending), 0x113fdb5cu);
+  EXPECT_EQ(Crc32c(AsBytes("123456789")), 0xe3069283u);
+  EXPECT_EQ(Crc32c({}), 0u);
+}
+
+TEST(Crc32cTest, PiecesJoin) {
+  Bytes bytes(100);
+  std::iota(bytes.begin(), bytes.end(), uint8_t{7});
+  const ByteSpan all(bytes);
+  for (size_t cut = 0; cut <= bytes.size(); ++cut) {
+    EXPECT_EQ(Crc32c(all.subspan(cut), Crc32c(all.first(cut))), Crc32c(all));
+  }
+}
+
+}  // namespace
+}  // namespace fedgraft
