@@ -21,7 +21,7 @@ struct PhantomScanner {
 struct PhantomSpec {
   int size = 64;            // side in pixels
   double prevalence = 0.5;  // P(lesion), apart for each image (label shift)
-  PhantomScanner scanner;
+  PhantomScanner scanner = {};
   // Height of the lesion as a fraction of the mean background intensity, and
   // the range of its radius (uniform, pixels).
   double lesion_contrast = 0.35;

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdint>
+#include <cstring>
 #include <exception>
 #include <opencv2/core.hpp>
 #include <opencv2/imgproc.hpp>
@@ -33,15 +35,33 @@ absl::Status CheckThreeValues(const std::vector<double>& values,
   return absl::OkStatus();
 }
 
+// OpenCV's INTER_NEAREST is off by half a pixel, and its INTER_NEAREST_EXACT
+// breaks ties differently from version to version.
+void ResizeNearest(const cv::Mat& from, cv::Mat& to) {
+  const size_t pixel_bytes = from.elemSize();
+  // floor((i + 1/2) * in / out) in integers.
+  const auto source = [](int i, int in, int out) {
+    return static_cast<int>((2 * int64_t{i} + 1) * in / (2 * int64_t{out}));
+  };
+  for (int y = 0; y < to.rows; ++y) {
+    const uint8_t* row = from.ptr(source(y, from.rows, to.rows));
+    uint8_t* out = to.ptr(y);
+    for (int x = 0; x < to.cols; ++x, out += pixel_bytes) {
+      std::memcpy(out, row + source(x, from.cols, to.cols) * pixel_bytes,
+                  pixel_bytes);
+    }
+  }
+}
+
+// REQUIRES: not kNearest.
 int ResizeFlag(Interpolation interpolation, cv::Size from, cv::Size to) {
   switch (interpolation) {
-    case Interpolation::kNearest:
-      return cv::INTER_NEAREST_EXACT;  // INTER_NEAREST is off by half a pixel
     case Interpolation::kBilinear:
       return cv::INTER_LINEAR;
     case Interpolation::kBicubic:
       return cv::INTER_CUBIC;
     case Interpolation::kArea:
+    case Interpolation::kNearest:
       break;
   }
   // OpenCV's INTER_AREA enlarges with another convention for pixel centres.
@@ -79,6 +99,8 @@ cv::Mat MakeSquare(const cv::Mat& image, const PreprocessingSpec& spec) {
   cv::Mat inner = square(place);
   if (source.size() == inner.size()) {
     source.copyTo(inner);
+  } else if (spec.interpolation == Interpolation::kNearest) {
+    ResizeNearest(source, inner);
   } else {
     cv::resize(source, inner, inner.size(), 0, 0,
                ResizeFlag(spec.interpolation, source.size(), inner.size()));
