@@ -1,0 +1,186 @@
+#include "common/runtime/blob_store.h"
+
+#include <algorithm>
+#include <optional>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/base/status_macros.h"
+#include "common/crypto/sha256.h"
+
+namespace fedgraft {
+namespace {
+
+constexpr size_t kReadBytes = size_t{1} << 20;
+
+absl::StatusOr<Digest> HashFile(const ReadableFile& file) {
+  Sha256Hasher hasher;
+  Bytes piece(std::min<uint64_t>(kReadBytes, file.size_bytes()));
+  for (uint64_t offset = 0; offset < file.size_bytes();) {
+    const auto part = absl::MakeSpan(piece).first(
+        std::min<uint64_t>(piece.size(), file.size_bytes() - offset));
+    FG_RETURN_IF_ERROR(file.ReadAt(offset, part));
+    hasher.Update(part);
+    offset += part.size();
+  }
+  return hasher.Finish();
+}
+
+absl::Status WrongContent(const Digest& named, const Digest& found) {
+  return absl::DataLossError(absl::StrCat(
+      "blob ", named.Short(), " holds bytes with the digest ", found.Short()));
+}
+
+}  // namespace
+
+struct BlobWriter::Hash {
+  Sha256Hasher hasher;
+};
+
+BlobStore::BlobStore(FileStore& files, std::string folder)
+    : files_(files), folder_(std::move(folder)) {}
+
+BlobStore::~BlobStore() = default;
+
+std::string BlobStore::PathOf(const Digest& digest) const {
+  return absl::StrCat(folder_, "/", digest.Hex());
+}
+
+std::string BlobStore::PartialOf(const Digest& digest) const {
+  return absl::StrCat(folder_, "/partial/", digest.Hex());
+}
+
+absl::StatusOr<Digest> BlobStore::Put(ByteSpan bytes) {
+  const Digest digest = Sha256(bytes);
+  auto writer = BeginPut(digest, bytes.size());
+  if (absl::IsAlreadyExists(writer.status())) return digest;
+  FG_RETURN_IF_ERROR(writer.status());
+  FG_RETURN_IF_ERROR((*writer)->Append(bytes.subspan((*writer)->offset())));
+  const absl::Status finished = (*writer)->Finish();
+  if (!absl::IsDataLoss(finished)) {
+    FG_RETURN_IF_ERROR(finished);
+    return digest;
+  }
+  // What an earlier attempt had left was bad and is gone now.
+  writer->reset();
+  FG_ASSIGN_OR_RETURN(const auto again, BeginPut(digest, bytes.size()));
+  FG_RETURN_IF_ERROR(again->Append(bytes));
+  FG_RETURN_IF_ERROR(again->Finish());
+  return digest;
+}
+
+absl::StatusOr<std::unique_ptr<BlobWriter>> BlobStore::BeginPut(
+    const Digest& digest, uint64_t size_bytes) {
+  if (Has(digest)) {
+    return absl::AlreadyExistsError(
+        absl::StrCat("blob ", digest.Short(), " is complete"));
+  }
+  {
+    std::lock_guard lock(mutex_);
+    if (!being_written_.insert(digest).second) {
+      return absl::FailedPreconditionError(
+          absl::StrCat("blob ", digest.Short(), " is being written already"));
+    }
+  }
+  auto file = files_.OpenAppend(PartialOf(digest), UINT64_MAX);
+  // Longer than the blob: not of this blob at all.
+  if (file.ok() && (*file)->size_bytes() > size_bytes) {
+    file = files_.OpenAppend(PartialOf(digest), 0);
+  }
+  if (!file.ok()) {
+    Release(digest);
+    return file.status();
+  }
+  return std::unique_ptr<BlobWriter>(
+      new BlobWriter(this, digest, size_bytes, *std::move(file)));
+}
+
+absl::StatusOr<std::unique_ptr<ReadableFile>> BlobStore::Open(
+    const Digest& digest) {
+  auto file = files_.OpenRead(PathOf(digest));
+  if (absl::IsNotFound(file.status())) {
+    return absl::NotFoundError(
+        absl::StrCat("there is no blob ", digest.Hex(), " here"));
+  }
+  return file;
+}
+
+absl::Status BlobStore::Verify(const Digest& digest) {
+  FG_ASSIGN_OR_RETURN(const auto file, Open(digest));
+  FG_ASSIGN_OR_RETURN(const Digest found, HashFile(*file));
+  return found == digest ? absl::OkStatus() : WrongContent(digest, found);
+}
+
+bool BlobStore::Has(const Digest& digest) {
+  return files_.OpenRead(PathOf(digest)).ok();
+}
+
+absl::StatusOr<std::vector<Digest>> BlobStore::List() {
+  FG_ASSIGN_OR_RETURN(const std::vector<std::string> names,
+                      files_.List(folder_));
+  std::vector<Digest> digests;
+  for (const std::string& name : names) {
+    const auto digest = Digest::FromHex(name);
+    if (digest.ok()) digests.push_back(*digest);
+  }
+  return digests;
+}
+
+absl::Status BlobStore::Remove(const Digest& digest) {
+  const absl::Status removed = files_.Remove(PathOf(digest));
+  if (!absl::IsNotFound(removed)) return removed;
+  return absl::NotFoundError(
+      absl::StrCat("there is no blob ", digest.Hex(), " here"));
+}
+
+void BlobStore::Release(const Digest& digest) {
+  std::lock_guard lock(mutex_);
+  being_written_.erase(digest);
+}
+
+BlobWriter::BlobWriter(BlobStore* store, const Digest& digest,
+                       uint64_t size_bytes, std::unique_ptr<WritableFile> file)
+    : store_(*store),
+      digest_(digest),
+      size_bytes_(size_bytes),
+      file_(std::move(file)),
+      resumed_(file_->size_bytes() > 0),
+      hash_(std::make_unique<Hash>()) {}
+
+BlobWriter::~BlobWriter() { store_.Release(digest_); }
+
+absl::Status BlobWriter::Append(ByteSpan bytes) {
+  if (bytes.size() > size_bytes_ - offset()) {
+    return absl::OutOfRangeError(
+        absl::StrCat("blob ", digest_.Short(), " has ", size_bytes_, " bytes, ",
+                     offset() + bytes.size(), " came"));
+  }
+  FG_RETURN_IF_ERROR(file_->Append(bytes));
+  if (!resumed_) hash_->hasher.Update(bytes);
+  return absl::OkStatus();
+}
+
+absl::Status BlobWriter::Finish() {
+  if (offset() != size_bytes_) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("blob ", digest_.Short(), " has ", size_bytes_,
+                     " bytes, only ", offset(), " came"));
+  }
+  const std::string partial = store_.PartialOf(digest_);
+  Digest found;
+  if (resumed_) {
+    FG_ASSIGN_OR_RETURN(const auto file, store_.files_.OpenRead(partial));
+    FG_ASSIGN_OR_RETURN(found, HashFile(*file));
+  } else {
+    found = hash_->hasher.Finish();
+    hash_ = std::make_unique<Hash>();
+  }
+  if (found != digest_) {
+    FG_RETURN_IF_ERROR(store_.files_.Remove(partial));
+    return WrongContent(digest_, found);
+  }
+  FG_RETURN_IF_ERROR(file_->Sync());
+  return store_.files_.Rename(partial, store_.PathOf(digest_));
+}
+
+}  // namespace fedgraft
