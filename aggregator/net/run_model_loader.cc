@@ -1,6 +1,7 @@
 #include "aggregator/net/run_model_loader.h"
 
 #include "absl/strings/str_cat.h"
+#include "aggregator/round/round_reducer.h"
 #include "common/base/status_macros.h"
 #include "common/crypto/sha256.h"
 #include "common/model/safetensors.h"
@@ -60,7 +61,7 @@ absl::StatusOr<RunModel> Load(FileStore& files, const Plan& plan,
                       InitialTrainableSet(plan, model.layout, tensors));
   model.backbone_size_bytes = file->size_bytes();
 
-  BlobStore blobs(files, "blobs");
+  BlobStore blobs(files, kBlobFolder);
   if (!blobs.Has(plan.backbone)) {
     FG_ASSIGN_OR_RETURN(const auto put,
                         blobs.BeginPut(plan.backbone, file->size_bytes()));

@@ -59,7 +59,7 @@ absl::Status Check(const std::string& config_path) {
   const absl::StatusOr<pb::ClientConfig> config = LoadClientConfig(config_path);
   list.Add("config", config.status(), config_path);
   if (!config.ok()) return list.first();
-  list.Add("policy", SitePolicyFromConfig(config->policy()).status(),
+  list.Add("policy", PolicyFromConfig(config->policy()).status(),
            "understood");
   std::string detail;
   const absl::StatusOr<Identity> identity = CheckIdentity(*config, detail);

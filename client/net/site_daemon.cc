@@ -109,7 +109,9 @@ absl::Status SiteDaemon::Impl::OpenTrainer() {
                        : config().trainer().binary();
   FG_RETURN_IF_ERROR(FillTrainerOptions(config(), options));
   options.files_root = config().state_dir();
-  trainer_ = std::make_unique<TrainerProcess>(options, strand_, clock_);
+  RunOn(strand_, [&] {
+    trainer_ = std::make_unique<TrainerProcess>(options, strand_, clock_);
+  });
   return absl::OkStatus();
 }
 
@@ -120,7 +122,7 @@ absl::Status SiteDaemon::Impl::Start(std::function<void(absl::Status)> ended) {
   AgentOptions options;
   FG_ASSIGN_OR_RETURN(options.site, SiteId::Parse(identity_->info().id));
   options.federation = identity_->info().federation;
-  FG_ASSIGN_OR_RETURN(options.policy, SitePolicyFromConfig(config().policy()));
+  FG_ASSIGN_OR_RETURN(options.policy, PolicyFromConfig(config().policy()));
   options.software_version = kVersion;
   options.exit_when_finished = options_.exit_when_finished;
   auto aggregator_key =
@@ -194,7 +196,7 @@ SiteDaemon::Impl::~Impl() {
   }
   // While the strand still runs: the link waits for chunks on it.
   link_.reset();
-  trainer_.reset();
+  RunOn(strand_, [this] { trainer_.reset(); });
   pool_.Stop();
   strand_.Stop();
   agent_.reset();
