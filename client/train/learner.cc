@@ -1,0 +1,268 @@
+#include "client/train/learner.h"
+
+#include <algorithm>
+#include <cmath>
+#include <set>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "client/model/network_state.h"
+#include "client/train/schedule.h"
+#include "common/base/status_macros.h"
+#include "common/model/trainable_set.h"
+
+namespace fedgraft {
+namespace {
+
+constexpr int64_t kPredictBatch = 64;
+constexpr const char* kBatchNormParts[] = {"bias", "running_mean",
+                                           "running_var", "weight"};
+
+using BatchNormLayers =
+    std::vector<std::shared_ptr<torch::nn::BatchNorm2dImpl>>;
+
+// While it lives, these layers normalise by the batch and learn statistics.
+class StatisticsTraining {
+ public:
+  explicit StatisticsTraining(const BatchNormLayers& layers) : layers_(layers) {
+    for (const auto& layer : layers_) layer->train(true);
+  }
+  ~StatisticsTraining() {
+    for (const auto& layer : layers_) layer->train(false);
+  }
+  StatisticsTraining(const StatisticsTraining&) = delete;
+  StatisticsTraining& operator=(const StatisticsTraining&) = delete;
+
+ private:
+  const BatchNormLayers& layers_;
+};
+
+std::vector<int64_t> Pick(const std::vector<int64_t>& values,
+                          const std::vector<int64_t>& at) {
+  std::vector<int64_t> picked;
+  picked.reserve(at.size());
+  for (int64_t index : at) picked.push_back(values[index]);
+  return picked;
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Learner>> Learner::Create(
+    const Plan& plan, ParameterLayout layout, std::shared_ptr<Network> network,
+    const Compute& compute) {
+  std::unique_ptr<Learner> learner(
+      new Learner(plan, std::move(layout), std::move(network), compute));
+  FG_RETURN_IF_ERROR(learner->Prepare());
+  return learner;
+}
+
+absl::Status Learner::Prepare() {
+  // Names and shapes, before anything changes.
+  FG_RETURN_IF_ERROR(ExtractParameters(layout_, *network_).status());
+  network_->to(compute_.device);
+  network_->eval();
+  for (torch::Tensor& parameter : network_->parameters()) {
+    parameter.set_requires_grad(false);
+  }
+  FG_RETURN_IF_ERROR(FindLocalTensors());
+  std::set<std::string> trained;
+  for (const TensorSpec& spec : layout_.tensors()) trained.insert(spec.name);
+  for (const TensorSpec& spec : local_layout_.tensors()) {
+    trained.insert(spec.name);
+  }
+  boundary_ = network_->head_stage();
+  for (const std::string& name : trained) {
+    boundary_ = std::min(boundary_, network_->StageOf(name));
+  }
+  for (auto& item : network_->named_parameters()) {
+    if (!trained.contains(item.key())) continue;
+    item.value().set_requires_grad(true);
+    trained_.push_back(item.value());
+  }
+  for (const auto& item : network_->named_modules()) {
+    auto layer =
+        std::dynamic_pointer_cast<torch::nn::BatchNorm2dImpl>(item.value());
+    if (layer && trained.contains(item.key() + ".running_mean")) {
+      learning_layers_.push_back(std::move(layer));
+    }
+  }
+  return absl::OkStatus();
+}
+
+bool Learner::IsUnfrozenLayer(const std::string& layer) const {
+  if (plan_.strategy == StrategyKind::kFull) return true;
+  if (plan_.strategy == StrategyKind::kLinearProbe) return false;
+  for (const std::string& glob : plan_.unfreeze) {
+    for (const char* part : kBatchNormParts) {
+      if (GlobMatch(glob, absl::StrCat(layer, ".", part))) return true;
+    }
+  }
+  return false;
+}
+
+absl::Status Learner::FindLocalTensors() {
+  if (plan_.batch_norm != BatchNormPolicy::kLocal) return absl::OkStatus();
+  std::vector<TensorSpec> specs;
+  for (const auto& item : network_->named_modules()) {
+    auto layer =
+        std::dynamic_pointer_cast<torch::nn::BatchNorm2dImpl>(item.value());
+    if (!layer || !IsUnfrozenLayer(item.key())) continue;
+    const std::vector<int64_t> shape = layer->running_mean.sizes().vec();
+    for (const char* part : kBatchNormParts) {
+      specs.push_back({absl::StrCat(item.key(), ".", part), shape,
+                       part == kBatchNormParts[1]   ? TensorKind::kBatchNormMean
+                       : part == kBatchNormParts[2] ? TensorKind::kBatchNormVar
+                                                    : TensorKind::kWeight});
+    }
+  }
+  if (specs.empty()) return absl::OkStatus();
+  FG_ASSIGN_OR_RETURN(local_layout_, ParameterLayout::Create(std::move(specs)));
+  return absl::OkStatus();
+}
+
+absl::Status Learner::SetValues(const ParameterVector& values) {
+  return ApplyParameters(layout_, values, *network_);
+}
+absl::StatusOr<ParameterVector> Learner::Values() {
+  return ExtractParameters(layout_, *network_);
+}
+absl::Status Learner::SetLocalValues(const ParameterVector& values) {
+  return ApplyParameters(local_layout_, values, *network_);
+}
+absl::StatusOr<ParameterVector> Learner::LocalValues() {
+  return ExtractParameters(local_layout_, *network_);
+}
+
+std::unique_ptr<torch::optim::Optimizer> Learner::MakeOptimizer(int round) {
+  const OptimizerSpec& spec = plan_.optimizer;
+  const double rate = LearningRate(plan_, round);
+  if (spec.kind == OptimizerKind::kAdamW) {
+    return std::make_unique<torch::optim::AdamW>(
+        trained_, torch::optim::AdamWOptions(rate)
+                      .betas(std::make_tuple(spec.beta1, spec.beta2))
+                      .weight_decay(spec.weight_decay));
+  }
+  return std::make_unique<torch::optim::SGD>(
+      trained_, torch::optim::SGDOptions(rate)
+                    .momentum(spec.momentum)
+                    .weight_decay(spec.weight_decay));
+}
+
+absl::StatusOr<double> Learner::Step(const torch::Tensor& activations,
+                                     const std::vector<int64_t>& labels,
+                                     int stage, LossScaler& scaler,
+                                     torch::optim::Optimizer& optimizer) {
+  torch::Tensor loss;
+  {
+    AutocastScope autocast(compute_);
+    torch::Tensor hidden = activations;
+    if (stage < boundary_) {
+      torch::NoGradGuard no_grad;
+      hidden = network_->Run(hidden, stage, boundary_);
+      stage = boundary_;
+    }
+    const torch::Tensor logits =
+        network_->Run(hidden, stage, network_->stage_count());
+    loss = torch::nn::functional::cross_entropy(
+        logits.to(torch::kFloat32), torch::tensor(labels).to(compute_.device));
+  }
+  const double value = loss.item<double>();
+  if (!std::isfinite(value)) {
+    return absl::FailedPreconditionError(
+        "training diverged: the loss is not finite; lower the learning rate");
+  }
+  optimizer.zero_grad();
+  (loss * scaler.scale()).backward();
+  if (scaler.Unscale(trained_)) optimizer.step();
+  return value * static_cast<double>(labels.size());
+}
+
+absl::StatusOr<double> Learner::TrainEpoch(int round, int epoch,
+                                           const ActivationStore& data,
+                                           LossScaler& scaler,
+                                           torch::optim::Optimizer& optimizer,
+                                           const ProgressSink& progress) {
+  const uint64_t run_epoch =
+      static_cast<uint64_t>(round - 1) * plan_.local_epochs + epoch;
+  const bool augmented = plan_.augmentation.any() && data.stage() == 0;
+  const auto batches = EpochBatches(plan_, round, epoch, data.count());
+  double loss_sum = 0;
+  for (size_t i = 0; i < batches.size(); ++i) {
+    const double epochs_done = epoch + static_cast<double>(i) / batches.size();
+    FG_RETURN_IF_ERROR(progress(epochs_done / plan_.local_epochs, "train"));
+    absl::StatusOr<torch::Tensor> batch =
+        augmented ? data.AugmentedBatch(batches[i], plan_.augmentation,
+                                        plan_.seed, run_epoch)
+                  : data.Batch(batches[i]);
+    if (!batch.ok()) return batch.status();
+    FG_ASSIGN_OR_RETURN(
+        double loss, Step(*batch, Pick(data.labels(), batches[i]), data.stage(),
+                          scaler, optimizer));
+    loss_sum += loss;
+  }
+  return loss_sum / static_cast<double>(data.count());
+}
+
+absl::StatusOr<double> Learner::TrainRound(int round,
+                                           const ActivationStore& data,
+                                           const ProgressSink& progress) {
+  if (data.count() == 0) {
+    return absl::FailedPreconditionError("there are no training images");
+  }
+  // Optimiser and loss scale start anew, so that a round that is done again
+  // gives the same bytes.
+  LossScaler scaler(compute_.autocast == Autocast::kFp16);
+  std::unique_ptr<torch::optim::Optimizer> optimizer = MakeOptimizer(round);
+  const StatisticsTraining statistics(learning_layers_);
+  double loss = 0;
+  for (int epoch = 0; epoch < plan_.local_epochs; ++epoch) {
+    FG_ASSIGN_OR_RETURN(
+        loss, TrainEpoch(round, epoch, data, scaler, *optimizer, progress));
+  }
+  return loss;
+}
+
+absl::StatusOr<Predictions> Learner::Predict(const ActivationStore& data,
+                                             const ProgressSink& progress) {
+  torch::NoGradGuard no_grad;
+  Predictions predictions;
+  predictions.classes = plan_.num_classes();
+  for (int64_t begin = 0; begin < data.count(); begin += kPredictBatch) {
+    FG_RETURN_IF_ERROR(
+        progress(static_cast<double>(begin) / data.count(), "evaluate"));
+    std::vector<int64_t> images;
+    for (int64_t i = begin; i < std::min(data.count(), begin + kPredictBatch);
+         ++i) {
+      images.push_back(i);
+    }
+    FG_ASSIGN_OR_RETURN(torch::Tensor batch, data.Batch(images));
+    torch::Tensor logits;
+    {
+      AutocastScope autocast(compute_);
+      logits = network_->Run(batch, data.stage(), network_->stage_count());
+    }
+    const torch::Tensor log_probabilities =
+        torch::log_softmax(logits.to(torch::kCPU, torch::kFloat64), 1);
+    const torch::Tensor probabilities =
+        log_probabilities.exp().to(torch::kFloat32).contiguous();
+    const float* row = probabilities.data_ptr<float>();
+    for (size_t i = 0; i < images.size(); ++i, row += predictions.classes) {
+      const int64_t label = data.labels()[images[i]];
+      if (label >= predictions.classes) {
+        return absl::InvalidArgumentError(
+            absl::StrCat("label ", label, "; the plan has ",
+                         predictions.classes, " classes"));
+      }
+      predictions.probabilities.insert(predictions.probabilities.end(), row,
+                                       row + predictions.classes);
+      predictions.labels.push_back(static_cast<int>(label));
+      predictions.losses.push_back(
+          label < 0 ? 0.0
+                    : -log_probabilities[static_cast<int64_t>(i)][label]
+                           .item<double>());
+    }
+  }
+  return predictions;
+}
+
+}  // namespace fedgraft

@@ -1,0 +1,36 @@
+#pragma once
+
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "common/model/parameter_layout.h"
+#include "common/runtime/file_store.h"
+
+namespace fedgraft {
+
+// A site's own BatchNorm tensors (policy `local`), one file for each round
+// after which they were saved. Training of round r starts from the latest
+// state before r, so that a round done again starts where it started first.
+class LocalState {
+ public:
+  // `initial` are the backbone's values; `files` outlives this.
+  LocalState(FileStore& files, ParameterLayout layout, ParameterVector initial)
+      : files_(files),
+        layout_(std::move(layout)),
+        initial_(std::move(initial)) {}
+
+  const ParameterVector& initial() const { return initial_; }
+  // The latest state saved after a round of at most `round`; the initial one
+  // if there is none. Errors: the file cannot be read or does not fit.
+  absl::StatusOr<ParameterVector> Load(int round);
+  // Keeps the state after `round`, and drops what no repetition needs.
+  absl::Status Save(int round, const ParameterVector& values);
+
+ private:
+  FileStore& files_;
+  ParameterLayout layout_;
+  ParameterVector initial_;
+};
+
+}  // namespace fedgraft

@@ -1,0 +1,149 @@
+#include "client/train/model_card.h"
+
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "common/base/status_macros.h"
+#include "nlohmann/json.hpp"
+
+namespace fedgraft {
+namespace {
+
+using Json = nlohmann::json;
+
+constexpr std::pair<const char*, Interpolation> kInterpolations[] = {
+    {"nearest", Interpolation::kNearest},
+    {"bilinear", Interpolation::kBilinear},
+    {"bicubic", Interpolation::kBicubic},
+    {"area", Interpolation::kArea}};
+constexpr std::pair<const char*, AspectPolicy> kAspects[] = {
+    {"stretch", AspectPolicy::kStretch},
+    {"pad", AspectPolicy::kPad},
+    {"center_crop", AspectPolicy::kCenterCrop}};
+
+absl::Status Wrong(const char* key, const char* expected) {
+  return absl::InvalidArgumentError(
+      absl::StrCat("key \"", key, "\": expected ", expected));
+}
+
+template <typename Table, typename Value>
+absl::Status ParseName(const Json& object, const char* key, const Table& table,
+                       Value& value) {
+  if (!object.contains(key)) return absl::OkStatus();  // keeps the default
+  for (const auto& [name, entry] : table) {
+    if (object[key] == name) {
+      value = entry;
+      return absl::OkStatus();
+    }
+  }
+  std::string known;
+  for (const auto& entry : table) {
+    absl::StrAppend(&known, known.empty() ? "" : ", ", entry.first);
+  }
+  return Wrong(key, known.c_str());
+}
+
+template <typename Table, typename Value>
+const char* NameOf(const Table& table, Value value) {
+  for (const auto& [name, entry] : table) {
+    if (entry == value) return name;
+  }
+  return "";
+}
+
+absl::Status ParseNumbers(const Json& object, const char* key,
+                          std::vector<double>& values) {
+  if (!object.contains(key)) return absl::OkStatus();
+  if (!object[key].is_array()) return Wrong(key, "a list of numbers");
+  for (const Json& value : object[key]) {
+    if (!value.is_number()) return Wrong(key, "a list of numbers");
+    values.push_back(value.get<double>());
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<PreprocessingSpec> ParsePreprocessing(const Json& card) {
+  if (!card.contains("preprocessing") || !card["preprocessing"].is_object()) {
+    return Wrong("preprocessing", "an object");
+  }
+  const Json& object = card["preprocessing"];
+  PreprocessingSpec spec;
+  if (!object.contains("size") || !object["size"].is_number_integer()) {
+    return Wrong("preprocessing.size", "a whole number");
+  }
+  spec.size = object["size"].get<int>();
+  FG_RETURN_IF_ERROR(
+      ParseName(object, "interpolation", kInterpolations, spec.interpolation));
+  FG_RETURN_IF_ERROR(ParseName(object, "aspect", kAspects, spec.aspect));
+  FG_RETURN_IF_ERROR(ParseNumbers(object, "mean", spec.mean));
+  FG_RETURN_IF_ERROR(ParseNumbers(object, "std", spec.std));
+  if (object.contains("invert")) {
+    if (!object["invert"].is_boolean()) return Wrong("invert", "true or false");
+    spec.invert = object["invert"].get<bool>();
+  }
+  return spec;
+}
+
+absl::StatusOr<ModelCard> Parse(const Json& card) {
+  ModelCard result;
+  if (!card.is_object()) {
+    return absl::InvalidArgumentError("is not a JSON object");
+  }
+  for (const char* key : {"architecture", "sha256"}) {
+    if (!card.contains(key) || !card[key].is_string()) {
+      return Wrong(key, "a text");
+    }
+  }
+  result.architecture = card["architecture"].get<std::string>();
+  FG_ASSIGN_OR_RETURN(result.sha256,
+                      Digest::FromHex(card["sha256"].get<std::string>()));
+  if (!card.contains("classes") || !card["classes"].is_array() ||
+      card["classes"].size() < 2) {
+    return Wrong("classes", "a list of at least two names");
+  }
+  for (const Json& name : card["classes"]) {
+    if (!name.is_string()) return Wrong("classes", "a list of names");
+    result.classes.push_back(name.get<std::string>());
+  }
+  FG_ASSIGN_OR_RETURN(result.preprocessing, ParsePreprocessing(card));
+  return result;
+}
+
+}  // namespace
+
+absl::StatusOr<ModelCard> ParseModelCard(std::string_view json,
+                                         std::string_view name) {
+  const Json card = Json::parse(json, nullptr, /*allow_exceptions=*/false);
+  if (card.is_discarded()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(std::string(name), " is not JSON"));
+  }
+  absl::StatusOr<ModelCard> result = Parse(card);
+  if (!result.ok()) return Annotate(result.status(), name);
+  return result;
+}
+
+std::string PretrainCard(const ModelCard& card, const PretrainFacts& facts) {
+  const PreprocessingSpec& spec = card.preprocessing;
+  const Json json = {
+      {"format", "fedgraft-backbone-card/1"},
+      {"architecture", card.architecture},
+      {"classes", card.classes},
+      {"sha256", card.sha256.Hex()},
+      {"preprocessing",
+       {{"size", spec.size},
+        {"interpolation", NameOf(kInterpolations, spec.interpolation)},
+        {"aspect", NameOf(kAspects, spec.aspect)},
+        {"mean", spec.mean},
+        {"std", spec.std},
+        {"invert", spec.invert}}},
+      {"start", facts.start},
+      {"epochs", facts.epochs},
+      {"seed", facts.seed},
+      {"train_images", facts.train_images},
+      {"metrics", facts.metrics}};
+  return json.dump(2) + "\n";
+}
+
+}  // namespace fedgraft

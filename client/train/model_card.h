@@ -1,0 +1,38 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "common/base/digest.h"
+#include "common/config/plan.h"
+
+namespace fedgraft {
+
+// What a model's JSON card (`<model>.json`) says about how to use it. Cards of
+// exports hold more; only these keys are read.
+struct ModelCard {
+  std::string architecture;
+  std::vector<std::string> classes;  // label 0 first
+  PreprocessingSpec preprocessing;
+  Digest sha256;  // of the safetensors file
+};
+
+// INVALID_ARGUMENT naming `name`, the key, what was expected and what came.
+absl::StatusOr<ModelCard> ParseModelCard(std::string_view json,
+                                         std::string_view name);
+
+// Facts that only a pretrained backbone's card has.
+struct PretrainFacts {
+  std::string start;  // "scratch", or the SHA-256 of the backbone it began at
+  int epochs = 0;
+  uint64_t seed = 0;
+  uint64_t train_images = 0;
+  std::map<std::string, double> metrics;  // on the validation split
+};
+std::string PretrainCard(const ModelCard& card, const PretrainFacts& facts);
+
+}  // namespace fedgraft

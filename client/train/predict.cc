@@ -1,0 +1,132 @@
+#include "client/train/predict.h"
+
+#include <torch/torch.h>
+
+#include <algorithm>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_replace.h"
+#include "client/data/preprocess.h"
+#include "client/model/network_state.h"
+#include "client/train/activation_store.h"
+#include "client/train/compute.h"
+#include "client/train/guard.h"
+#include "client/train/learner.h"
+#include "client/train/path_io.h"
+#include "client/train/site_metrics.h"
+#include "common/base/status_macros.h"
+#include "common/crypto/sha256.h"
+#include "common/model/safetensors.h"
+
+namespace fedgraft {
+namespace {
+
+// A CSV field (RFC 4180).
+std::string Field(const std::string& text) {
+  if (text.find_first_of(",\"\r\n") == std::string::npos) return text;
+  return absl::StrCat("\"", absl::StrReplaceAll(text, {{"\"", "\"\""}}), "\"");
+}
+
+std::string Csv(const std::vector<Sample>& samples,
+                const std::vector<std::string>& classes,
+                const Predictions& predictions) {
+  std::string csv = "image,label,predicted";
+  for (const std::string& name : classes) {
+    absl::StrAppend(&csv, ",", Field("p_" + name));
+  }
+  csv += "\n";
+  for (size_t i = 0; i < samples.size(); ++i) {
+    const absl::Span<const float> row = predictions.Row(i);
+    const auto best = std::max_element(row.begin(), row.end()) - row.begin();
+    const int label = predictions.labels[i];
+    absl::StrAppend(&csv, Field(samples[i].name), ",",
+                    label < 0 ? "" : Field(classes[label]), ",",
+                    Field(classes[best]));
+    for (float probability : row)
+      absl::StrAppendFormat(&csv, ",%.7g", probability);
+    csv += "\n";
+  }
+  return csv;
+}
+
+Predictions Labelled(const Predictions& all) {
+  Predictions labelled;
+  labelled.classes = all.classes;
+  for (size_t i = 0; i < all.count(); ++i) {
+    if (all.labels[i] < 0) continue;
+    const absl::Span<const float> row = all.Row(i);
+    labelled.probabilities.insert(labelled.probabilities.end(), row.begin(),
+                                  row.end());
+    labelled.labels.push_back(all.labels[i]);
+    labelled.losses.push_back(all.losses[i]);
+  }
+  return labelled;
+}
+
+absl::StatusOr<Predictions> Classify(const PredictOptions& options,
+                                     const DataSource& data,
+                                     const ProgressSink& progress) {
+  FG_ASSIGN_OR_RETURN(Compute compute, SetUpCompute(options.compute));
+  FG_ASSIGN_OR_RETURN(Preprocessor preprocessor,
+                      Preprocessor::Create(options.card.preprocessing));
+  FG_ASSIGN_OR_RETURN(SafetensorsFile file,
+                      SafetensorsFile::Open(options.model_path));
+  FG_ASSIGN_OR_RETURN(
+      std::shared_ptr<Network> network,
+      BuildModel(options.card.architecture,
+                 static_cast<int64_t>(options.card.classes.size())));
+  absl::Status loaded = LoadState(file, HeadPolicy::kRequire, *network);
+  if (!loaded.ok()) return Annotate(loaded, options.model_path);
+  Plan plan;
+  plan.classes = options.card.classes;
+  FG_ASSIGN_OR_RETURN(ParameterLayout layout, WholeLayout(*network));
+  FG_ASSIGN_OR_RETURN(
+      std::unique_ptr<Learner> learner,
+      Learner::Create(plan, std::move(layout), network, compute));
+  ActivationStore::Options images;
+  images.network = network.get();
+  images.compute = &compute;
+  images.source = &data;
+  images.preprocessor = &preprocessor;
+  images.split = Split::kTest;
+  images.bytes_max = 0;  // every image is needed once
+  FG_ASSIGN_OR_RETURN(std::unique_ptr<ActivationStore> store,
+                      ActivationStore::Create(images, progress));
+  return learner->Predict(*store, progress);
+}
+
+}  // namespace
+
+absl::StatusOr<ModelCard> LoadModelCard(const std::string& model_path,
+                                        const std::string& card_path) {
+  const std::string path = card_path.empty() ? model_path + ".json" : card_path;
+  FG_ASSIGN_OR_RETURN(Bytes json, ReadFile(path));
+  FG_ASSIGN_OR_RETURN(ModelCard card, ParseModelCard(AsText(json), path));
+  FG_ASSIGN_OR_RETURN(Bytes model, ReadFile(model_path));
+  const Digest digest = Sha256(model);
+  if (digest != card.sha256) {
+    return absl::DataLossError(absl::StrCat(model_path, " has SHA-256 ",
+                                            digest.Hex(), "; its card ", path,
+                                            " says ", card.sha256.Hex()));
+  }
+  return card;
+}
+
+absl::StatusOr<PredictResult> Predict(const PredictOptions& options,
+                                      const DataSource& data,
+                                      const ProgressSink& progress) {
+  FG_ASSIGN_OR_RETURN(Predictions predictions, CatchTorch([&] {
+                        return Classify(options, data, progress);
+                      }));
+  const std::vector<Sample>& samples = data.Samples(Split::kTest);
+  FG_RETURN_IF_ERROR(
+      WriteFile(options.out_path,
+                AsBytes(Csv(samples, options.card.classes, predictions))));
+  return PredictResult{samples.size(), SiteMetrics(Labelled(predictions), "")};
+}
+
+}  // namespace fedgraft

@@ -1,0 +1,99 @@
+#include <cstdio>
+#include <filesystem>
+#include <memory>
+#include <string>
+
+#include "CLI/CLI.hpp"
+#include "client/data/data_source_factory.h"
+#include "client/train/command_line.h"
+#include "client/train/predict.h"
+#include "common/base/status_macros.h"
+#include "proto/config.pb.h"
+
+namespace fedgraft {
+namespace {
+
+struct Arguments {
+  PredictOptions options;
+  std::string card_path, data_path, root;
+  std::string image_column = "path", label_column = "label";
+  int megapixels_max = 100;
+};
+
+pb::DataConfig AsDataConfig(const Arguments& arguments) {
+  pb::DataConfig config;
+  const bool npz =
+      std::filesystem::path(arguments.data_path).extension() == ".npz";
+  config.set_kind(npz ? "npz" : "folder");
+  config.set_path(arguments.data_path);
+  config.set_root(arguments.root);
+  config.set_image_column(arguments.image_column);
+  config.set_label_column(arguments.label_column);
+  config.set_shard_count(1);
+  config.set_image_megapixels_max(arguments.megapixels_max);
+  return config;
+}
+
+absl::Status Run(Arguments arguments) {
+  PredictOptions& options = arguments.options;
+  FG_ASSIGN_OR_RETURN(options.card,
+                      LoadModelCard(options.model_path, arguments.card_path));
+  FG_ASSIGN_OR_RETURN(
+      const std::unique_ptr<DataSource> data,
+      OpenDataSource(AsDataConfig(arguments),
+                     {options.card.classes, DataUse::kPredict}));
+  const ProgressSink silent = [](double, std::string_view) {
+    return absl::OkStatus();
+  };
+  FG_ASSIGN_OR_RETURN(const PredictResult result,
+                      Predict(options, *data, silent));
+  std::printf("wrote %s: %zu images\n", options.out_path.c_str(),
+              result.images);
+  for (const auto& [name, value] : result.metrics) {
+    std::printf("%s %.6g\n", name.c_str(), value);
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+void AddPredictCommand(CLI::App& app, absl::Status& status) {
+  auto arguments = std::make_shared<Arguments>();
+  PredictOptions& options = arguments->options;
+  CLI::App* command = app.add_subcommand(
+      "predict", "Apply an exported model to images; writes a CSV file");
+  command
+      ->add_option("--model", options.model_path,
+                   "Safetensors file of `fedgraft-aggregator export`")
+      ->required();
+  command->add_option("--card", arguments->card_path,
+                      "The model's card; default: MODEL.json");
+  command
+      ->add_option("--data", arguments->data_path,
+                   "A folder of images, a CSV manifest, or an NPZ file "
+                   "(its test_images)")
+      ->required();
+  command->add_option("--out", options.out_path, "CSV file to write")
+      ->required();
+  command->add_option("--root", arguments->root,
+                      "Where a manifest's images lie; default: beside it");
+  command->add_option("--image-column", arguments->image_column)
+      ->capture_default_str();
+  command->add_option("--label-column", arguments->label_column)
+      ->capture_default_str();
+  command->add_option("--image-megapixels-max", arguments->megapixels_max)
+      ->check(CLI::Range(1, 1000))
+      ->capture_default_str();
+  command->add_option("--threads", options.compute.threads, "0: all cores")
+      ->check(CLI::Range(0, 1024))
+      ->capture_default_str();
+  command->add_option("--device", options.compute.device, "auto, cpu, cuda:N")
+      ->capture_default_str();
+  command->footer(
+      "Example:\n"
+      "  fedgraft-client predict --model model.safetensors --data images/ "
+      "--out probabilities.csv");
+  command->callback([arguments, &status] { status = Run(*arguments); });
+}
+
+}  // namespace fedgraft

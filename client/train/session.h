@@ -1,0 +1,100 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "client/data/data_source.h"
+#include "common/base/digest.h"
+#include "common/config/plan.h"
+#include "common/runtime/clock.h"
+
+namespace fedgraft {
+
+// Told from time to time how far a call is, from 0 to 1. An error ends the
+// call with that error (nobody waits for its result any more).
+using ProgressSink =
+    std::function<absl::Status(double fraction, std::string_view stage)>;
+
+struct ComputeSpec {
+  std::string device = "auto";  // auto, cpu, cuda:N
+  int threads = 0;              // 0: all cores
+  std::string autocast = "none";
+};
+
+struct SessionConfig {
+  Plan plan;
+  std::unique_ptr<DataSource> data;  // opened with the plan's classes
+  ComputeSpec compute;
+  std::string backbone_path;
+  // Caches and the site's own BatchNorm state, kept between rounds and
+  // processes. Empty: nothing is kept.
+  std::string state_dir;
+};
+
+// Local training and evaluation for one run at one site: the torch-free face
+// of everything in this folder. A session remembers nothing that a new one
+// with the same config and state_dir would not find again, and train and
+// evaluate depend on their arguments (and the local BatchNorm state of earlier
+// rounds) only: the same call gives the same bytes.
+//
+// Not thread-safe; sets the process's thread counts.
+class TrainerSession {
+ public:
+  struct Train {
+    int round = 1;
+    std::string model_path;  // the global trainable set, safetensors
+    std::string delta_path;  // out: raw little-endian F32, layout order
+  };
+  struct Trained {
+    uint64_t samples = 0;
+    double loss = 0;  // mean over the last local epoch
+    double seconds = 0;
+  };
+  struct Evaluate {
+    int round = 1;
+    std::string model_path;
+    Split split = Split::kVal;
+    // Also train alone from `initial_model_path` for rounds * epochs, and
+    // evaluate that: scalars local_*.
+    bool compare_local = false;
+    std::string initial_model_path;
+  };
+  struct Evaluated {
+    std::vector<double> sums;
+    std::map<std::string, double> scalars;
+  };
+
+  // Loads the backbone and derives the layout; computes no features yet.
+  // INVALID_ARGUMENT or NOT_FOUND: backbone file, plan, data or device.
+  // `clock` outlives the session.
+  static absl::StatusOr<std::unique_ptr<TrainerSession>> Create(
+      SessionConfig config, const Clock& clock);
+  ~TrainerSession();
+
+  size_t Count(Split split) const;
+  const Digest& layout_digest() const;
+  std::string device() const;
+
+  // INVALID_ARGUMENT: the model file does not fit the layout;
+  // FAILED_PRECONDITION: no training images, or training diverged (loss or
+  // update not finite). Nothing is left behind then.
+  absl::StatusOr<Trained> RunTrain(const Train& task,
+                                   const ProgressSink& progress);
+  // FAILED_PRECONDITION: the split is empty.
+  absl::StatusOr<Evaluated> RunEvaluate(const Evaluate& task,
+                                        const ProgressSink& progress);
+
+ private:
+  struct State;
+  explicit TrainerSession(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace fedgraft
