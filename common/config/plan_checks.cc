@@ -1,0 +1,259 @@
+#include "common/config/plan_checks.h"
+
+#include <cmath>
+#include <set>
+#include <string>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
+#include "common/base/check.h"
+#include "common/numeric/update_payload.h"
+
+namespace fedgraft {
+namespace {
+
+constexpr size_t kClassNameBytesMax = 128;
+constexpr size_t kGlobBytesMax = 256;
+// Fewer grid steps within the range are noise, not an update.
+constexpr double kStepsMin = 4;
+
+template <typename Enum>
+using Words = std::initializer_list<std::pair<const char*, Enum>>;
+
+// The schema's check let only these words through.
+template <typename Enum>
+Enum FromWord(const std::string& word, Words<Enum> words) {
+  for (const auto& [known, value] : words) {
+    if (word == known) return value;
+  }
+  FG_CHECK(false && "a word that proto/plan.proto allows and this does not");
+  return words.begin()->second;
+}
+
+Split SplitOf(const std::string& word) {
+  return FromWord<Split>(
+      word,
+      {{"train", Split::kTrain}, {"val", Split::kVal}, {"test", Split::kTest}});
+}
+
+absl::Duration DurationOf(const std::string& text) {
+  absl::Duration duration;
+  FG_CHECK(absl::ParseDuration(text, &duration));
+  return duration;
+}
+
+PreprocessingSpec PreprocessingOf(const pb::PreprocessingSpec& message) {
+  PreprocessingSpec spec;
+  spec.size = message.size();
+  spec.interpolation = FromWord<Interpolation>(
+      message.interpolation(), {{"nearest", Interpolation::kNearest},
+                                {"bilinear", Interpolation::kBilinear},
+                                {"bicubic", Interpolation::kBicubic},
+                                {"area", Interpolation::kArea}});
+  spec.aspect = FromWord<AspectPolicy>(
+      message.aspect(), {{"stretch", AspectPolicy::kStretch},
+                         {"pad", AspectPolicy::kPad},
+                         {"center_crop", AspectPolicy::kCenterCrop}});
+  spec.mean.assign(message.mean().begin(), message.mean().end());
+  spec.std.assign(message.std().begin(), message.std().end());
+  spec.invert = message.invert();
+  return spec;
+}
+
+OptimizerSpec OptimizerOf(const pb::OptimizerSpec& message) {
+  OptimizerSpec spec;
+  spec.kind = FromWord<OptimizerKind>(
+      message.kind(),
+      {{"sgd", OptimizerKind::kSgd}, {"adamw", OptimizerKind::kAdamW}});
+  spec.learning_rate = message.learning_rate();
+  spec.momentum = message.momentum();
+  spec.weight_decay = message.weight_decay();
+  spec.beta1 = message.beta1();
+  spec.beta2 = message.beta2();
+  return spec;
+}
+
+ScheduleSpec ScheduleOf(const pb::ScheduleSpec& message) {
+  ScheduleSpec spec;
+  spec.kind = FromWord<ScheduleKind>(message.kind(),
+                                     {{"constant", ScheduleKind::kConstant},
+                                      {"cosine", ScheduleKind::kCosine},
+                                      {"step", ScheduleKind::kStep}});
+  spec.warmup_rounds = message.warmup_rounds();
+  spec.step_rounds = message.step_rounds();
+  spec.gamma = message.gamma();
+  return spec;
+}
+
+UpdateSpec UpdateOf(const pb::UpdateSpec& message) {
+  UpdateSpec spec;
+  spec.word_bits = message.word_bits();
+  spec.range = message.range();
+  spec.clip_norm = message.clip_norm();
+  spec.weighting = FromWord<Weighting>(
+      message.weighting(),
+      {{"samples", Weighting::kSamples}, {"uniform", Weighting::kUniform}});
+  spec.weight_cap = message.weight_cap();
+  return spec;
+}
+
+void CheckSites(const Plan& plan, ConfigErrors& errors) {
+  if (plan.quorum > plan.expected_sites) {
+    errors.Add("sites.quorum",
+               absl::StrCat("found ", plan.quorum, "; expected at most the ",
+                            plan.expected_sites, " sites of sites.expected"));
+  }
+}
+
+void CheckClasses(const Plan& plan, ConfigErrors& errors) {
+  std::set<std::string> seen;
+  for (size_t i = 0; i < plan.classes.size(); ++i) {
+    const std::string& name = plan.classes[i];
+    const std::string path = absl::StrCat("task.classes[", i, "]");
+    if (!seen.insert(name).second) {
+      errors.Add(path, absl::StrCat("found \"", name,
+                                    "\" twice; expected different names"));
+    }
+    if (name.size() > kClassNameBytesMax) {
+      errors.Add(
+          path, absl::StrCat("found ", name.size(), " bytes; expected at most ",
+                             kClassNameBytesMax));
+    }
+  }
+}
+
+void CheckPreprocessing(const PreprocessingSpec& spec, ConfigErrors& errors) {
+  const auto check_size = [&errors](const char* key, size_t size) {
+    if (size != 0 && size != 1 && size != 3) {
+      errors.Add(key, absl::StrCat("found ", size,
+                                   " numbers; expected none, one for all "
+                                   "channels, or three"));
+    }
+  };
+  check_size("preprocessing.mean", spec.mean.size());
+  check_size("preprocessing.std", spec.std.size());
+  for (size_t i = 0; i < spec.std.size(); ++i) {
+    if (!(spec.std[i] > 0)) {
+      errors.Add(
+          absl::StrCat("preprocessing.std[", i, "]"),
+          absl::StrCat("found ", spec.std[i], "; expected a number above 0"));
+    }
+  }
+}
+
+void CheckStrategy(const Plan& plan, ConfigErrors& errors) {
+  const bool is_partial = plan.strategy == StrategyKind::kPartial;
+  if (is_partial && plan.unfreeze.empty()) {
+    errors.Add("strategy.unfreeze",
+               "is missing; strategy partial expects at least one glob, such "
+               "as \"layer4.*\"");
+  }
+  if (!is_partial && !plan.unfreeze.empty()) {
+    errors.Add("strategy.unfreeze",
+               "found globs; only strategy partial expects any");
+  }
+  for (size_t i = 0; i < plan.unfreeze.size(); ++i) {
+    if (plan.unfreeze[i].size() > kGlobBytesMax) {
+      errors.Add(absl::StrCat("strategy.unfreeze[", i, "]"),
+                 absl::StrCat("found ", plan.unfreeze[i].size(),
+                              " bytes; expected at most ", kGlobBytesMax));
+    }
+  }
+}
+
+// Steps of the grid within the range, for these words; 0 if there is no grid.
+double StepsInRange(const Plan& plan, int word_bits) {
+  const auto ring =
+      RingSpec::ForSum(word_bits, plan.update.range, MaxTerms(plan));
+  return ring.ok() ? plan.update.range / ring->Step() : 0;
+}
+
+void CheckUpdate(const Plan& plan, ConfigErrors& errors) {
+  constexpr char kKey[] = "update.word_bits";
+  if (!IsWordWidth(plan.update.word_bits)) {
+    errors.Add(kKey, absl::StrCat("found ", plan.update.word_bits,
+                                  "; expected 8, 12, 16, 20, 24, 32 or 64"));
+    return;
+  }
+  const double steps = StepsInRange(plan, plan.update.word_bits);
+  if (steps >= kStepsMin) return;
+  std::string problem =
+      absl::StrCat("found ", plan.update.word_bits, ", which leaves ", steps,
+                   " steps for a range of ", plan.update.range,
+                   " summed over up to ", MaxTerms(plan), " sites; expected ");
+  for (int bits : {12, 16, 20, 24, 32, 64}) {
+    if (StepsInRange(plan, bits) >= kStepsMin) {
+      errors.Add(kKey, absl::StrCat(problem, bits, " or more"));
+      return;
+    }
+  }
+  errors.Add("update.range",
+             absl::StrCat("found ", plan.update.range,
+                          ", for which no word width has a grid"));
+}
+
+void CheckEvaluation(const EvaluationSpec& spec, ConfigErrors& errors) {
+  if (spec.compare_local && spec.every < 0) {
+    errors.Add("evaluation.compare_local",
+               "found true; expected false without evaluation (every: -1)");
+  }
+}
+
+}  // namespace
+
+Plan PlanFromMessage(const pb::Plan& message) {
+  Plan plan;
+  plan.name = message.name();
+  plan.seed = message.seed();
+  plan.rounds = message.rounds();
+  plan.quorum = message.sites().quorum();
+  plan.expected_sites =
+      message.sites().expected() > 0 ? message.sites().expected() : plan.quorum;
+  plan.round_deadline = DurationOf(message.deadlines().round());
+  plan.progress_timeout = DurationOf(message.deadlines().progress());
+  plan.enrol_deadline = DurationOf(message.deadlines().enrol());
+  plan.classes.assign(message.task().classes().begin(),
+                      message.task().classes().end());
+  plan.architecture = message.backbone().architecture();
+  const auto backbone = Digest::FromHex(message.backbone().sha256());
+  FG_CHECK(backbone.ok());
+  plan.backbone = *backbone;
+  plan.preprocessing = PreprocessingOf(message.preprocessing());
+  plan.strategy = FromWord<StrategyKind>(
+      message.strategy().kind(), {{"linear_probe", StrategyKind::kLinearProbe},
+                                  {"partial", StrategyKind::kPartial},
+                                  {"full", StrategyKind::kFull}});
+  plan.unfreeze.assign(message.strategy().unfreeze().begin(),
+                       message.strategy().unfreeze().end());
+  plan.batch_norm = FromWord<BatchNormPolicy>(
+      message.strategy().batch_norm(), {{"frozen", BatchNormPolicy::kFrozen},
+                                        {"local", BatchNormPolicy::kLocal},
+                                        {"pooled", BatchNormPolicy::kPooled}});
+  plan.local_epochs = message.local().epochs();
+  plan.batch_size = message.local().batch_size();
+  plan.optimizer = OptimizerOf(message.local().optimizer());
+  plan.schedule = ScheduleOf(message.local().schedule());
+  const pb::AugmentationSpec& augmentation = message.local().augmentation();
+  plan.augmentation = {augmentation.horizontal_flip(),
+                       augmentation.rotate_degrees(), augmentation.translate()};
+  plan.rule = message.rule().kind();
+  plan.server_learning_rate = message.rule().server_learning_rate();
+  plan.update = UpdateOf(message.update());
+  plan.evaluation = {message.evaluation().every(),
+                     SplitOf(message.evaluation().split()),
+                     SplitOf(message.evaluation().final_split()),
+                     message.evaluation().compare_local()};
+  return plan;
+}
+
+void CheckPlan(const Plan& plan, ConfigErrors& errors) {
+  CheckSites(plan, errors);
+  CheckClasses(plan, errors);
+  CheckPreprocessing(plan.preprocessing, errors);
+  CheckStrategy(plan, errors);
+  CheckUpdate(plan, errors);
+  CheckEvaluation(plan.evaluation, errors);
+}
+
+}  // namespace fedgraft

@@ -1,0 +1,267 @@
+#include "common/config/plan_loader.h"
+
+#include <random>
+#include <string>
+
+#include "absl/strings/str_replace.h"
+#include "common/crypto/sha256.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "proto/plan.pb.h"
+#include "tests/config/plan_text.h"
+
+namespace fedgraft {
+namespace {
+
+using ::testing::HasSubstr;
+
+std::string Message(const absl::Status& status) {
+  return std::string(status.message());
+}
+
+// The minimal plan with `lines` at its end.
+absl::StatusOr<Plan> With(const std::string& lines) {
+  return ParsePlanYaml(MinimalPlan() + lines, "plan.yaml");
+}
+
+absl::StatusOr<Plan> Replacing(const std::string& from, const std::string& to) {
+  const std::string text = absl::StrReplaceAll(MinimalPlan(), {{from, to}});
+  EXPECT_NE(text, MinimalPlan()) << from;
+  return ParsePlanYaml(text, "plan.yaml");
+}
+
+pb::Plan Wire(const Plan& plan) {
+  pb::Plan wire;
+  EXPECT_TRUE(wire.ParseFromArray(plan.bytes.data(),
+                                  static_cast<int>(plan.bytes.size())));
+  return wire;
+}
+
+absl::StatusOr<Plan> FromWire(const pb::Plan& wire) {
+  return PlanFromBytes(AsBytes(wire.SerializeAsString()));
+}
+
+TEST(PlanLoaderTest, DefaultsAreThoseOfTheSchema) {
+  const auto plan = With("");
+  ASSERT_TRUE(plan.ok()) << plan.status();
+  EXPECT_EQ(plan->expected_sites, 3);
+  EXPECT_EQ(plan->round_deadline, absl::Hours(1));
+  EXPECT_EQ(plan->progress_timeout, absl::Seconds(60));
+  EXPECT_EQ(plan->preprocessing.size, 224);
+  EXPECT_EQ(plan->batch_size, 32);
+  EXPECT_EQ(plan->optimizer.kind, OptimizerKind::kSgd);
+  EXPECT_EQ(plan->optimizer.learning_rate, 0.01);
+  EXPECT_EQ(plan->schedule.step_rounds, 10);
+  EXPECT_EQ(plan->rule, "fed_avg");
+  EXPECT_EQ(plan->update.word_bits, 32);
+  EXPECT_EQ(plan->update.weight_cap, 8192);
+  EXPECT_EQ(plan->evaluation.final_split, Split::kTest);
+  EXPECT_EQ(plan->backbone.Hex(), std::string(64, 'a'));
+}
+
+TEST(PlanLoaderTest, ValuesReachTheirFields) {
+  const auto plan = With(
+      "seed: 18446744073709551615\n"
+      "deadlines: {round: 90m, progress: 500ms}\n"
+      "preprocessing: {size: 128, interpolation: area, aspect: pad,\n"
+      "  mean: [0.5], std: [0.25, 1, 2], invert: true}\n"
+      "local: {epochs: 3, optimizer: {kind: adamw, learning_rate: 1e-3},\n"
+      "  augmentation: {horizontal_flip: true}}\n"
+      "update: {word_bits: 20, range: 0.5, weighting: uniform}\n"
+      "evaluation: {every: -1, split: train}\n");
+  ASSERT_TRUE(plan.ok()) << plan.status();
+  EXPECT_EQ(plan->seed, UINT64_MAX);
+  EXPECT_EQ(plan->round_deadline, absl::Minutes(90));
+  EXPECT_EQ(plan->progress_timeout, absl::Milliseconds(500));
+  EXPECT_EQ(plan->preprocessing.interpolation, Interpolation::kArea);
+  EXPECT_EQ(plan->preprocessing.aspect, AspectPolicy::kPad);
+  EXPECT_EQ(plan->preprocessing.std, (std::vector<double>{0.25, 1, 2}));
+  EXPECT_TRUE(plan->preprocessing.invert);
+  EXPECT_EQ(plan->local_epochs, 3);
+  EXPECT_EQ(plan->optimizer.kind, OptimizerKind::kAdamW);
+  EXPECT_EQ(plan->optimizer.learning_rate, 1e-3);
+  EXPECT_TRUE(plan->augmentation.any());
+  EXPECT_EQ(plan->update.weighting, Weighting::kUniform);
+  EXPECT_EQ(plan->evaluation.every, -1);
+  EXPECT_EQ(plan->evaluation.split, Split::kTrain);
+}
+
+TEST(PlanLoaderTest, HashIsThatOfTheBytesAndIgnoresHowThePlanIsWritten) {
+  const auto plan = With("");
+  ASSERT_TRUE(plan.ok());
+  EXPECT_EQ(plan->hash, Sha256(plan->bytes));
+  const auto same = With("# a comment\nlocal: {batch_size: 32}\nseed: 0\n");
+  ASSERT_TRUE(same.ok());
+  EXPECT_EQ(same->bytes, plan->bytes);
+  EXPECT_NE(With("seed: 1\n")->hash, plan->hash);
+}
+
+TEST(PlanLoaderTest, BytesRoundTrip) {
+  const auto plan = With("preprocessing: {mean: [0.5], std: [0.5]}\n");
+  ASSERT_TRUE(plan.ok());
+  const auto back = PlanFromBytes(plan->bytes);
+  ASSERT_TRUE(back.ok()) << back.status();
+  EXPECT_EQ(back->bytes, plan->bytes);
+  EXPECT_EQ(back->hash, plan->hash);
+  EXPECT_EQ(back->preprocessing.mean, plan->preprocessing.mean);
+}
+
+TEST(PlanLoaderTest, RulesBetweenFieldsNameTheLineAndTheKey) {
+  struct Case {
+    std::string lines;
+    std::string where;
+    std::string what;
+  };
+  const Case cases[] = {
+      {"preprocessing: {mean: [1, 2]}\n", "plan.yaml:10: preprocessing.mean",
+       "found 2 numbers"},
+      {"preprocessing:\n  std: [0.5,\n    0, 1]\n",
+       "plan.yaml:12: preprocessing.std[1]", "above 0"},
+      {"update: {word_bits: 13}\n", "plan.yaml:10: update.word_bits",
+       "8, 12, 16, 20, 24, 32 or 64"},
+      {"update: {range: 1e-19}\n", "plan.yaml:10: update.range",
+       "no word width has a grid"},
+      {"evaluation: {every: -1, compare_local: true}\n",
+       "plan.yaml:10: evaluation.compare_local", "false"}};
+  for (const Case& bad : cases) {
+    const auto plan = With(bad.lines);
+    ASSERT_TRUE(absl::IsInvalidArgument(plan.status())) << bad.lines;
+    EXPECT_THAT(Message(plan.status()), HasSubstr(bad.where));
+    EXPECT_THAT(Message(plan.status()), HasSubstr(bad.what));
+  }
+}
+
+TEST(PlanLoaderTest, SitesMustBeAbleToReachTheQuorum) {
+  const auto plan = Replacing("quorum: 3", "quorum: 3, expected: 2");
+  EXPECT_EQ(Message(plan.status()),
+            "plan.yaml:4: sites.quorum: found 3; expected at most the 2 sites "
+            "of sites.expected");
+  EXPECT_TRUE(Replacing("quorum: 3", "quorum: 3, expected: 3").ok());
+}
+
+TEST(PlanLoaderTest, StrategyAndGlobsMustAgree) {
+  EXPECT_THAT(Message(Replacing("linear_probe", "partial").status()),
+              HasSubstr("strategy.unfreeze: is missing"));
+  EXPECT_THAT(
+      Message(Replacing("linear_probe", "full, unfreeze: [a]").status()),
+      HasSubstr("only strategy partial"));
+  EXPECT_TRUE(Replacing("linear_probe", "partial, unfreeze: [\"a.*\"]").ok());
+}
+
+TEST(PlanLoaderTest, ClassNamesMustDiffer) {
+  EXPECT_THAT(Message(Replacing("[no, yes]", "[no, yes, no]").status()),
+              HasSubstr("plan.yaml:5: task.classes[2]: found \"no\" twice"));
+  EXPECT_FALSE(Replacing("[no, yes]", "[no]").ok());
+  EXPECT_FALSE(Replacing("[no, yes]", "[no, \"\"]").ok());
+  EXPECT_FALSE(Replacing("[no, yes]", "[no, \"a\\nb\"]").ok());
+  EXPECT_FALSE(
+      Replacing("[no, yes]", "[no, " + std::string(200, 'x') + "]").ok());
+}
+
+TEST(PlanLoaderTest, NarrowWordsNeedFewSites) {
+  EXPECT_TRUE(With("update: {word_bits: 8}\n").ok());
+  const std::string many =
+      absl::StrReplaceAll(MinimalPlan(), {{"quorum: 3", "quorum: 200"}});
+  const auto plan =
+      ParsePlanYaml(many + "update: {word_bits: 8}\n", "plan.yaml");
+  EXPECT_THAT(Message(plan.status()), HasSubstr("expected 16 or more"));
+  EXPECT_TRUE(ParsePlanYaml(many + "update: {word_bits: 16}\n", "p").ok());
+}
+
+TEST(PlanLoaderTest, MissingFileIsNotFound) {
+  EXPECT_TRUE(absl::IsNotFound(LoadPlan("/no/such/plan.yaml").status()));
+  EXPECT_TRUE(absl::IsInvalidArgument(LoadPlan("/").status()));
+}
+
+TEST(PlanFromBytesTest, HostileValuesMeetTheSameChecks) {
+  const pb::Plan good = Wire(*With(""));
+  ASSERT_TRUE(FromWire(good).ok()) << FromWire(good).status();
+  struct Case {
+    std::string key;
+    std::function<void(pb::Plan&)> change;
+  };
+  const Case cases[] = {
+      {"version", [](pb::Plan& p) { p.set_version(2); }},
+      {"name", [](pb::Plan& p) { p.clear_name(); }},
+      {"name", [](pb::Plan& p) { p.set_name("a\x1b[2J"); }},
+      {"rounds", [](pb::Plan& p) { p.set_rounds(0); }},
+      {"rounds", [](pb::Plan& p) { p.set_rounds(-1); }},
+      {"sites", [](pb::Plan& p) { p.clear_sites(); }},
+      {"sites.quorum", [](pb::Plan& p) { p.mutable_sites()->set_quorum(0); }},
+      {"deadlines.round",
+       [](pb::Plan& p) { p.mutable_deadlines()->set_round("inf"); }},
+      {"deadlines.round",
+       [](pb::Plan& p) { p.mutable_deadlines()->set_round("-1s"); }},
+      {"deadlines.round",
+       [](pb::Plan& p) { p.mutable_deadlines()->set_round("721h"); }},
+      {"deadlines.progress", [](pb::Plan& p) { p.clear_deadlines(); }},
+      {"task.classes", [](pb::Plan& p) { p.mutable_task()->clear_classes(); }},
+      {"backbone.architecture",
+       [](pb::Plan& p) { p.mutable_backbone()->set_architecture("vgg"); }},
+      {"backbone.sha256",
+       [](pb::Plan& p) { p.mutable_backbone()->set_sha256("../../x"); }},
+      {"preprocessing.size",
+       [](pb::Plan& p) { p.mutable_preprocessing()->set_size(1 << 30); }},
+      {"preprocessing.mean",
+       [](pb::Plan& p) {
+         p.mutable_preprocessing()->add_mean(
+             std::numeric_limits<double>::quiet_NaN());
+       }},
+      {"strategy.kind",
+       [](pb::Plan& p) { p.mutable_strategy()->set_kind("all"); }},
+      {"local.batch_size", [](pb::Plan& p) { p.clear_local(); }},
+      {"local.optimizer.learning_rate",
+       [](pb::Plan& p) {
+         p.mutable_local()->mutable_optimizer()->set_learning_rate(
+             std::numeric_limits<double>::infinity());
+       }},
+      {"rule.kind", [](pb::Plan& p) { p.mutable_rule()->clear_kind(); }},
+      {"update.word_bits",
+       [](pb::Plan& p) { p.mutable_update()->set_word_bits(33); }},
+      {"update.range", [](pb::Plan& p) { p.mutable_update()->set_range(0); }},
+      {"evaluation.split",
+       [](pb::Plan& p) { p.mutable_evaluation()->set_split("all"); }}};
+  for (const Case& bad : cases) {
+    pb::Plan wire = good;
+    bad.change(wire);
+    const auto plan = FromWire(wire);
+    ASSERT_TRUE(absl::IsInvalidArgument(plan.status())) << bad.key;
+    EXPECT_THAT(Message(plan.status()), HasSubstr("plan: " + bad.key));
+  }
+}
+
+TEST(PlanFromBytesTest, RefusesBytesThatAreNotCanonical) {
+  Bytes bytes = With("")->bytes;
+  Bytes unknown = bytes;  // field 99, varint 1
+  unknown.insert(unknown.end(), {0x98, 0x06, 0x01});
+  EXPECT_THAT(Message(PlanFromBytes(unknown).status()),
+              HasSubstr("does not know"));
+  Bytes repeated = bytes;  // version again
+  repeated.insert(repeated.end(), {0x08, 0x01});
+  EXPECT_THAT(Message(PlanFromBytes(repeated).status()),
+              HasSubstr("canonical"));
+  EXPECT_FALSE(PlanFromBytes({}).ok());
+  EXPECT_FALSE(PlanFromBytes(Bytes((1 << 20) + 1, 0)).ok());
+}
+
+TEST(PlanFromBytesTest, MutatedBytesNeverCrashAndNeverKeepTheHash) {
+  const Plan plan = *With("preprocessing: {mean: [0.5], std: [0.5]}\n");
+  std::mt19937 random(20240603);
+  int accepted = 0;
+  for (int i = 0; i < 20'000; ++i) {
+    Bytes bytes = plan.bytes;
+    for (unsigned n = 1 + random() % 3; n > 0; --n) {
+      bytes[random() % bytes.size()] = static_cast<uint8_t>(random());
+    }
+    if (random() % 8 == 0) bytes.resize(random() % bytes.size());
+    const auto changed = PlanFromBytes(bytes);
+    if (!changed.ok()) continue;
+    ++accepted;
+    EXPECT_EQ(changed->bytes, bytes);
+    EXPECT_EQ(changed->hash == plan.hash, bytes == plan.bytes);
+  }
+  EXPECT_GT(accepted, 100);
+}
+
+}  // namespace
+}  // namespace fedgraft
