@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -53,15 +54,14 @@ class SpoolUpload {
 
   // Bytes that have arrived, this stream's and earlier ones'.
   uint64_t offset() const;
-  // OUT_OF_RANGE: more than the announced size. RESOURCE_EXHAUSTED: disk full.
-  // ABORTED: see above, or discarded. After another error than OUT_OF_RANGE
-  // what arrived is dropped: the upload starts again at 0.
+  // OUT_OF_RANGE: more than the announced size. RESOURCE_EXHAUSTED: disk full;
+  // what arrived before stays. ABORTED: see above, or discarded, or finished.
   absl::Status Append(ByteSpan bytes);
   // Checks size and digest and makes the bytes durable (inline ones become so
   // in the log). May take long: off the strand. FAILED_PRECONDITION: bytes are
   // missing. DATA_LOSS: other bytes than the digest names; UNAVAILABLE: the
   // same after a restart, when it may be this disk's fault. Both drop what
-  // arrived. A second call gives the same answer.
+  // arrived: the upload starts again at 0. Else what the disk answers.
   absl::StatusOr<SpooledUpdate> Finish();
 
  private:
@@ -95,14 +95,15 @@ class Spool {
   // Begins or resumes; opens the file. `offset` is where the caller's bytes go
   // on. Supersedes an upload of the same site, run, round and kind with
   // another digest. OUT_OF_RANGE: `offset` is not what is held, which the
-  // message tells; RESOURCE_EXHAUSTED: above upload_bytes_max or too many
-  // sessions; INVALID_ARGUMENT: size 0 or a run id that is no file name.
+  // message tells; ABORTED: it is being finished; RESOURCE_EXHAUSTED: above
+  // upload_bytes_max, or too many sessions; INVALID_ARGUMENT: size 0 or an id
+  // that is no file name.
   absl::StatusOr<std::shared_ptr<SpoolUpload>> Begin(const SpoolKey& key,
                                                      uint64_t offset);
-  // Forgets the upload and removes its file, unless it was finished: then the
-  // file is its contribution's and only the session goes.
+  // Forgets the upload and removes its file, finished or not; ends its holders.
   void Discard(const SpoolKey& key);
-  // Forgets the session of a finished upload; its file stays.
+  // Forgets the session of a finished upload; its file stays: it is its
+  // contribution's from now on.
   void Release(const SpoolKey& key);
 
   // Opens the file of a SpooledUpdate again.
@@ -115,19 +116,20 @@ class Spool {
   absl::Status RemoveExcept(const std::set<std::string>& spool_files);
 
  private:
-  friend class SpoolUpload;
-  struct Memory;
-
-  // Identifies site, run, round and kind: sessions' key.
+  // Site, run, round and kind: the key of a session.
   static std::string SlotOf(const SpoolKey& key);
-  std::string FileOf(const SpoolKey& key) const;
-  std::shared_ptr<SpoolSession> Find(const SpoolKey& key)
+  std::string PathOf(const SpoolKey& key) const;
+  // The session of exactly this upload, or null.
+  std::shared_ptr<SpoolSession> Find(const SpoolKey& key) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::StatusOr<std::shared_ptr<SpoolSession>> FindOrMake(const SpoolKey& key)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   FileStore& files_;
   const Options options_;
-  const std::shared_ptr<Memory> memory_;
-  std::mutex mutex_;
+  // Bytes promised to uploads in memory; shared with their sessions.
+  const std::shared_ptr<std::atomic<uint64_t>> memory_bytes_;
+  mutable std::mutex mutex_;
   std::map<std::string, std::shared_ptr<SpoolSession>> sessions_
       ABSL_GUARDED_BY(mutex_);
 };

@@ -1,30 +1,14 @@
 #include "common/runtime/blob_store.h"
 
-#include <algorithm>
-#include <optional>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "common/base/status_macros.h"
 #include "common/crypto/sha256.h"
+#include "common/runtime/file_digest.h"
 
 namespace fedgraft {
 namespace {
-
-constexpr size_t kReadBytes = size_t{1} << 20;
-
-absl::StatusOr<Digest> HashFile(const ReadableFile& file) {
-  Sha256Hasher hasher;
-  Bytes piece(std::min<uint64_t>(kReadBytes, file.size_bytes()));
-  for (uint64_t offset = 0; offset < file.size_bytes();) {
-    const auto part = absl::MakeSpan(piece).first(
-        std::min<uint64_t>(piece.size(), file.size_bytes() - offset));
-    FG_RETURN_IF_ERROR(file.ReadAt(offset, part));
-    hasher.Update(part);
-    offset += part.size();
-  }
-  return hasher.Finish();
-}
 
 absl::Status WrongContent(const Digest& named, const Digest& found) {
   return absl::DataLossError(absl::StrCat(
@@ -107,7 +91,7 @@ absl::StatusOr<std::unique_ptr<ReadableFile>> BlobStore::Open(
 
 absl::Status BlobStore::Verify(const Digest& digest) {
   FG_ASSIGN_OR_RETURN(const auto file, Open(digest));
-  FG_ASSIGN_OR_RETURN(const Digest found, HashFile(*file));
+  FG_ASSIGN_OR_RETURN(const Digest found, DigestOfFile(*file));
   return found == digest ? absl::OkStatus() : WrongContent(digest, found);
 }
 
@@ -170,7 +154,7 @@ absl::Status BlobWriter::Finish() {
   Digest found;
   if (resumed_) {
     FG_ASSIGN_OR_RETURN(const auto file, store_.files_.OpenRead(partial));
-    FG_ASSIGN_OR_RETURN(found, HashFile(*file));
+    FG_ASSIGN_OR_RETURN(found, DigestOfFile(*file));
   } else {
     found = hash_->hasher.Finish();
     hash_ = std::make_unique<Hash>();

@@ -1,0 +1,229 @@
+#include "aggregator/store/spool_session.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/base/logging.h"
+#include "common/base/status_macros.h"
+#include "common/runtime/file_digest.h"
+
+namespace fedgraft {
+namespace {
+
+// The bytes of an upload that stayed in memory, read like a file.
+class InlineBytes : public ReadableFile {
+ public:
+  explicit InlineBytes(std::shared_ptr<const Bytes> bytes)
+      : bytes_(std::move(bytes)) {}
+  absl::Status ReadAt(uint64_t offset, absl::Span<uint8_t> out) const override {
+    if (offset > bytes_->size() || out.size() > bytes_->size() - offset) {
+      return absl::OutOfRangeError(absl::StrCat("an upload of ", bytes_->size(),
+                                                " bytes has none from ", offset,
+                                                " to ", offset + out.size()));
+    }
+    std::copy_n(bytes_->begin() + static_cast<ptrdiff_t>(offset), out.size(),
+                out.begin());
+    return absl::OkStatus();
+  }
+  uint64_t size_bytes() const override { return bytes_->size(); }
+
+ private:
+  const std::shared_ptr<const Bytes> bytes_;
+};
+
+std::string FolderOf(const std::string& path) {
+  return path.substr(0, path.rfind('/'));
+}
+
+}  // namespace
+
+SpoolSession::SpoolSession(FileStore& files, std::string path,
+                           const SpoolKey& key)
+    : files_(files), path_(std::move(path)), key_(key) {}
+
+SpoolSession::~SpoolSession() {
+  if (memory_bytes_ != nullptr) *memory_bytes_ -= key_.size_bytes;
+}
+
+absl::StatusOr<std::shared_ptr<SpoolSession>> SpoolSession::InFile(
+    FileStore& files, std::string path, const SpoolKey& key) {
+  std::shared_ptr<SpoolSession> session(
+      new SpoolSession(files, std::move(path), key));
+  std::lock_guard lock(session->mutex_);
+  FG_RETURN_IF_ERROR(session->OpenFile(UINT64_MAX));
+  session->offset_ = session->file_->size_bytes();
+  if (session->offset_ > key.size_bytes) {  // not of this upload at all
+    FG_RETURN_IF_ERROR(session->OpenFile(0));
+    session->offset_ = 0;
+  }
+  if (session->offset_ == 0) session->hasher_.emplace();
+  return session;
+}
+
+std::shared_ptr<SpoolSession> SpoolSession::InMemory(
+    FileStore& files, const SpoolKey& key,
+    std::shared_ptr<std::atomic<uint64_t>> memory_bytes) {
+  std::shared_ptr<SpoolSession> session(new SpoolSession(files, "", key));
+  *memory_bytes += key.size_bytes;
+  session->memory_bytes_ = std::move(memory_bytes);
+  std::lock_guard lock(session->mutex_);
+  session->memory_ = std::make_shared<Bytes>();
+  session->memory_->reserve(key.size_bytes);
+  session->hasher_.emplace();
+  return session;
+}
+
+absl::Status SpoolSession::OpenFile(uint64_t keep_bytes) {
+  FG_ASSIGN_OR_RETURN(file_, files_.OpenAppend(path_, keep_bytes));
+  return absl::OkStatus();
+}
+
+uint64_t SpoolSession::offset() const {
+  std::lock_guard lock(mutex_);
+  return offset_;
+}
+
+absl::StatusOr<uint64_t> SpoolSession::TakeTurn(uint64_t offset) {
+  std::lock_guard lock(mutex_);
+  if (finishing_ || discarded_) {
+    return absl::AbortedError("the upload is being finished or discarded");
+  }
+  if (offset != offset_) {
+    return absl::OutOfRangeError(
+        absl::StrCat("the upload goes on at byte ", offset_, ", not ", offset));
+  }
+  if (in_file() && file_ == nullptr) FG_RETURN_IF_ERROR(OpenFile(offset_));
+  return ++turn_;
+}
+
+absl::Status SpoolSession::CheckTurn(uint64_t turn) const {
+  if (discarded_) return absl::AbortedError("the upload was discarded");
+  if (turn != turn_) {
+    return absl::AbortedError("another stream has taken this upload over");
+  }
+  if (finishing_) return absl::AbortedError("the upload is being finished");
+  return absl::OkStatus();
+}
+
+absl::Status SpoolSession::Append(uint64_t turn, ByteSpan bytes) {
+  std::lock_guard lock(mutex_);
+  FG_RETURN_IF_ERROR(CheckTurn(turn));
+  if (finished_) return absl::AbortedError("the upload is finished");
+  if (bytes.size() > key_.size_bytes - offset_) {
+    return absl::OutOfRangeError(absl::StrCat("the upload was announced with ",
+                                              key_.size_bytes, " bytes, ",
+                                              offset_ + bytes.size(), " came"));
+  }
+  if (!in_file()) {
+    memory_->insert(memory_->end(), bytes.begin(), bytes.end());
+  } else if (file_ == nullptr) {
+    return absl::UnavailableError("writing the upload failed before");
+  } else if (const absl::Status written = file_->Append(bytes); !written.ok()) {
+    file_.reset();  // the next turn cuts what this call may have left
+    return written;
+  }
+  if (hasher_) hasher_->Update(bytes);
+  offset_ += bytes.size();
+  return absl::OkStatus();
+}
+
+absl::StatusOr<SpooledUpdate> SpoolSession::Finish(uint64_t turn) {
+  {
+    std::lock_guard lock(mutex_);
+    FG_RETURN_IF_ERROR(CheckTurn(turn));
+    if (finished_) return *finished_;
+    if (offset_ != key_.size_bytes) {
+      return absl::FailedPreconditionError(
+          absl::StrCat("the upload has ", key_.size_bytes, " bytes, only ",
+                       offset_, " came"));
+    }
+    finishing_ = true;
+  }
+  const bool resumed = !hasher_.has_value();
+  const absl::StatusOr<Digest> digest = FindDigest();
+  absl::Status done = digest.status();
+  const bool fits = digest.ok() && *digest == key_.sealed_digest;
+  if (fits) done = MakeDurable();
+  absl::StatusOr<std::shared_ptr<const ReadableFile>> file = nullptr;
+  if (fits && done.ok() && in_file()) file = files_.OpenRead(path_);
+
+  std::lock_guard lock(mutex_);
+  finishing_ = false;
+  if (discarded_) {
+    RemoveFile();
+    return absl::AbortedError("the upload was discarded");
+  }
+  FG_RETURN_IF_ERROR(done);
+  if (!fits) {
+    FG_RETURN_IF_ERROR(StartAgain());
+    const std::string found =
+        absl::StrCat("expected digest ", key_.sealed_digest.Short(), ", got ",
+                     digest->Short());
+    if (!resumed) return absl::DataLossError(found);
+    return absl::UnavailableError(
+        absl::StrCat(found, " after a restart: send it again"));
+  }
+  FG_RETURN_IF_ERROR(file.status());
+  finished_ = Result(*std::move(file));
+  return *finished_;
+}
+
+absl::StatusOr<Digest> SpoolSession::FindDigest() {
+  if (hasher_) {
+    const Digest digest = hasher_->Finish();
+    // A second Finish, should the sync fail, reads the file instead; memory
+    // cannot fail.
+    hasher_.reset();
+    return digest;
+  }
+  FG_ASSIGN_OR_RETURN(const auto file, files_.OpenRead(path_));
+  return DigestOfFile(*file);
+}
+
+absl::Status SpoolSession::MakeDurable() {
+  if (!in_file()) return absl::OkStatus();
+  if (file_ == nullptr) {
+    return absl::UnavailableError("writing the upload failed before");
+  }
+  if (const absl::Status synced = file_->Sync(); !synced.ok()) {
+    file_.reset();
+    return synced;
+  }
+  return files_.SyncFolder(FolderOf(path_));
+}
+
+SpooledUpdate SpoolSession::Result(std::shared_ptr<const ReadableFile> file) {
+  SpooledUpdate update;
+  if (in_file()) {
+    update.spool_file = path_;
+    update.sealed = std::move(file);
+  } else {
+    update.sealed_inline = memory_;
+    update.sealed = std::make_shared<InlineBytes>(memory_);
+  }
+  return update;
+}
+
+absl::Status SpoolSession::StartAgain() {
+  offset_ = 0;
+  hasher_.emplace();
+  if (in_file()) return OpenFile(0);
+  memory_->clear();
+  return absl::OkStatus();
+}
+
+void SpoolSession::Discard() {
+  std::lock_guard lock(mutex_);
+  if (std::exchange(discarded_, true)) return;
+  if (!finishing_) RemoveFile();  // else Finish does, when it is done with it
+}
+
+void SpoolSession::RemoveFile() {
+  if (!in_file()) return;
+  const absl::Status removed = files_.Remove(path_);
+  if (removed.ok() || absl::IsNotFound(removed)) return;
+  FG_LOG_WARNING("spool: {} stays: {}", path_, removed.ToString());
+}
+
+}  // namespace fedgraft

@@ -1,0 +1,363 @@
+#include "aggregator/store/spool.h"
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "common/crypto/sha256.h"
+#include "gtest/gtest.h"
+#include "tests/support/sim_file_store.h"
+#include "tests/support/sim_random.h"
+#include "tests/support/status_matchers.h"
+
+namespace fedgraft {
+namespace {
+
+using testing::HasCode;
+using testing::IsError;
+using testing::IsOk;
+
+constexpr size_t kSmall = 5000;
+constexpr size_t kLarge = 3'000'000;
+
+class SpoolTest : public ::testing::Test {
+ protected:
+  SpoolTest() { Restart(); }
+
+  // A new aggregator on the same disk.
+  void Restart() { spool_ = std::make_unique<Spool>(files_, options_); }
+
+  // `size` sealed bytes of `site`, and the key they travel under.
+  void MakeUpdate(size_t size, const std::string& site = "a",
+                  uint64_t seed = 1) {
+    content_.resize(size);
+    testing::SimRandom(seed).Fill(absl::MakeSpan(content_));
+    key_ = {.run = {"run-1"},
+            .round = {7},
+            .kind = TaskKind::kTrain,
+            .site = {site},
+            .sealed_digest = Sha256(content_),
+            .size_bytes = size};
+  }
+  ByteSpan Part(size_t begin, size_t end) const {
+    return ByteSpan(content_).subspan(begin, end - begin);
+  }
+  std::shared_ptr<SpoolUpload> Begin(uint64_t offset) {
+    auto upload = spool_->Begin(key_, offset);
+    EXPECT_THAT(upload, IsOk());
+    return upload.ok() ? *upload : nullptr;
+  }
+  void ExpectContent(const SpooledUpdate& update) {
+    Bytes read(content_.size());
+    ASSERT_EQ(update.sealed->size_bytes(), content_.size());
+    ASSERT_THAT(update.sealed->ReadAt(0, absl::MakeSpan(read)), IsOk());
+    EXPECT_EQ(read, content_);
+    EXPECT_THAT(update.sealed->ReadAt(1, absl::MakeSpan(read)),
+                HasCode(absl::StatusCode::kOutOfRange));
+  }
+
+  testing::SimFileStore files_;
+  Spool::Options options_;
+  std::unique_ptr<Spool> spool_;
+  Bytes content_;
+  SpoolKey key_;
+};
+
+TEST_F(SpoolTest, SmallUploadsStayInMemory) {
+  MakeUpdate(kSmall);
+  const auto upload = Begin(0);
+  ASSERT_THAT(upload->Append(Part(0, 1000)), IsOk());
+  ASSERT_THAT(upload->Append(Part(1000, kSmall)), IsOk());
+  const auto update = upload->Finish();
+  ASSERT_THAT(update, IsOk());
+  ASSERT_NE(update->sealed_inline, nullptr);
+  EXPECT_EQ(*update->sealed_inline, content_);
+  EXPECT_EQ(update->spool_file, "");
+  ExpectContent(*update);
+  EXPECT_TRUE(files_.AllPaths().empty());
+}
+
+TEST_F(SpoolTest, LargeUploadsAreDurableInTheirFileOnceFinished) {
+  MakeUpdate(kLarge);
+  const auto upload = Begin(0);
+  for (size_t begin = 0; begin < kLarge; begin += 100'000) {
+    ASSERT_THAT(upload->Append(Part(begin, begin + 100'000)), IsOk());
+  }
+  const auto update = upload->Finish();
+  ASSERT_THAT(update, IsOk());
+  EXPECT_EQ(update->sealed_inline, nullptr);
+  EXPECT_EQ(update->spool_file,
+            "spool/run-1.7.train.a." + key_.sealed_digest.Hex().substr(0, 16));
+  ExpectContent(*update);
+  files_.Crash(3);
+  Restart();
+  EXPECT_EQ(files_.Content(update->spool_file), content_);
+  EXPECT_EQ((*spool_->Open(update->spool_file))->size_bytes(), kLarge);
+}
+
+TEST_F(SpoolTest, ResumesAfterADisconnect) {
+  for (const size_t size : {kSmall, kLarge}) {
+    MakeUpdate(size);
+    auto first = Begin(0);
+    ASSERT_THAT(first->Append(Part(0, 1234)), IsOk());
+    first.reset();
+    EXPECT_EQ(*spool_->Offset(key_), 1234u);
+    const auto second = Begin(1234);
+    ASSERT_THAT(second->Append(Part(1234, size)), IsOk());
+    EXPECT_EQ(second->offset(), size);
+    EXPECT_THAT(second->Finish(), IsOk());
+    spool_->Discard(key_);
+  }
+}
+
+TEST_F(SpoolTest, ResumesALargeUploadAfterARestart) {
+  MakeUpdate(kLarge);
+  ASSERT_THAT(Begin(0)->Append(Part(0, 2'000'000)), IsOk());
+  files_.KillProcess();
+  Restart();
+  EXPECT_EQ(*spool_->Offset(key_), 2'000'000u);
+  const auto upload = Begin(2'000'000);
+  ASSERT_THAT(upload->Append(Part(2'000'000, kLarge)), IsOk());
+  const auto update = upload->Finish();
+  ASSERT_THAT(update, IsOk());
+  ExpectContent(*update);
+}
+
+TEST_F(SpoolTest, SmallUploadsStartAgainAfterARestart) {
+  MakeUpdate(kSmall);
+  ASSERT_THAT(Begin(0)->Append(Part(0, 1234)), IsOk());
+  Restart();
+  EXPECT_EQ(*spool_->Offset(key_), 0u);
+}
+
+TEST_F(SpoolTest, WhatAPowerFailureTearsIsAskedForAgain) {
+  int torn = 0;
+  for (uint64_t seed = 0; seed < 20; ++seed) {
+    MakeUpdate(kLarge);
+    ASSERT_THAT(Begin(0)->Append(Part(0, 2'000'000)), IsOk());
+    ASSERT_THAT(files_.SyncFolder("spool"), IsOk());
+    files_.Crash(seed);
+    Restart();
+    for (int attempt = 0; attempt < 2; ++attempt) {
+      const uint64_t offset = *spool_->Offset(key_);
+      EXPECT_LE(offset, 2'000'000u);
+      const auto upload = Begin(offset);
+      ASSERT_THAT(upload->Append(Part(offset, kLarge)), IsOk());
+      const auto update = upload->Finish();
+      if (update.ok()) {
+        ExpectContent(*update);
+        break;
+      }
+      ASSERT_EQ(attempt, 0);
+      EXPECT_THAT(update, HasCode(absl::StatusCode::kUnavailable));
+      EXPECT_EQ(*spool_->Offset(key_), 0u);
+      ++torn;
+    }
+    spool_->Discard(key_);
+  }
+  EXPECT_GT(torn, 0);
+}
+
+TEST_F(SpoolTest, OffsetMustBeWhatIsHeld) {
+  for (const size_t size : {kSmall, kLarge}) {
+    MakeUpdate(size);
+    ASSERT_THAT(Begin(0)->Append(Part(0, 100)), IsOk());
+    for (const uint64_t offset : {0, 99, 101}) {
+      EXPECT_THAT(spool_->Begin(key_, offset),
+                  IsError(absl::StatusCode::kOutOfRange, "at byte 100"));
+    }
+    spool_->Discard(key_);
+  }
+}
+
+TEST_F(SpoolTest, NewerStreamTakesOver) {
+  MakeUpdate(kLarge);
+  const auto stale = Begin(0);
+  ASSERT_THAT(stale->Append(Part(0, 100)), IsOk());
+  const auto current = Begin(100);
+  EXPECT_THAT(stale->Append(Part(100, 200)),
+              IsError(absl::StatusCode::kAborted, "another stream"));
+  EXPECT_THAT(stale->Finish(), HasCode(absl::StatusCode::kAborted));
+  ASSERT_THAT(current->Append(Part(100, kLarge)), IsOk());
+  EXPECT_THAT(current->Finish(), IsOk());
+}
+
+TEST_F(SpoolTest, AnotherDigestSupersedes) {
+  MakeUpdate(kLarge, "a", 1);
+  const SpoolKey old_key = key_;
+  const auto old = Begin(0);
+  ASSERT_THAT(old->Append(Part(0, 100)), IsOk());
+  MakeUpdate(kLarge, "a", 2);
+  const auto current = Begin(0);
+  EXPECT_THAT(old->Append(Part(0, 1)), HasCode(absl::StatusCode::kAborted));
+  EXPECT_EQ(*spool_->Offset(old_key), 0u);
+  EXPECT_EQ(files_.AllPaths().size(), 1u);
+  ASSERT_THAT(current->Append(content_), IsOk());
+  EXPECT_THAT(current->Finish(), IsOk());
+}
+
+TEST_F(SpoolTest, RefusesBytesBeyondTheAnnouncedSize) {
+  MakeUpdate(kSmall);
+  const auto upload = Begin(0);
+  EXPECT_THAT(upload->Append(Bytes(kSmall + 1)),
+              IsError(absl::StatusCode::kOutOfRange, "announced with 5000"));
+  EXPECT_THAT(upload->Append(content_), IsOk());
+  EXPECT_THAT(upload->Append(Bytes(1)), HasCode(absl::StatusCode::kOutOfRange));
+  EXPECT_THAT(upload->Finish(), IsOk());
+  EXPECT_THAT(upload->Finish(), IsOk()) << "the same answer";
+  EXPECT_THAT(upload->Append({}), HasCode(absl::StatusCode::kAborted));
+}
+
+TEST_F(SpoolTest, MissingBytesKeepWhatArrived) {
+  MakeUpdate(kSmall);
+  const auto upload = Begin(0);
+  ASSERT_THAT(upload->Append(Part(0, 10)), IsOk());
+  EXPECT_THAT(upload->Finish(),
+              IsError(absl::StatusCode::kFailedPrecondition, "only 10"));
+  ASSERT_THAT(upload->Append(Part(10, kSmall)), IsOk());
+  EXPECT_THAT(upload->Finish(), IsOk());
+}
+
+TEST_F(SpoolTest, WrongBytesAreDroppedNamingBothDigests) {
+  for (const size_t size : {kSmall, kLarge}) {
+    MakeUpdate(size);
+    Bytes wrong = content_;
+    wrong[17] ^= 1;
+    const auto upload = Begin(0);
+    ASSERT_THAT(upload->Append(wrong), IsOk());
+    EXPECT_THAT(upload->Finish(),
+                IsError(absl::StatusCode::kDataLoss,
+                        "expected digest " + key_.sealed_digest.Short() +
+                            ", got " + Sha256(wrong).Short()));
+    EXPECT_EQ(upload->offset(), 0u);
+    ASSERT_THAT(upload->Append(content_), IsOk());
+    EXPECT_THAT(upload->Finish(), IsOk());
+    spool_->Discard(key_);
+  }
+}
+
+TEST_F(SpoolTest, FullDiskKeepsWhatArrivedBefore) {
+  MakeUpdate(kLarge);
+  const auto upload = Begin(0);
+  ASSERT_THAT(upload->Append(Part(0, 1'000'000)), IsOk());
+  files_.FailAppends(1);
+  EXPECT_THAT(upload->Append(Part(1'000'000, 2'000'000)),
+              HasCode(absl::StatusCode::kResourceExhausted));
+  EXPECT_FALSE(upload->Append(Part(1'000'000, 2'000'000)).ok());
+  const auto again = Begin(1'000'000);
+  ASSERT_THAT(again->Append(Part(1'000'000, kLarge)), IsOk());
+  const auto update = again->Finish();
+  ASSERT_THAT(update, IsOk());
+  ExpectContent(*update);
+}
+
+TEST_F(SpoolTest, FailedSyncIsNotFinishedAndMayBeTriedAgain) {
+  MakeUpdate(kLarge);
+  const auto upload = Begin(0);
+  ASSERT_THAT(upload->Append(content_), IsOk());
+  files_.FailSyncs(1);
+  EXPECT_THAT(upload->Finish(), HasCode(absl::StatusCode::kUnavailable));
+  EXPECT_THAT(Begin(kLarge)->Finish(), IsOk());
+}
+
+TEST_F(SpoolTest, DiscardRemovesTheFileAndEndsItsHolders) {
+  MakeUpdate(kLarge);
+  const auto upload = Begin(0);
+  ASSERT_THAT(upload->Append(content_), IsOk());
+  spool_->Discard(key_);
+  EXPECT_THAT(upload->Finish(), HasCode(absl::StatusCode::kAborted));
+  EXPECT_TRUE(files_.AllPaths().empty());
+  spool_->Discard(key_);
+
+  const auto finished = Begin(0);
+  ASSERT_THAT(finished->Append(content_), IsOk());
+  ASSERT_THAT(finished->Finish(), IsOk());
+  spool_->Discard(key_);
+  EXPECT_TRUE(files_.AllPaths().empty());
+}
+
+TEST_F(SpoolTest, ReleaseKeepsTheFileForItsContribution) {
+  MakeUpdate(kLarge);
+  const auto upload = Begin(0);
+  ASSERT_THAT(upload->Append(content_), IsOk());
+  const auto update = *upload->Finish();
+  spool_->Release(key_);
+  ExpectContent(update);
+  EXPECT_TRUE(files_.Exists(update.spool_file));
+  EXPECT_THAT(spool_->Remove(update.spool_file), IsOk());
+  EXPECT_THAT(spool_->Remove(update.spool_file), IsOk()) << "gone already";
+  EXPECT_FALSE(files_.Exists(update.spool_file));
+}
+
+TEST_F(SpoolTest, RemoveExceptKeepsTheNamedAndTheCurrent) {
+  std::vector<std::string> paths;
+  for (const char* site : {"a", "b", "c"}) {
+    MakeUpdate(kLarge, site);
+    const auto upload = Begin(0);
+    ASSERT_THAT(upload->Append(content_), IsOk());
+    paths.push_back(upload->Finish()->spool_file);
+    if (site[0] != 'c') spool_->Release(key_);
+  }
+  ASSERT_THAT(spool_->RemoveExcept({paths[0]}), IsOk());
+  EXPECT_EQ(files_.AllPaths(), (std::vector<std::string>{paths[0], paths[2]}));
+  Restart();
+  ASSERT_THAT(spool_->RemoveExcept({}), IsOk());
+  EXPECT_TRUE(files_.AllPaths().empty());
+}
+
+TEST_F(SpoolTest, LimitsAreStated) {
+  options_.upload_bytes_max = kLarge;
+  options_.sessions_max = 2;
+  Restart();
+  const auto exhausted = HasCode(absl::StatusCode::kResourceExhausted);
+  MakeUpdate(kLarge + 1);
+  EXPECT_THAT(spool_->Begin(key_, 0), exhausted);
+  for (const char* site : {"a", "b"}) {
+    MakeUpdate(kSmall, site);
+    EXPECT_THAT(spool_->Begin(key_, 0), IsOk());
+  }
+  MakeUpdate(kSmall, "c");
+  EXPECT_THAT(spool_->Begin(key_, 0), exhausted);
+  MakeUpdate(kSmall, "a", 2);  // supersedes, adds none
+  EXPECT_THAT(spool_->Begin(key_, 0), IsOk());
+}
+
+TEST_F(SpoolTest, SmallUploadsGoToFilesWhenMemoryIsFull) {
+  options_.memory_bytes_max = 2 * kSmall;
+  Restart();
+  for (const char* site : {"a", "b", "c"}) {
+    MakeUpdate(kSmall, site);
+    ASSERT_THAT(Begin(0)->Append(content_), IsOk());
+  }
+  EXPECT_EQ(files_.AllPaths().size(), 1u);
+  const auto update = Begin(kSmall)->Finish();
+  ASSERT_THAT(update, IsOk());
+  EXPECT_EQ(update->sealed_inline, nullptr);
+  ExpectContent(*update);
+  // A discarded one gives its memory back.
+  MakeUpdate(kSmall, "a");
+  spool_->Discard(key_);
+  MakeUpdate(kSmall, "d");
+  Begin(0);
+  EXPECT_EQ(files_.AllPaths().size(), 1u);
+}
+
+TEST_F(SpoolTest, RefusesIdsThatAreNoFileNames) {
+  for (const char* bad : {"", "../x", "a/b", "a.b", "a b"}) {
+    MakeUpdate(kSmall);
+    key_.run.value = bad;
+    EXPECT_THAT(spool_->Begin(key_, 0),
+                HasCode(absl::StatusCode::kInvalidArgument));
+    EXPECT_THAT(spool_->Offset(key_),
+                HasCode(absl::StatusCode::kInvalidArgument));
+    MakeUpdate(kSmall, bad);
+    EXPECT_THAT(spool_->Begin(key_, 0),
+                HasCode(absl::StatusCode::kInvalidArgument));
+  }
+  MakeUpdate(0);
+  EXPECT_THAT(spool_->Begin(key_, 0),
+              HasCode(absl::StatusCode::kInvalidArgument));
+}
+
+}  // namespace
+}  // namespace fedgraft
