@@ -1,5 +1,7 @@
 #pragma once
 
+#include <string_view>
+
 #include "common/base/bytes.h"
 #include "common/protocol/messages.h"
 
@@ -7,6 +9,9 @@
 // with its own tag, so that no signature is valid for another statement.
 
 namespace fedgraft {
+
+// HPKE's `info` of sealed updates.
+inline constexpr std::string_view kUpdateSealInfo = "fedgraft update v1";
 
 // Signed by the aggregator's certificate key: this HPKE key is for this run.
 Bytes RunKeyStatement(const RunId& run, const Digest& plan_hash,

@@ -1,0 +1,204 @@
+#include "aggregator/round/admission.h"
+
+#include <cmath>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "aggregator/store/reduce.h"
+#include "common/base/status_macros.h"
+#include "common/crypto/ed25519.h"
+#include "common/model/evaluation_layout.h"
+#include "common/numeric/update_payload.h"
+#include "common/protocol/statements.h"
+
+namespace fedgraft {
+namespace {
+
+// A site clips in float; its rounding may not cost it the round.
+constexpr double kNormTolerance = 1e-4;
+
+template <typename... Parts>
+absl::Status Refuse(RefusalReason reason, const Parts&... parts) {
+  return RefusalError(reason, absl::StrCat(parts...));
+}
+
+absl::string_view KindName(TaskKind kind) {
+  return kind == TaskKind::kTrain ? "train" : "evaluate";
+}
+
+// A site has at least one image, so at least its weight; uniform weights and
+// those of evaluations are 1.
+absl::Status CheckWeight(const UpdateToVerify& update, uint64_t weight_word) {
+  const Plan& plan = update.run->plan;
+  const uint64_t one = WeightWord(1);
+  uint64_t least = one;
+  if (update.form.kind == TaskKind::kTrain &&
+      plan.update.weighting == Weighting::kSamples) {
+    least = WeightWord(SiteWeight(plan, 1));
+  }
+  if (weight_word >= least && weight_word <= one) return absl::OkStatus();
+  return Refuse(RefusalReason::kBadWeight, "weight: expected ",
+                WeightOfWord(least), " to 1, got ", WeightOfWord(weight_word));
+}
+
+absl::Status CheckNorm(const UpdateToVerify& update,
+                       const VerifiedUpdate& verified) {
+  const double clip = update.run->plan.update.clip_norm;
+  if (update.form.kind != TaskKind::kTrain || !(clip > 0)) {
+    return absl::OkStatus();
+  }
+  // Each word is off by at most half a step.
+  const double rounding = 0.5 * update.form.ring.Step() *
+                          std::sqrt(static_cast<double>(update.form.count)) /
+                          WeightOfWord(verified.head.weight_word);
+  if (verified.l2_norm <= clip * (1 + kNormTolerance) + rounding) {
+    return absl::OkStatus();
+  }
+  return Refuse(RefusalReason::kOverNorm, "norm: expected at most ", clip,
+                ", got ", verified.l2_norm);
+}
+
+// Counts cannot be negative, and they must make metrics: else this site's could
+// spoil everybody's.
+absl::Status CheckSums(const UpdateToVerify& update,
+                       const SealedContribution& contribution) {
+  ReduceJob job;
+  job.ring = update.form.ring;
+  job.count = update.form.count;
+  job.contributions = {contribution};
+  std::vector<double> sums(update.form.count);
+  const ReduceOutcome outcome = ReduceSumsHere(
+      job, [&](uint64_t begin, absl::Span<const uint64_t> words) {
+        for (size_t i = 0; i < words.size(); ++i) {
+          sums[begin + i] = Dequantize(job.ring, words[i]);
+        }
+        return absl::OkStatus();
+      });
+  FG_RETURN_IF_ERROR(outcome.status);
+  for (size_t i = 0; i < sums.size(); ++i) {
+    if (sums[i] < 0) {
+      return Refuse(RefusalReason::kBadLayout, "evaluation sum ", i,
+                    " is negative");
+    }
+  }
+  if (sums[0] == 0) return absl::OkStatus();  // no image in this split
+  const auto metrics =
+      EvaluationMetrics(EvaluationLayout(update.run->plan.num_classes()), sums);
+  if (metrics.ok()) return absl::OkStatus();
+  return Refuse(RefusalReason::kBadLayout,
+                "evaluation sums: ", metrics.status().message());
+}
+
+}  // namespace
+
+absl::StatusOr<UpdateForm> MakeUpdateForm(const Plan& plan,
+                                          const ParameterLayout& layout,
+                                          TaskKind kind) {
+  UpdateForm form;
+  form.kind = kind;
+  form.max_terms = MaxTerms(plan);
+  if (kind == TaskKind::kTrain) {
+    FG_ASSIGN_OR_RETURN(form.ring, TrainRing(plan));
+    form.count = static_cast<uint64_t>(layout.Count());
+    form.layout = layout.digest();
+  } else {
+    form.ring = EvaluationRing();
+    form.count =
+        static_cast<uint64_t>(EvaluationLayout(plan.num_classes()).Count());
+  }
+  form.shape.head_bytes = UpdatePayloadHead::kBytes;
+  form.shape.total_bytes =
+      UpdatePayloadHead::kBytes + PackedBytes(form.ring.word_bits, form.count);
+  return form;
+}
+
+absl::Status CheckHeader(const RunState& state, const UpdateForm& form,
+                         const SiteId& site, const UploadHeader& header,
+                         uint64_t upload_size_bytes_max) {
+  if (!state.open() || header.run != state.run()->id) {
+    return Refuse(RefusalReason::kUnknownRun, "run ", header.run.value,
+                  " is not open");
+  }
+  const RunFacts& run = *state.run();
+  if (header.plan_hash != run.plan.hash) {
+    return Refuse(RefusalReason::kWrongPlan, "plan: expected ",
+                  run.plan.hash.Short(), ", got ", header.plan_hash.Short());
+  }
+  if (state.HasContributed(site, header.round, header.kind)) {
+    return Refuse(RefusalReason::kAlreadyContributed, "another update of ",
+                  site.value, " for round ", header.round.value, " (",
+                  KindName(header.kind), ") was acknowledged");
+  }
+  if (header.round != state.round() || state.task_kind() != header.kind) {
+    return Refuse(RefusalReason::kWrongRound, "expected ",
+                  PhaseName(state.phase()), " of round ", state.round().value,
+                  ", got ", KindName(header.kind), " of round ",
+                  header.round.value);
+  }
+  if (header.base_model != state.model().digest) {
+    return Refuse(RefusalReason::kWrongBaseModel, "base model: expected ",
+                  state.model().digest.Short(), ", got ",
+                  header.base_model.Short());
+  }
+  const uint64_t size = form.shape.SealedTotal();
+  if (header.size_bytes != size || size > upload_size_bytes_max) {
+    return Refuse(RefusalReason::kBadSize, "size: expected ", size,
+                  " bytes (limit ", upload_size_bytes_max, "), got ",
+                  header.size_bytes);
+  }
+  if (!state.participants().contains(site)) {
+    return Refuse(RefusalReason::kNoTask, site.value, " joined after round ",
+                  header.round.value, " was opened; it takes part in the next");
+  }
+  if (state.contributions().size() >= static_cast<size_t>(form.max_terms)) {
+    return Refuse(RefusalReason::kNoTask, "the round is full with ",
+                  form.max_terms, " contributions");
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<SealedStreamOpener> OpenSealed(const SiteId& site,
+                                              const UploadHeader& header,
+                                              const UpdateForm& form,
+                                              const RunKey& key,
+                                              const ReadableFile& sealed) {
+  Bytes enc(kSealedEncBytes);
+  FG_RETURN_IF_ERROR(sealed.ReadAt(0, absl::MakeSpan(enc)));
+  return SealedStreamOpener::Create(enc, key.private_key.span(),
+                                    AsBytes(kUpdateSealInfo),
+                                    UpdateContext(site, header), form.shape);
+}
+
+absl::Status VerifyUpdate(const UpdateToVerify& update,
+                          std::shared_ptr<const ReadableFile> sealed) {
+  const absl::Status signature = VerifySignature(
+      update.site.public_key, UploadStatement(update.site.id, update.header),
+      update.header.signature);
+  if (!signature.ok()) {
+    return Refuse(RefusalReason::kBadSignature,
+                  "the upload is not signed by the certificate of ",
+                  update.site.id.value);
+  }
+  auto opener = OpenSealed(update.site.id, update.header, update.form,
+                           *update.key, *sealed);
+  if (opener.status().code() == absl::StatusCode::kInvalidArgument) {
+    return Refuse(RefusalReason::kBadSeal, opener.status().message());
+  }
+  FG_RETURN_IF_ERROR(opener.status());
+  const SealedContribution contribution = {
+      update.site.id, std::move(sealed),
+      std::make_shared<const SealedStreamOpener>(*std::move(opener))};
+  const UpdateForm& form = update.form;
+  FG_ASSIGN_OR_RETURN(
+      const VerifiedUpdate verified,
+      VerifySealedUpdate(contribution, {form.ring, form.count, form.layout,
+                                        form.ring.TermMax(form.max_terms)}));
+  FG_RETURN_IF_ERROR(CheckWeight(update, verified.head.weight_word));
+  FG_RETURN_IF_ERROR(CheckNorm(update, verified));
+  if (form.kind == TaskKind::kTrain) return absl::OkStatus();
+  return CheckSums(update, contribution);
+}
+
+}  // namespace fedgraft

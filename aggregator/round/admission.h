@@ -1,0 +1,68 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "aggregator/round/coordinator.h"
+#include "aggregator/round/run_key.h"
+#include "aggregator/round/run_state.h"
+#include "common/config/plan.h"
+#include "common/crypto/sealed_stream.h"
+#include "common/model/parameter_layout.h"
+#include "common/numeric/ring_codec.h"
+#include "common/protocol/messages.h"
+#include "common/runtime/file_store.h"
+
+// What the aggregator demands of an update before it counts. Pure functions;
+// every refusal is typed (RefusalOf).
+
+namespace fedgraft {
+
+// What the plan makes of the updates of one kind.
+struct UpdateForm {
+  TaskKind kind = TaskKind::kTrain;
+  RingSpec ring;
+  int max_terms = 0;
+  uint64_t count = 0;  // words
+  Digest layout;       // evaluation: zero
+  SealedStreamShape shape;
+};
+// INVALID_ARGUMENT: the plan's ring is impossible.
+absl::StatusOr<UpdateForm> MakeUpdateForm(const Plan& plan,
+                                          const ParameterLayout& layout,
+                                          TaskKind kind);
+
+// Whether an upload with this header may be sent now: run, plan, phase, base
+// model, size, the site's part in the round, and no contribution before.
+// `upload_size_bytes_max`: the operator's limit. Refuses in that order, but
+// kAlreadyContributed before kWrongRound.
+absl::Status CheckHeader(const RunState& state, const UpdateForm& form,
+                         const SiteId& site, const UploadHeader& header,
+                         uint64_t upload_size_bytes_max);
+
+struct UpdateToVerify {
+  SitePeer site;
+  UploadHeader header;
+  std::shared_ptr<const RunFacts> run;
+  UpdateForm form;
+  std::shared_ptr<const RunKey> key;
+};
+// Opens every chunk of the sealed bytes and checks signature, seal, layout,
+// number of words, ring, weight, that no word can make a sum wrap, and (if the
+// plan clips) the norm: what passes cannot fail the reduce later. Reads all,
+// holds one chunk; for the executor. The digest of the sealed bytes is the
+// spool's to check. Refusals; an error without a reason: the file could not be
+// read.
+absl::Status VerifyUpdate(const UpdateToVerify& update,
+                          std::shared_ptr<const ReadableFile> sealed);
+
+// The opener for a contribution's chunks.
+absl::StatusOr<SealedStreamOpener> OpenSealed(const SiteId& site,
+                                              const UploadHeader& header,
+                                              const UpdateForm& form,
+                                              const RunKey& key,
+                                              const ReadableFile& sealed);
+
+}  // namespace fedgraft

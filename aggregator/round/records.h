@@ -1,0 +1,93 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "common/base/bytes.h"
+#include "common/base/digest.h"
+#include "common/base/ids.h"
+#include "common/model/parameter_layout.h"
+#include "common/protocol/messages.h"
+
+// What the coordinator writes to its log, as domain types. The stored form is
+// proto/journal.proto; aggregator/round/journal_codec.h converts.
+
+namespace fedgraft {
+
+struct RunOpened {
+  RunId run;
+  Bytes plan;         // serialised Plan
+  Bytes wrapped_key;  // the run's HPKE private key, common/crypto/key_wrap.h
+  Bytes hpke_public_key;
+  Bytes hpke_key_signature;
+  Digest initial_model;
+  uint64_t initial_model_size_bytes = 0;
+  Bytes initial_model_inline;  // empty: in the blob store
+  uint64_t backbone_size_bytes = 0;
+  ParameterLayout layout;
+};
+
+struct SiteJoined {
+  SiteId site;
+};
+
+struct RoundOpened {
+  RoundId round;
+};
+
+struct ContributionAccepted {
+  SiteId site;
+  UploadHeader header;
+  Bytes sealed_inline;     // empty: in `spool_file`
+  std::string spool_file;  // empty: inline
+};
+
+struct RoundReduced {
+  RoundId round;
+  std::vector<SiteId> sites;  // canonical order
+  Digest model;
+  uint64_t model_size_bytes = 0;
+  Bytes model_inline;  // empty: in the blob store
+  uint64_t saturated = 0;
+  uint64_t bytes_down = 0;  // sent to sites since the round opened
+  absl::Duration elapsed;
+  bool opens_next = false;  // as if RoundOpened of the next round followed
+};
+
+struct EvaluationClosed {
+  RoundId round;
+  std::vector<SiteId> sites;
+  std::map<std::string, double> metrics;
+  bool opens_next = false;  // as in RoundReduced
+};
+
+struct RunClosed {
+  bool stopped = false;
+  std::string reason;
+};
+
+struct RunPaused {
+  bool paused = false;
+};
+
+struct SiteReported {
+  SiteId site;
+  RoundId round;
+  std::map<std::string, double> scalars;
+};
+
+using Record =
+    std::variant<RunOpened, SiteJoined, RoundOpened, ContributionAccepted,
+                 RoundReduced, EvaluationClosed, RunClosed, RunPaused,
+                 SiteReported>;
+
+struct JournalEntry {
+  absl::Time time;  // wall, for people; no decision reads it
+  Record record;
+};
+
+}  // namespace fedgraft

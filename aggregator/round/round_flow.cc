@@ -1,0 +1,396 @@
+#include "aggregator/round/round_flow.h"
+
+#include <algorithm>
+#include <string>
+#include <utility>
+
+#include "common/base/check.h"
+#include "common/base/logging.h"
+
+namespace fedgraft {
+namespace {
+
+std::vector<SiteId> SitesOf(const std::map<SiteId, Contribution>& all) {
+  std::vector<SiteId> sites;
+  for (const auto& [site, contribution] : all) sites.push_back(site);
+  return sites;
+}
+
+}  // namespace
+
+RoundFlow::~RoundFlow() {
+  CancelPhaseTimers();
+  if (retry_ != 0) context_.ports.strand.Cancel(retry_);
+}
+
+void RoundFlow::CancelPhaseTimers() {
+  for (TimerId* timer : {&deadline_, &progress_}) {
+    if (*timer != 0) context_.ports.strand.Cancel(std::exchange(*timer, 0));
+  }
+}
+
+void RoundFlow::Restart() {
+  CancelPhaseTimers();
+  deadline_passed_ = false;
+  context_.closing = false;
+  context_.sites.BeginPhase();
+  const RunState& state = context_.state;
+  if (state.phase() == Phase::kTraining) {
+    round_opened_ = context_.ports.clock.Monotonic();
+  }
+  if (state.open() && !state.paused()) {
+    ArmDeadline();
+    if (state.task_kind().has_value()) CheckProgress();
+  }
+  phase_began_();
+  Consider();
+}
+
+void RoundFlow::ArmDeadline() {
+  const Plan& plan = context_.state.run()->plan;
+  const absl::Duration deadline = context_.state.phase() == Phase::kEnrolling
+                                      ? plan.enrol_deadline
+                                      : plan.round_deadline;
+  deadline_ =
+      context_.ports.strand.After(deadline, [this] { DeadlinePassed(); });
+}
+
+void RoundFlow::DeadlinePassed() {
+  deadline_ = 0;
+  deadline_passed_ = true;
+  Consider();
+}
+
+void RoundFlow::Extend() {
+  const RunState& state = context_.state;
+  FG_LOG_WARNING(
+      "run {}: {} of round {} at its deadline with {} of quorum {}; "
+      "extended",
+      state.run()->id.value, std::string(PhaseName(state.phase())),
+      state.round().value,
+      state.phase() == Phase::kEnrolling ? state.joined().size()
+                                         : state.contributions().size(),
+      state.run()->plan.quorum);
+  deadline_passed_ = false;
+  ArmDeadline();
+  if (!state.task_kind().has_value()) return;
+  // Sites refused too often get another chance.
+  context_.sites.BeginPhase();
+  phase_began_();
+}
+
+void RoundFlow::CheckProgress() {
+  progress_ = 0;
+  const RunState& state = context_.state;
+  std::set<SiteId> awaited;
+  for (const SiteId& site : state.participants()) {
+    if (context_.IsAwaited(site) && !context_.admitting.contains(site)) {
+      awaited.insert(site);
+    }
+  }
+  absl::Time next;
+  const std::set<SiteId> silent = context_.sites.SilenceStale(
+      awaited, state.run()->plan.progress_timeout, &next);
+  for (const SiteId& site : silent) {
+    FG_LOG_WARNING(
+        "round {}: site {} made no progress for {}; it leaves the "
+        "round until it calls again",
+        state.round().value, site.value,
+        absl::FormatDuration(state.run()->plan.progress_timeout));
+  }
+  // Without anyone to watch, look again after a whole time-out: sites return.
+  const absl::Duration wait = std::min(next - context_.ports.clock.Monotonic(),
+                                       state.run()->plan.progress_timeout);
+  progress_ = context_.ports.strand.After(wait, [this] { CheckProgress(); });
+  if (!silent.empty()) {
+    Consider();
+    context_.changed();
+  }
+}
+
+void RoundFlow::Consider() {
+  const RunState& state = context_.state;
+  if (busy_ || context_.RunChanging() || !state.open() || state.paused() ||
+      !context_.journal->failure().ok()) {
+    return;
+  }
+  switch (state.phase()) {
+    case Phase::kEnrolling:
+      return ConsiderEnrolment();
+    case Phase::kTraining:
+    case Phase::kEvaluating:
+      return ConsiderPhase();
+    case Phase::kPublished:
+      if (state.round().value ==
+          static_cast<uint32_t>(state.run()->plan.rounds)) {
+        return Finish();
+      }
+      return OpenRound();
+    case Phase::kIdle:
+    case Phase::kClosed:
+      return;
+  }
+}
+
+void RoundFlow::ConsiderEnrolment() {
+  const Plan& plan = context_.state.run()->plan;
+  const int joined = static_cast<int>(context_.state.joined().size());
+  if (joined >= plan.expected_sites ||
+      (deadline_passed_ && joined >= plan.quorum)) {
+    OpenRound();
+  } else if (deadline_passed_) {
+    Extend();
+  }
+}
+
+size_t RoundFlow::CountAwaited() const {
+  const auto& sites = context_.state.participants();
+  return static_cast<size_t>(std::count_if(
+      sites.begin(), sites.end(),
+      [this](const SiteId& site) { return context_.IsAwaited(site); }));
+}
+
+void RoundFlow::ConsiderPhase() {
+  const RunState& state = context_.state;
+  const TaskKind kind = *state.task_kind();
+  const size_t have = state.contributions().size();
+  if (!context_.closing) {
+    const size_t quorum = kind == TaskKind::kTrain
+                              ? static_cast<size_t>(state.run()->plan.quorum)
+                              : 1;
+    const size_t most =
+        static_cast<size_t>(context_.tools.form(kind).max_terms);
+    const bool complete = CountAwaited() == 0 || have >= most;
+    if (have >= quorum && (complete || deadline_passed_)) {
+      context_.closing = true;
+    } else if (deadline_passed_ && kind == TaskKind::kEvaluate) {
+      context_.closing = true;
+    } else if (deadline_passed_) {
+      return Extend();
+    } else {
+      return;
+    }
+  }
+  // What was complete at the site by now still counts.
+  if (!context_.admitting.empty()) return;
+  if (kind == TaskKind::kTrain) {
+    Reduce();
+  } else {
+    PoolMetrics();
+  }
+}
+
+void RoundFlow::OpenRound() {
+  Journal(RoundOpened{RoundId{context_.state.round().value + 1}}, {});
+}
+
+std::shared_ptr<const PhaseJob> RoundFlow::MakeJob() const {
+  const RunState& state = context_.state;
+  auto job = std::make_shared<PhaseJob>();
+  job->run = state.shared_run();
+  job->key = context_.tools.key;
+  job->form = context_.tools.form(*state.task_kind());
+  job->base = state.model();
+  job->contributions = state.contributions();
+  job->inline_bytes_max = context_.options.inline_bytes_max;
+  return job;
+}
+
+void RoundFlow::Reduce() {
+  FG_CHECK(context_.state.contributions().size() >=
+           static_cast<size_t>(context_.state.run()->plan.quorum));
+  busy_ = reducing_ = true;
+  context_.off_strand.Begin<absl::StatusOr<NewModel>>(
+      [job = MakeJob(), &files = context_.ports.files,
+       &executor = context_.ports.executor](auto done) {
+        ReduceRound(job, files, executor, std::move(done));
+      },
+      [this](absl::StatusOr<NewModel> model) { Publish(std::move(model)); });
+  context_.changed();
+}
+
+void RoundFlow::Publish(absl::StatusOr<NewModel> model) {
+  if (ending_.has_value()) return Idle();  // stopped meanwhile
+  if (!model.ok()) return RetryLater(model.status());
+  const RunState& state = context_.state;
+  RoundReduced reduced;
+  reduced.round = state.round();
+  reduced.sites = SitesOf(state.contributions());
+  reduced.model = model->digest;
+  reduced.model_size_bytes = model->size_bytes;
+  reduced.model_inline = std::move(model->inline_bytes);
+  reduced.saturated = model->saturated;
+  reduced.bytes_down = std::exchange(context_.bytes_down, 0);
+  reduced.elapsed = context_.ports.clock.Monotonic() - round_opened_;
+  FG_LOG_INFO("run {} round {}: model {} from {} sites, {} bytes",
+              state.run()->id.value, state.round().value, reduced.model.Short(),
+              reduced.sites.size(), reduced.model_size_bytes);
+  Obsolete obsolete = MakeObsolete();
+  const ModelRef& base = state.model();
+  if (base.inline_bytes == nullptr && base.digest != reduced.model &&
+      base.digest != state.run()->initial_model.digest) {
+    obsolete.model = base.digest;
+  }
+  reduced.opens_next =
+      !EvaluationDue(state.run()->plan, state.round()) && OpensNext();
+  Journal(std::move(reduced), std::move(obsolete));
+}
+
+bool RoundFlow::OpensNext() const {
+  const RunState& state = context_.state;
+  return !state.paused() &&
+         state.round().value < static_cast<uint32_t>(state.run()->plan.rounds);
+}
+
+RoundFlow::Obsolete RoundFlow::MakeObsolete() const {
+  Obsolete obsolete;
+  for (const auto& [site, contribution] : context_.state.contributions()) {
+    if (contribution.sealed_inline == nullptr) {
+      obsolete.spool_files.push_back(contribution.spool_file);
+    }
+  }
+  return obsolete;
+}
+
+void RoundFlow::PoolMetrics() {
+  busy_ = true;
+  context_.off_strand.Run<absl::StatusOr<std::map<std::string, double>>>(
+      [job = MakeJob(), &files = context_.ports.files] {
+        return PoolEvaluation(*job, files);
+      },
+      [this](absl::StatusOr<std::map<std::string, double>> metrics) {
+        CloseEvaluation(std::move(metrics));
+      });
+}
+
+void RoundFlow::CloseEvaluation(
+    absl::StatusOr<std::map<std::string, double>> metrics) {
+  if (ending_.has_value()) return Idle();
+  const RunState& state = context_.state;
+  EvaluationClosed closed;
+  closed.round = state.round();
+  closed.sites = SitesOf(state.contributions());
+  if (metrics.ok()) {
+    closed.metrics = *std::move(metrics);
+  } else {
+    // The model stands without them.
+    FG_LOG_WARNING("run {} round {}: no pooled metrics: {}",
+                   state.run()->id.value, state.round().value,
+                   std::string(metrics.status().message()));
+  }
+  FG_LOG_INFO("run {} round {}: evaluated at {} sites", state.run()->id.value,
+              state.round().value, closed.sites.size());
+  closed.opens_next = OpensNext();
+  Journal(std::move(closed), MakeObsolete());
+}
+
+void RoundFlow::Journal(Record record, Obsolete obsolete) {
+  busy_ = true;
+  context_.journal->Append(std::move(record),
+                           [this, obsolete = std::move(obsolete)](
+                               absl::StatusOr<uint64_t> sequence) {
+                             if (sequence.ok()) Remove(obsolete);
+                             Idle();
+                             if (sequence.ok()) Restart();
+                             context_.changed();
+                           });
+}
+
+void RoundFlow::Idle() {
+  busy_ = reducing_ = false;
+  if (ending_.has_value()) StoreFinalModel();
+}
+
+void RoundFlow::RetryLater(const absl::Status& status) {
+  FG_LOG_ERROR("run {} round {}: cannot publish, trying again in {}: {}",
+               context_.state.run()->id.value, context_.state.round().value,
+               absl::FormatDuration(kRetryDelay),
+               std::string(status.message()));
+  retry_ = context_.ports.strand.After(kRetryDelay, [this] {
+    retry_ = 0;
+    Idle();
+    Consider();
+  });
+}
+
+void RoundFlow::Remove(Obsolete obsolete) {
+  if (obsolete.spool_files.empty() && !obsolete.model.has_value()) return;
+  context_.ports.executor.Run([obsolete = std::move(obsolete),
+                               spool = context_.spool, blobs = context_.blobs] {
+    // A file that stays costs space until the next restart looks.
+    for (const std::string& file : obsolete.spool_files) {
+      if (const absl::Status removed = spool->Remove(file); !removed.ok()) {
+        FG_LOG_WARNING("spool file {} stays: {}", file,
+                       std::string(removed.message()));
+      }
+    }
+    if (!obsolete.model.has_value()) return;
+    if (const absl::Status removed = blobs->Remove(*obsolete.model);
+        !removed.ok()) {
+      FG_LOG_WARNING("model {} stays: {}", obsolete.model->Short(),
+                     std::string(removed.message()));
+    }
+  });
+}
+
+void RoundFlow::Finish() { Close(/*stopped=*/false, "", nullptr); }
+
+void RoundFlow::Close(bool stopped, std::string reason,
+                      std::function<void(absl::Status)> done) {
+  const bool begin = !ending_.has_value();
+  if (begin) ending_ = {stopped, std::move(reason), {}};
+  if (done != nullptr) ending_->done.push_back(std::move(done));
+  if (!begin) return;
+  context_.run_ending = true;
+  if (retry_ != 0) {
+    context_.ports.strand.Cancel(std::exchange(retry_, 0));
+    busy_ = reducing_ = false;
+  }
+  if (!busy_) StoreFinalModel();
+}
+
+// For whoever exports the model: the log is not read for that.
+void RoundFlow::StoreFinalModel() {
+  const ModelRef& model = context_.state.model();
+  if (model.inline_bytes == nullptr) return JournalEnd(absl::OkStatus());
+  busy_ = true;
+  context_.off_strand.Run<absl::Status>(
+      [model, blobs = context_.blobs] {
+        return blobs->Put(*model.inline_bytes).status();
+      },
+      [this](absl::Status stored) { JournalEnd(stored); });
+}
+
+void RoundFlow::JournalEnd(const absl::Status& stored) {
+  busy_ = true;
+  if (!stored.ok()) {
+    FG_LOG_ERROR("run {}: final model not stored, trying again in {}: {}",
+                 context_.state.run()->id.value,
+                 absl::FormatDuration(kRetryDelay),
+                 std::string(stored.message()));
+    retry_ = context_.ports.strand.After(kRetryDelay, [this] {
+      retry_ = 0;
+      StoreFinalModel();
+    });
+    return;
+  }
+  context_.journal->Append(
+      RunClosed{ending_->stopped, ending_->reason},
+      [this](absl::StatusOr<uint64_t> sequence) {
+        const Ending ended = *std::exchange(ending_, std::nullopt);
+        busy_ = false;
+        context_.run_ending = false;
+        if (sequence.ok()) {
+          FG_LOG_INFO("run {}: {} after {} rounds, model {}",
+                      context_.state.run()->id.value,
+                      ended.stopped ? "stopped" : "finished",
+                      context_.state.history().size(),
+                      context_.state.model().digest.Short());
+          Restart();
+        }
+        for (const auto& done : ended.done) done(sequence.status());
+        context_.changed();
+      });
+}
+
+}  // namespace fedgraft

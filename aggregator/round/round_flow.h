@@ -1,0 +1,109 @@
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "aggregator/round/round_context.h"
+#include "aggregator/round/round_reducer.h"
+#include "common/runtime/scheduler.h"
+
+namespace fedgraft {
+
+// Moves the run from phase to phase: opens rounds, decides when one has enough,
+// reduces, publishes, evaluates, ends the run. Timers only make it look again;
+// without them, whatever an event completes is acted upon at once.
+//
+//   enrolling ──expected joined, or deadline and quorum──▶ training r
+//   training ──all awaited contributed, or deadline; never below quorum──▶
+//     reduce off the strand ──▶ RoundReduced ──▶ evaluating r or published
+//   evaluating ──all awaited contributed, or deadline──▶ published
+//   published ──▶ training r + 1, or RunClosed after the last round
+//
+// A deadline that finds too few is extended. Single-strand; part of the
+// Coordinator.
+class RoundFlow {
+ public:
+  // After a failed publication (disk full) the reduce is tried again then.
+  static constexpr absl::Duration kRetryDelay = absl::Seconds(10);
+
+  // `context` outlives the flow. `phase_began`: called after each phase change.
+  RoundFlow(RoundContext& context, std::function<void()> phase_began)
+      : context_(context), phase_began_(std::move(phase_began)) {}
+  ~RoundFlow();
+  RoundFlow(const RoundFlow&) = delete;
+  RoundFlow& operator=(const RoundFlow&) = delete;
+
+  // Looks whether the phase can move on, and does so. Cheap; called after
+  // every event that may matter.
+  void Consider();
+  // The state came from somewhere else than this flow (replay, a run opened,
+  // stopped, paused or resumed): timers start anew.
+  void Restart();
+  // Ends the run once nothing of this flow is under way and the newest
+  // published model is in the blob store. No effect but on `done` if it is
+  // ending already.
+  void Close(bool stopped, std::string reason,
+             std::function<void(absl::Status)> done);
+
+  bool reducing() const { return reducing_; }
+
+ private:
+  struct Ending {
+    bool stopped = false;
+    std::string reason;
+    std::vector<std::function<void(absl::Status)>> done;
+  };
+  // On disk, but of no use once a record is applied.
+  struct Obsolete {
+    std::vector<std::string> spool_files;
+    std::optional<Digest> model;
+  };
+
+  void ArmDeadline();
+  void DeadlinePassed();
+  void Extend();
+  void CheckProgress();
+  void CancelPhaseTimers();
+
+  void ConsiderEnrolment();
+  void ConsiderPhase();
+  // Awaited sites that have not contributed yet.
+  size_t CountAwaited() const;
+  void OpenRound();
+  void Reduce();
+  void Publish(absl::StatusOr<NewModel> model);
+  void PoolMetrics();
+  void CloseEvaluation(absl::StatusOr<std::map<std::string, double>> metrics);
+  void Finish();
+  void StoreFinalModel();
+  void JournalEnd(const absl::Status& stored);
+
+  std::shared_ptr<const PhaseJob> MakeJob() const;
+  // Whether the next round opens with the record that ends the current one.
+  bool OpensNext() const;
+  Obsolete MakeObsolete() const;
+  void Journal(Record record, Obsolete obsolete);
+  // The end of work that kept the flow busy; begins what waited for it.
+  void Idle();
+  void RetryLater(const absl::Status& status);
+  void Remove(Obsolete obsolete);
+
+  RoundContext& context_;
+  std::function<void()> phase_began_;
+  // A record or a reduce of this flow is under way: nothing else is begun.
+  bool busy_ = false;
+  bool reducing_ = false;
+  bool deadline_passed_ = false;
+  std::optional<Ending> ending_;
+  absl::Time round_opened_;
+  TimerId deadline_ = 0, progress_ = 0, retry_ = 0;
+};
+
+}  // namespace fedgraft

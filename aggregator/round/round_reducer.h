@@ -1,0 +1,61 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "aggregator/round/admission.h"
+#include "aggregator/round/run_key.h"
+#include "aggregator/round/run_state.h"
+#include "common/base/digest.h"
+#include "common/runtime/executor.h"
+#include "common/runtime/file_store.h"
+
+// The heavy end of a round, for the executor: opens the contributions of a
+// phase shard by shard, sums them exactly and makes something of the sum. Pure
+// functions of the job: any process that runs one gets the same bytes.
+
+namespace fedgraft {
+
+struct PhaseJob {
+  std::shared_ptr<const RunFacts> run;
+  std::shared_ptr<const RunKey> key;
+  UpdateForm form;
+  ModelRef base;
+  std::map<SiteId, Contribution> contributions;
+  uint64_t inline_bytes_max = 0;
+};
+
+// A model that is ready to be published: durable in the blob store, or small
+// enough for the log.
+struct NewModel {
+  Digest digest;
+  uint64_t size_bytes = 0;
+  Bytes inline_bytes;  // empty: in the blob store
+  uint64_t saturated = 0;
+};
+
+// The base model plus the rule's delta, as safetensors bytes. Begins on the
+// calling worker, sums on all, and calls `done` on the last. Peak memory: two
+// copies of the trainable set. UNAVAILABLE, RESOURCE_EXHAUSTED: the disk
+// failed; DATA_LOSS: what was accepted does not open any more.
+void ReduceRound(std::shared_ptr<const PhaseJob> job, FileStore& files,
+                 Executor& executor,
+                 std::function<void(absl::StatusOr<NewModel>)> done);
+
+// Pooled metrics from the exact sums of an evaluation; none if no site
+// evaluated a record. On the calling worker alone.
+absl::StatusOr<std::map<std::string, double>> PoolEvaluation(
+    const PhaseJob& job, FileStore& files);
+
+// Where contributions are read from, and models.
+inline constexpr char kBlobFolder[] = "blobs";
+absl::StatusOr<std::shared_ptr<ReadableFile>> OpenModel(FileStore& files,
+                                                        const ModelRef& model);
+absl::StatusOr<std::shared_ptr<ReadableFile>> OpenContribution(
+    FileStore& files, const Contribution& contribution);
+
+}  // namespace fedgraft

@@ -1,0 +1,268 @@
+#include "aggregator/round/run_state.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/base/status_macros.h"
+#include "common/config/plan_loader.h"
+
+namespace fedgraft {
+namespace {
+
+// A site's scalars are kept by name, at most this many.
+constexpr size_t kScalarsPerSiteMax = 1024;
+
+std::shared_ptr<const Bytes> Share(Bytes bytes) {
+  if (bytes.empty()) return nullptr;
+  return std::make_shared<const Bytes>(std::move(bytes));
+}
+
+}  // namespace
+
+absl::string_view PhaseName(Phase phase) {
+  switch (phase) {
+    case Phase::kIdle:
+      return "idle";
+    case Phase::kEnrolling:
+      return "enrolling";
+    case Phase::kTraining:
+      return "training";
+    case Phase::kEvaluating:
+      return "evaluating";
+    case Phase::kPublished:
+      return "published";
+    case Phase::kClosed:
+      return "closed";
+  }
+  return "unknown";
+}
+
+bool EvaluationDue(const Plan& plan, RoundId round) {
+  const int every = plan.evaluation.every;
+  if (every < 0) return false;
+  if (round.value == static_cast<uint32_t>(plan.rounds)) return true;
+  return every > 0 && round.value % static_cast<uint32_t>(every) == 0;
+}
+
+absl::Status RunState::Apply(JournalEntry entry, uint64_t sequence) {
+  return std::visit(
+      [&](auto&& record) -> absl::Status {
+        const absl::Status status = On(std::move(record), entry.time, sequence);
+        if (status.ok()) return status;
+        return absl::DataLossError(absl::StrCat(
+            "log record ", sequence, " does not follow from those before it (",
+            PhaseName(phase_), ", round ", round_.value,
+            "): ", status.message()));
+      },
+      std::move(entry.record));
+}
+
+std::optional<TaskKind> RunState::task_kind() const {
+  if (phase_ == Phase::kTraining) return TaskKind::kTrain;
+  if (phase_ == Phase::kEvaluating) return TaskKind::kEvaluate;
+  return std::nullopt;
+}
+
+std::optional<UploadReceipt> RunState::FindReceipt(
+    const SiteId& site, const UploadHeader& header) const {
+  if (run_ == nullptr || header.run != run_->id) return std::nullopt;
+  const auto facts = sites_.find(site);
+  if (facts == sites_.end()) return std::nullopt;
+  const auto found = facts->second.receipts.find(header.kind);
+  if (found == facts->second.receipts.end()) return std::nullopt;
+  const Receipt& receipt = found->second;
+  if (receipt.round != header.round ||
+      receipt.receipt.sealed_digest != header.sealed_digest) {
+    return std::nullopt;
+  }
+  return receipt.receipt;
+}
+
+bool RunState::HasContributed(const SiteId& site, RoundId round,
+                              TaskKind kind) const {
+  const auto facts = sites_.find(site);
+  if (facts == sites_.end()) return false;
+  const auto found = facts->second.receipts.find(kind);
+  return found != facts->second.receipts.end() && found->second.round == round;
+}
+
+uint32_t RunState::RoundsContributed(const SiteId& site) const {
+  const auto facts = sites_.find(site);
+  return facts == sites_.end() ? 0 : facts->second.rounds_contributed;
+}
+
+const std::map<std::string, double>& RunState::Scalars(
+    const SiteId& site) const {
+  static const std::map<std::string, double> kNone;
+  const auto facts = sites_.find(site);
+  return facts == sites_.end() ? kNone : facts->second.scalars;
+}
+
+absl::Status RunState::On(RunOpened record, absl::Time time, uint64_t) {
+  if (open()) return absl::DataLossError("a run is open already");
+  auto facts = std::make_shared<RunFacts>();
+  FG_ASSIGN_OR_RETURN(facts->plan, PlanFromBytes(record.plan));
+  facts->id = std::move(record.run);
+  facts->layout =
+      std::make_shared<const ParameterLayout>(std::move(record.layout));
+  facts->wrapped_key = std::move(record.wrapped_key);
+  facts->hpke_public_key = std::move(record.hpke_public_key);
+  facts->hpke_key_signature = std::move(record.hpke_key_signature);
+  facts->initial_model = {record.initial_model, record.initial_model_size_bytes,
+                          Share(std::move(record.initial_model_inline))};
+  facts->backbone_size_bytes = record.backbone_size_bytes;
+  facts->opened = time;
+  *this = RunState();
+  run_ = std::move(facts);
+  model_ = run_->initial_model;
+  phase_ = Phase::kEnrolling;
+  return absl::OkStatus();
+}
+
+absl::Status RunState::On(SiteJoined record, absl::Time, uint64_t) {
+  if (!open()) return absl::DataLossError("no run is open");
+  sites_[record.site];
+  joined_.insert(std::move(record.site));
+  return absl::OkStatus();
+}
+
+absl::Status RunState::On(RoundOpened record, absl::Time, uint64_t) {
+  if (phase_ != Phase::kEnrolling && phase_ != Phase::kPublished) {
+    return absl::DataLossError("a round cannot be opened now");
+  }
+  if (record.round.value != round_.value + 1 ||
+      record.round.value > static_cast<uint32_t>(run_->plan.rounds)) {
+    return absl::DataLossError(absl::StrCat("round ", record.round.value,
+                                            " is not the next of ",
+                                            run_->plan.rounds));
+  }
+  OpenNext();
+  return absl::OkStatus();
+}
+
+void RunState::OpenNext() {
+  ++round_.value;
+  participants_ = joined_;
+  phase_ = Phase::kTraining;
+}
+
+absl::Status RunState::CheckOpensNext(bool opens_next,
+                                      bool evaluation_due) const {
+  const bool possible = !evaluation_due &&
+                        round_.value < static_cast<uint32_t>(run_->plan.rounds);
+  if (!opens_next || possible) return absl::OkStatus();
+  return absl::DataLossError("no round can be opened after it");
+}
+
+absl::Status RunState::On(ContributionAccepted record, absl::Time,
+                          uint64_t sequence) {
+  const UploadHeader& header = record.header;
+  if (task_kind() != header.kind || header.round != round_ ||
+      header.run != run_->id) {
+    return absl::DataLossError("a contribution to another run or round");
+  }
+  if (!participants_.contains(record.site) ||
+      contributions_.contains(record.site)) {
+    return absl::DataLossError(absl::StrCat(
+        "site ", record.site.value, " takes no part or contributed already"));
+  }
+  SiteFacts& facts = sites_[record.site];
+  facts.receipts[header.kind] = {round_, {header.sealed_digest, sequence}};
+  if (header.kind == TaskKind::kTrain) ++facts.rounds_contributed;
+  contributions_.emplace(
+      std::move(record.site),
+      Contribution{header, sequence, Share(std::move(record.sealed_inline)),
+                   std::move(record.spool_file)});
+  return absl::OkStatus();
+}
+
+absl::Status RunState::CheckSites(const std::vector<SiteId>& sites) const {
+  const bool same = std::equal(sites.begin(), sites.end(),
+                               contributions_.begin(), contributions_.end(),
+                               [](const SiteId& site, const auto& entry) {
+                                 return site == entry.first;
+                               });
+  if (same) return absl::OkStatus();
+  return absl::DataLossError(
+      absl::StrCat("it is over ", sites.size(),
+                   " sites, which are not the ones that contributed (",
+                   contributions_.size(), ")"));
+}
+
+absl::Status RunState::On(RoundReduced record, absl::Time, uint64_t) {
+  if (phase_ != Phase::kTraining || record.round != round_) {
+    return absl::DataLossError("this round is not in training");
+  }
+  FG_RETURN_IF_ERROR(CheckSites(record.sites));
+  FG_RETURN_IF_ERROR(
+      CheckOpensNext(record.opens_next, EvaluationDue(run_->plan, round_)));
+  if (record.sites.size() < static_cast<size_t>(run_->plan.quorum)) {
+    return absl::DataLossError(absl::StrCat(record.sites.size(),
+                                            " sites are below the quorum of ",
+                                            run_->plan.quorum));
+  }
+  RoundRecord done;
+  done.round = round_;
+  done.sites = std::move(record.sites);
+  done.elapsed = record.elapsed;
+  done.bytes_down = record.bytes_down;
+  done.saturated = record.saturated;
+  for (const auto& [site, contribution] : contributions_) {
+    done.bytes_up += contribution.header.size_bytes;
+  }
+  history_.push_back(std::move(done));
+  model_ = {record.model, record.model_size_bytes,
+            Share(std::move(record.model_inline))};
+  contributions_.clear();
+  phase_ = EvaluationDue(run_->plan, round_) ? Phase::kEvaluating
+                                             : Phase::kPublished;
+  if (record.opens_next) OpenNext();
+  return absl::OkStatus();
+}
+
+absl::Status RunState::On(EvaluationClosed record, absl::Time, uint64_t) {
+  if (phase_ != Phase::kEvaluating || record.round != round_) {
+    return absl::DataLossError("this round is not being evaluated");
+  }
+  FG_RETURN_IF_ERROR(CheckSites(record.sites));
+  FG_RETURN_IF_ERROR(CheckOpensNext(record.opens_next, false));
+  for (const auto& [site, contribution] : contributions_) {
+    history_.back().bytes_up += contribution.header.size_bytes;
+  }
+  history_.back().metrics = std::move(record.metrics);
+  contributions_.clear();
+  phase_ = Phase::kPublished;
+  if (record.opens_next) OpenNext();
+  return absl::OkStatus();
+}
+
+absl::Status RunState::On(RunClosed record, absl::Time, uint64_t) {
+  if (!open()) return absl::DataLossError("no run is open");
+  phase_ = Phase::kClosed;
+  stopped_ = record.stopped;
+  paused_ = false;
+  contributions_.clear();
+  return absl::OkStatus();
+}
+
+absl::Status RunState::On(RunPaused record, absl::Time, uint64_t) {
+  if (!open()) return absl::DataLossError("no run is open");
+  paused_ = record.paused;
+  return absl::OkStatus();
+}
+
+absl::Status RunState::On(SiteReported record, absl::Time, uint64_t) {
+  if (!joined_.contains(record.site)) {
+    return absl::DataLossError(
+        absl::StrCat("site ", record.site.value, " has not joined"));
+  }
+  std::map<std::string, double>& scalars = sites_[record.site].scalars;
+  for (const auto& [name, value] : record.scalars) {
+    if (scalars.size() >= kScalarsPerSiteMax && !scalars.contains(name)) break;
+    scalars[name] = value;
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace fedgraft

@@ -1,0 +1,145 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "aggregator/round/coordinator.h"
+#include "aggregator/round/records.h"
+#include "common/base/ids.h"
+#include "common/config/plan.h"
+#include "common/model/parameter_layout.h"
+#include "common/protocol/messages.h"
+
+namespace fedgraft {
+
+// Where the journal says that the run stands. What lies between two records
+// (reducing, waiting for a deadline) is not a phase.
+enum class Phase {
+  kIdle,        // no run yet
+  kEnrolling,   // RunOpened
+  kTraining,    // RoundOpened
+  kEvaluating,  // RoundReduced, if this round's model is to be evaluated
+  kPublished,   // RoundReduced or EvaluationClosed: the round is complete
+  kClosed,      // RunClosed
+};
+absl::string_view PhaseName(Phase phase);
+
+// A published trainable set.
+struct ModelRef {
+  Digest digest;
+  uint64_t size_bytes = 0;
+  std::shared_ptr<const Bytes> inline_bytes;  // null: in the blob store
+};
+
+struct Contribution {
+  UploadHeader header;
+  uint64_t sequence = 0;                       // of its record
+  std::shared_ptr<const Bytes> sealed_inline;  // null: in `spool_file`
+  std::string spool_file;
+};
+
+// What was fixed when the run was opened.
+struct RunFacts {
+  RunId id;
+  Plan plan;
+  std::shared_ptr<const ParameterLayout> layout;
+  Bytes wrapped_key;
+  Bytes hpke_public_key;
+  Bytes hpke_key_signature;
+  ModelRef initial_model;
+  uint64_t backbone_size_bytes = 0;
+  absl::Time opened;  // wall
+};
+
+// True if the model of `round` is to be evaluated, by plan.evaluation.
+bool EvaluationDue(const Plan& plan, RoundId round);
+
+// The run as the journal tells it: the state is a pure function of the records
+// applied, so that a restart, which applies them again, stands where the last
+// process stood. Single-strand.
+//
+// Invariants (a record that would break one is refused by Apply): one
+// contribution per phase and site; a round is reduced over exactly the
+// contributions recorded for it, and never below the quorum.
+class RunState {
+ public:
+  // DATA_LOSS, and no change, if the record cannot follow the ones before.
+  // `sequence` is its position in the log.
+  absl::Status Apply(JournalEntry entry, uint64_t sequence);
+
+  Phase phase() const { return phase_; }
+  bool open() const {
+    return phase_ != Phase::kIdle && phase_ != Phase::kClosed;
+  }
+  bool paused() const { return paused_; }
+  bool stopped() const { return stopped_; }
+  // Null before the first run. The last run stays after it was closed.
+  const RunFacts* run() const { return run_.get(); }
+  std::shared_ptr<const RunFacts> shared_run() const { return run_; }
+  RoundId round() const { return round_; }
+  // What sites are asked in this phase; nullopt if nothing.
+  std::optional<TaskKind> task_kind() const;
+  const ModelRef& model() const { return model_; }  // newest published
+  const std::set<SiteId>& joined() const { return joined_; }
+  // Sites that had joined when the round was opened.
+  const std::set<SiteId>& participants() const { return participants_; }
+  // Of the current phase.
+  const std::map<SiteId, Contribution>& contributions() const {
+    return contributions_;
+  }
+  // The receipt of the site's newest contribution if it is `digest`.
+  std::optional<UploadReceipt> FindReceipt(const SiteId& site,
+                                           const UploadHeader& header) const;
+  // True if the site contributed to this round and kind (now or before).
+  bool HasContributed(const SiteId& site, RoundId round, TaskKind kind) const;
+  const std::vector<RoundRecord>& history() const { return history_; }
+  uint32_t RoundsContributed(const SiteId& site) const;
+  const std::map<std::string, double>& Scalars(const SiteId& site) const;
+
+ private:
+  struct Receipt {
+    RoundId round;
+    UploadReceipt receipt;
+  };
+  struct SiteFacts {
+    std::map<TaskKind, Receipt> receipts;  // newest per kind
+    uint32_t rounds_contributed = 0;
+    std::map<std::string, double> scalars;
+  };
+
+  absl::Status On(RunOpened record, absl::Time time, uint64_t sequence);
+  absl::Status On(SiteJoined record, absl::Time, uint64_t sequence);
+  absl::Status On(RoundOpened record, absl::Time, uint64_t sequence);
+  absl::Status On(ContributionAccepted record, absl::Time, uint64_t sequence);
+  absl::Status On(RoundReduced record, absl::Time, uint64_t sequence);
+  absl::Status On(EvaluationClosed record, absl::Time, uint64_t sequence);
+  absl::Status On(RunClosed record, absl::Time, uint64_t sequence);
+  absl::Status On(RunPaused record, absl::Time, uint64_t sequence);
+  absl::Status On(SiteReported record, absl::Time, uint64_t sequence);
+  void OpenNext();
+  absl::Status CheckOpensNext(bool opens_next, bool evaluation_due) const;
+  // OK if `sites` are those that contributed, in canonical order.
+  absl::Status CheckSites(const std::vector<SiteId>& sites) const;
+
+  Phase phase_ = Phase::kIdle;
+  bool paused_ = false;
+  bool stopped_ = false;
+  std::shared_ptr<const RunFacts> run_;
+  RoundId round_;
+  ModelRef model_;
+  std::set<SiteId> joined_;
+  std::set<SiteId> participants_;
+  std::map<SiteId, Contribution> contributions_;
+  std::map<SiteId, SiteFacts> sites_;
+  std::vector<RoundRecord> history_;
+};
+
+}  // namespace fedgraft

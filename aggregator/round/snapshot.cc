@@ -1,0 +1,65 @@
+#include "aggregator/round/snapshot.h"
+
+#include <string>
+#include <utility>
+
+namespace fedgraft {
+namespace {
+
+std::string StateName(const RoundContext& context, bool reducing) {
+  const RunState& state = context.state;
+  if (!context.journal->failure().ok()) return "storage error";
+  if (state.phase() == Phase::kClosed) {
+    return state.stopped() ? "stopped" : "finished";
+  }
+  if (state.paused()) return "paused";
+  if (reducing || state.phase() == Phase::kPublished) return "reducing";
+  return std::string(PhaseName(state.phase()));
+}
+
+std::string SiteStateName(const RoundContext& context, const SiteId& site,
+                          const LiveSite& live, bool uploading) {
+  const RunState& state = context.state;
+  if (!live.active) return "silent";
+  if (!state.joined().contains(site)) return "joined";
+  if (state.contributions().contains(site)) return "contributed";
+  if (context.admitting.contains(site)) return "verifying";
+  if (uploading) return "uploading";
+  if (!state.task_kind().has_value() || !live.has_task) return "waiting";
+  if (live.attempts_refused >= SiteTable::kAttemptsMax) return "refused";
+  return state.task_kind() == TaskKind::kTrain ? "training" : "evaluating";
+}
+
+}  // namespace
+
+CoordinatorSnapshot MakeSnapshot(
+    const RoundContext& context, bool reducing,
+    const std::function<bool(const SiteId&)>& is_uploading) {
+  const RunState& state = context.state;
+  CoordinatorSnapshot snapshot;
+  snapshot.state = StateName(context, reducing);
+  for (const auto& [site, live] : context.sites.all()) {
+    SiteSnapshot& out = snapshot.sites[site];
+    out.state = SiteStateName(context, site, live, is_uploading(site));
+    out.progress = live.progress;
+    out.bytes_received = live.bytes_received;
+    out.bytes_sent = live.bytes_sent;
+    out.rounds_contributed = state.RoundsContributed(site);
+    out.last_seen = live.last_seen;
+    out.scalars = state.Scalars(site);
+    out.last_refusal = live.last_refusal;
+  }
+  if (state.run() == nullptr) return snapshot;
+  const RunFacts& run = *state.run();
+  snapshot.run = run.id;
+  snapshot.plan_name = run.plan.name;
+  snapshot.plan_hash = run.plan.hash;
+  snapshot.round = state.round();
+  snapshot.rounds = static_cast<uint32_t>(run.plan.rounds);
+  snapshot.quorum = static_cast<uint32_t>(run.plan.quorum);
+  snapshot.model = state.model().digest;
+  snapshot.started = run.opened;
+  return snapshot;
+}
+
+}  // namespace fedgraft
