@@ -11,10 +11,10 @@
 #include "client/agent/background.h"
 #include "client/agent/blob_fetcher.h"
 #include "client/agent/callback_guard.h"
+#include "client/agent/configured_trainer.h"
 #include "client/agent/heartbeats.h"
 #include "client/agent/run_setup.h"
 #include "client/agent/task_runner.h"
-#include "client/agent/trainer_session.h"
 #include "client/agent/uploader.h"
 #include "common/base/check.h"
 #include "common/base/logging.h"
@@ -153,7 +153,7 @@ class Agent::Impl {
   AgentOptions options_;
   Background background_;
   BlobFetcher fetcher_;
-  TrainerSession trainer_;
+  ConfiguredTrainer trainer_;
   RunSetup setup_;
   TaskRunner runner_;
   Uploader uploader_;
@@ -365,14 +365,6 @@ void Agent::Impl::OnUploaded(const FinishedTask& finished,
   // Asked for at once; what is left to do of this task is done meanwhile.
   const Task task = task_;
   Poll();
-  AuditEvent event;
-  event.event = "acknowledged";
-  event.run = task.run;
-  event.round = task.round;
-  event.digest = receipt->sealed_digest;
-  event.detail =
-      absl::StrCat(KindName(task.kind), " as entry ", receipt->sequence);
-  AuditOutcome(std::move(event));
   ReportScalars(task, finished.scalars);
 }
 

@@ -12,7 +12,7 @@ namespace fedgraft {
 
 RunSetup::RunSetup(AgentPorts ports, const AgentOptions& options,
                    AggregatorKeyOf aggregator_key, Background& background,
-                   BlobFetcher& fetcher, TrainerSession& trainer)
+                   BlobFetcher& fetcher, ConfiguredTrainer& trainer)
     : ports_(ports),
       options_(options),
       aggregator_key_(std::move(aggregator_key)),

@@ -4,8 +4,8 @@
 
 #include "client/agent/agent.h"
 #include "client/agent/blob_fetcher.h"
+#include "client/agent/configured_trainer.h"
 #include "client/agent/run_context.h"
-#include "client/agent/trainer_session.h"
 
 namespace fedgraft {
 
@@ -24,7 +24,7 @@ class RunSetup {
   // All referenced outlive the object.
   RunSetup(AgentPorts ports, const AgentOptions& options,
            AggregatorKeyOf aggregator_key, Background& background,
-           BlobFetcher& fetcher, TrainerSession& trainer);
+           BlobFetcher& fetcher, ConfiguredTrainer& trainer);
 
   // IsFinal errors mean that this site cannot or may not take part in the run;
   // after others Prepare may be tried again and goes on where it stopped.
@@ -50,7 +50,7 @@ class RunSetup {
   AggregatorKeyOf aggregator_key_;
   Background& background_;
   BlobFetcher& fetcher_;
-  TrainerSession& trainer_;
+  ConfiguredTrainer& trainer_;
   CallbackGuard guard_;
   std::shared_ptr<RunContext> context_;
   RunDescriptor descriptor_;

@@ -29,7 +29,7 @@ absl::Status Wrong(const Task& task, const std::string& what) {
 
 TaskRunner::TaskRunner(AgentPorts ports, const AgentOptions& options,
                        AgentKeys keys, Background& background,
-                       BlobFetcher& fetcher, TrainerSession& trainer)
+                       BlobFetcher& fetcher, ConfiguredTrainer& trainer)
     : ports_(ports),
       options_(options),
       background_(background),

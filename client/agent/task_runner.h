@@ -9,8 +9,8 @@
 #include "client/agent/agent.h"
 #include "client/agent/background.h"
 #include "client/agent/blob_fetcher.h"
+#include "client/agent/configured_trainer.h"
 #include "client/agent/run_context.h"
-#include "client/agent/trainer_session.h"
 #include "client/update/update_file.h"
 #include "common/protocol/messages.h"
 #include "common/protocol/reply.h"
@@ -39,7 +39,7 @@ class TaskRunner {
   // All referenced outlive the runner.
   TaskRunner(AgentPorts ports, const AgentOptions& options, AgentKeys keys,
              Background& background, BlobFetcher& fetcher,
-             TrainerSession& trainer);
+             ConfiguredTrainer& trainer);
 
   // CANCELLED after Cancel; INVALID_ARGUMENT: a task that does not belong to
   // the run, or an update that is not finite or does not fit the layout;
@@ -71,7 +71,7 @@ class TaskRunner {
   const AgentOptions& options_;
   Background& background_;
   BlobFetcher& fetcher_;
-  TrainerSession& trainer_;
+  ConfiguredTrainer& trainer_;
   std::shared_ptr<UpdateSealer> sealer_;
   CallbackGuard guard_;
 

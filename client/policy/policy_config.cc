@@ -29,7 +29,7 @@ absl::StatusOr<int64_t> Positive(const char* key, int64_t value,
 
 }  // namespace
 
-absl::StatusOr<SitePolicy> SitePolicyFromConfig(
+absl::StatusOr<SitePolicy> PolicyFromConfig(
     const pb::PolicyConfig& config) {
   SitePolicy policy;
   for (const std::string& name : config.strategies()) {

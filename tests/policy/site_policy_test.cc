@@ -114,8 +114,8 @@ TEST(FilterScalarsTest, BoundsTheirNumber) {
   EXPECT_EQ(FilterScalars(policy, many).size(), kSharedScalarsMax);
 }
 
-TEST(SitePolicyFromConfigTest, TakesDefaultsForWhatIsNotSet) {
-  const auto policy = SitePolicyFromConfig(pb::PolicyConfig());
+TEST(PolicyFromConfigTest, TakesDefaultsForWhatIsNotSet) {
+  const auto policy = PolicyFromConfig(pb::PolicyConfig());
   ASSERT_TRUE(policy.ok()) << policy.status();
   EXPECT_EQ(policy->rounds_max, 1000);
   EXPECT_EQ(policy->cohort_min, 3);
@@ -125,7 +125,7 @@ TEST(SitePolicyFromConfigTest, TakesDefaultsForWhatIsNotSet) {
   EXPECT_THAT(policy->plans, IsEmpty());
 }
 
-TEST(SitePolicyFromConfigTest, ReadsEveryKey) {
+TEST(PolicyFromConfigTest, ReadsEveryKey) {
   pb::PolicyConfig config;
   config.add_strategies("linear_probe");
   config.set_rounds_max(5);
@@ -133,7 +133,7 @@ TEST(SitePolicyFromConfigTest, ReadsEveryKey) {
   config.set_samples_min(20);
   config.set_share_site_scalars(true);
   config.add_plans(DigestOf(7).Hex());
-  const auto policy = SitePolicyFromConfig(config);
+  const auto policy = PolicyFromConfig(config);
   ASSERT_TRUE(policy.ok()) << policy.status();
   EXPECT_THAT(policy->strategies, ElementsAre(StrategyKind::kLinearProbe));
   EXPECT_EQ(policy->rounds_max, 5);
@@ -143,18 +143,18 @@ TEST(SitePolicyFromConfigTest, ReadsEveryKey) {
   EXPECT_THAT(policy->plans, ElementsAre(DigestOf(7)));
 }
 
-TEST(SitePolicyFromConfigTest, RefusesWhatItCannotRead) {
+TEST(PolicyFromConfigTest, RefusesWhatItCannotRead) {
   pb::PolicyConfig config;
   config.add_strategies("linear");
-  EXPECT_THAT(std::string(SitePolicyFromConfig(config).status().message()),
+  EXPECT_THAT(std::string(PolicyFromConfig(config).status().message()),
               HasSubstr("'linear' is none of linear_probe, partial, full"));
   config.Clear();
   config.add_plans("abc");
-  EXPECT_THAT(std::string(SitePolicyFromConfig(config).status().message()),
+  EXPECT_THAT(std::string(PolicyFromConfig(config).status().message()),
               HasSubstr("policy.plans"));
   config.Clear();
   config.set_cohort_min(-1);
-  EXPECT_THAT(std::string(SitePolicyFromConfig(config).status().message()),
+  EXPECT_THAT(std::string(PolicyFromConfig(config).status().message()),
               HasSubstr("policy.cohort_min"));
 }
 

@@ -12,11 +12,11 @@ namespace fedgraft {
 // The trainer, configured for one run and kept so: a trainer that died or hung
 // is configured anew and the call repeated, up to kRetriesMax times, so that a
 // crash costs time and not the task. Single-strand, one call at a time.
-class TrainerSession {
+class ConfiguredTrainer {
  public:
   static constexpr int kRetriesMax = 3;
 
-  explicit TrainerSession(LocalTrainer& trainer) : trainer_(trainer) {}
+  explicit ConfiguredTrainer(LocalTrainer& trainer) : trainer_(trainer) {}
 
   // Every (re)configuration must derive `layout`: FAILED_PRECONDITION naming
   // both digests otherwise. UNAVAILABLE: failed after all retries. Other codes

@@ -1,12 +1,12 @@
-#include "client/agent/trainer_session.h"
+#include "client/agent/configured_trainer.h"
 
 #include "absl/strings/str_cat.h"
 #include "common/base/logging.h"
 
 namespace fedgraft {
 
-void TrainerSession::Open(TrainerSetup setup, Digest layout,
-                          Reply<TrainerReady> reply) {
+void ConfiguredTrainer::Open(TrainerSetup setup, Digest layout,
+                             Reply<TrainerReady> reply) {
   setup_ = std::move(setup);
   layout_ = layout;
   configured_ = false;
@@ -15,9 +15,9 @@ void TrainerSession::Open(TrainerSetup setup, Digest layout,
                     kRetriesMax, std::move(reply));
 }
 
-void TrainerSession::Train(TrainRequest request,
-                           LocalTrainer::Progress progress,
-                           Reply<TrainResult> reply) {
+void ConfiguredTrainer::Train(TrainRequest request,
+                              LocalTrainer::Progress progress,
+                              Reply<TrainResult> reply) {
   cancelled_ = false;
   Run<TrainResult>(
       [this, request = std::move(request),
@@ -27,9 +27,9 @@ void TrainerSession::Train(TrainRequest request,
       kRetriesMax, std::move(reply));
 }
 
-void TrainerSession::Evaluate(EvaluateRequest request,
-                              LocalTrainer::Progress progress,
-                              Reply<EvaluateResult> reply) {
+void ConfiguredTrainer::Evaluate(EvaluateRequest request,
+                                 LocalTrainer::Progress progress,
+                                 Reply<EvaluateResult> reply) {
   cancelled_ = false;
   Run<EvaluateResult>(
       [this, request = std::move(request),
@@ -39,12 +39,12 @@ void TrainerSession::Evaluate(EvaluateRequest request,
       kRetriesMax, std::move(reply));
 }
 
-void TrainerSession::Cancel() {
+void ConfiguredTrainer::Cancel() {
   cancelled_ = true;
   trainer_.Cancel();
 }
 
-void TrainerSession::Configure(Reply<TrainerReady> reply) {
+void ConfiguredTrainer::Configure(Reply<TrainerReady> reply) {
   trainer_.Configure(
       setup_, guard_([this, reply = std::move(reply)](
                          absl::StatusOr<TrainerReady> ready) {
@@ -63,7 +63,7 @@ void TrainerSession::Configure(Reply<TrainerReady> reply) {
 }
 
 template <typename T>
-void TrainerSession::Run(Call<T> call, int retries, Reply<T> reply) {
+void ConfiguredTrainer::Run(Call<T> call, int retries, Reply<T> reply) {
   // What to do with a failure of either step.
   auto fail = [this, call, retries, reply](absl::Status status) {
     configured_ =
