@@ -1,6 +1,7 @@
 #include "aggregator/round/admission.h"
 
 #include <cmath>
+#include <numeric>
 #include <string>
 #include <utility>
 #include <vector>
@@ -60,6 +61,29 @@ absl::Status CheckNorm(const UpdateToVerify& update,
                 ", got ", verified.l2_norm);
 }
 
+// True if the sums count one set of records: the confusion matrix and each pair
+// of histograms have `n` entries.
+bool CountsAgree(const EvaluationLayout& layout,
+                 const std::vector<double>& sums) {
+  const auto total = [&](int64_t begin, int64_t count) {
+    const auto from = sums.begin() + begin;
+    return std::accumulate(from, from + count, 0.0);
+  };
+  const double n = sums[0];
+  const int classes = layout.num_classes();
+  if (total(layout.ConfusionIndex(0, 0), int64_t{classes} * classes) != n) {
+    return false;
+  }
+  for (int c = classes == 2 ? 1 : 0; c < classes; ++c) {
+    if (total(layout.HistogramIndex(c, false), kScoreBins) +
+            total(layout.HistogramIndex(c, true), kScoreBins) !=
+        n) {
+      return false;
+    }
+  }
+  return true;
+}
+
 // Counts cannot be negative, and they must make metrics: else this site's could
 // spoil everybody's.
 absl::Status CheckSums(const UpdateToVerify& update,
@@ -83,9 +107,13 @@ absl::Status CheckSums(const UpdateToVerify& update,
                     " is negative");
     }
   }
+  const EvaluationLayout layout(update.run->plan.num_classes());
+  if (!CountsAgree(layout, sums)) {
+    return Refuse(RefusalReason::kBadLayout,
+                  "evaluation sums: the counts do not agree with n");
+  }
   if (sums[0] == 0) return absl::OkStatus();  // no image in this split
-  const auto metrics =
-      EvaluationMetrics(EvaluationLayout(update.run->plan.num_classes()), sums);
+  const auto metrics = EvaluationMetrics(layout, sums);
   if (metrics.ok()) return absl::OkStatus();
   return Refuse(RefusalReason::kBadLayout,
                 "evaluation sums: ", metrics.status().message());

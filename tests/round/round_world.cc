@@ -1,0 +1,373 @@
+#include "tests/round/round_world.h"
+
+#include <cmath>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/base/check.h"
+#include "common/base/logging.h"
+#include "common/config/plan_loader.h"
+#include "common/crypto/sealed_stream.h"
+#include "common/crypto/sha256.h"
+#include "common/model/evaluation_layout.h"
+#include "common/numeric/update_payload.h"
+#include "common/protocol/statements.h"
+#include "gtest/gtest.h"
+
+namespace fedgraft::testing {
+namespace {
+
+constexpr char kCertificate[] = "-----BEGIN CERTIFICATE-----\n";
+SigningKey KeyOf(std::string_view name) {
+  const Digest seed = Sha256(AsBytes(name));
+  return *SigningKey::FromSeed(seed.bytes);
+}
+
+Digest Backbone() { return Sha256(AsBytes("backbone")); }
+
+// A seed from everything that the fake training depends on.
+uint64_t SeedOf(uint64_t seed, const SiteId& site, uint32_t round,
+                const Digest& model) {
+  ByteWriter writer;
+  writer.U64(seed).Sized(site.value).U32(round).Raw(model.bytes);
+  const Digest digest = Sha256(writer.bytes());
+  uint64_t value = 0;
+  for (int i = 0; i < 8; ++i) value = value << 8 | digest.bytes[i];
+  return value;
+}
+
+Bytes Payload(UpdatePayloadHead head, const QuantizeResult& quantized) {
+  head.count = quantized.words.size();
+  head.saturated = quantized.saturated;
+  Bytes payload = EncodeUpdateHead(head);
+  payload.resize(payload.size() + PackedBytes(head.ring.word_bits, head.count));
+  PackWords(head.ring.word_bits, quantized.words,
+            absl::MakeSpan(payload).subspan(UpdatePayloadHead::kBytes));
+  return payload;
+}
+
+std::string DurationText(absl::Duration duration) {
+  return std::to_string(absl::ToInt64Milliseconds(duration)) + "ms";
+}
+
+}  // namespace
+
+Plan MakePlan(const PlanSpec& spec) {
+  const std::string yaml = absl::StrCat(
+      "version: 1\nname: test\nrounds: ", spec.rounds,
+      "\nsites: {quorum: ", spec.quorum, ", expected: ", spec.expected,
+      "}\ndeadlines: {round: ", DurationText(spec.round_deadline),
+      ", progress: ", DurationText(spec.progress_timeout),
+      ", enrol: ", DurationText(spec.enrol_deadline),
+      "}\ntask: {classes: [normal, lesion]}\n"
+      "backbone: {architecture: resnet18, sha256: ",
+      Backbone().Hex(),
+      "}\nstrategy: {kind: linear_probe}\n"
+      "update: {range: 4, clip_norm: ",
+      spec.clip_norm,
+      ", weight_cap: 1000, weighting: ", spec.uniform ? "uniform" : "samples",
+      "}\nevaluation: {every: ", spec.evaluate_every, "}\n");
+  const absl::StatusOr<Plan> plan = ParsePlanYaml(yaml, "test.yaml");
+  if (!plan.ok()) ADD_FAILURE() << plan.status();
+  FG_CHECK(plan.ok());
+  return *plan;
+}
+
+ParameterLayout MakeLayout(int64_t extra) {
+  std::vector<TensorSpec> tensors = {
+      {"fc.weight", {2, 5}, TensorKind::kWeight},
+      {"fc.bias", {2}, TensorKind::kWeight},
+      {"bn.running_mean", {3}, TensorKind::kBatchNormMean},
+      {"bn.running_var", {3}, TensorKind::kBatchNormVar}};
+  if (extra > 0) {
+    tensors.push_back({"layer4.weight", {extra}, TensorKind::kWeight});
+  }
+  return *ParameterLayout::Create(std::move(tensors));
+}
+
+RunModel MakeModel(int64_t extra) {
+  RunModel model;
+  model.layout = MakeLayout(extra);
+  model.backbone_size_bytes = 8;
+  model.initial.resize(static_cast<size_t>(model.layout.Count()));
+  for (size_t i = 0; i < model.initial.size(); ++i) {
+    model.initial[i] = 0.125f * static_cast<float>(i % 17) + 0.5f;
+  }
+  return model;
+}
+
+ParameterVector FakeDelta(uint64_t seed, const SiteId& site, RoundId round,
+                          const Digest& model, const ParameterLayout& layout) {
+  SimRandom random(SeedOf(seed, site, round.value, model));
+  ParameterVector delta(static_cast<size_t>(layout.Count()));
+  for (float& value : delta) {
+    value = static_cast<float>(random.Below(2'000'001)) * 1e-7f - 0.1f;
+  }
+  return delta;
+}
+
+uint64_t FakeSamples(uint64_t seed, const SiteId& site) {
+  return 1 + SeedOf(seed, site, 0, Digest()) % 400;
+}
+
+std::vector<double> FakeSums(uint64_t seed, const SiteId& site,
+                             const Digest& model) {
+  SimRandom random(SeedOf(seed, site, 0, model));
+  const EvaluationLayout layout(2);
+  std::vector<double> sums(static_cast<size_t>(layout.Count()));
+  for (int i = 0; i < 40; ++i) {
+    const int truth = static_cast<int>(random.Below(2));
+    const float p = static_cast<float>(random.Below(1000)) / 1000;
+    const float probabilities[] = {1 - p, p};
+    AddRecord(layout, probabilities, truth, 0.5, absl::MakeSpan(sums));
+  }
+  return sums;
+}
+
+TestSite::TestSite(std::string_view name) : key_(KeyOf(name)) {
+  peer_.id = *SiteId::Parse(name);
+  peer_.public_key = key_.PublicKey();
+}
+
+Bytes TestSite::TrainPayload(const Plan& plan, const ParameterLayout& layout,
+                             const ParameterVector& delta, uint64_t samples) {
+  UpdatePayloadHead head;
+  head.ring = *TrainRing(plan);
+  head.weight_word = WeightWord(SiteWeight(plan, samples));
+  head.layout = layout.digest();
+  return Payload(head, *Quantize(head.ring, MaxTerms(plan), delta,
+                                 WeightOfWord(head.weight_word)));
+}
+
+Bytes TestSite::EvaluatePayload(const Plan& plan, std::vector<double> sums) {
+  UpdatePayloadHead head;
+  head.ring = EvaluationRing();
+  head.weight_word = WeightWord(1);
+  return Payload(head, *QuantizeDoubles(head.ring, MaxTerms(plan), sums));
+}
+
+UploadHeader TestSite::HeaderFor(const Task& task) {
+  UploadHeader header;
+  header.run = task.run;
+  header.round = task.round;
+  header.kind = task.kind;
+  header.plan_hash = task.plan_hash;
+  header.base_model = task.model;
+  return header;
+}
+
+TestUpdate TestSite::Sign(UploadHeader header, Bytes sealed) const {
+  header.size_bytes = sealed.size();
+  header.sealed_digest = Sha256(sealed);
+  header.signature = key_.Sign(UploadStatement(peer_.id, header));
+  return {std::move(header), std::move(sealed)};
+}
+
+TestUpdate TestSite::Seal(const RunDescriptor& run, UploadHeader header,
+                          ByteSpan payload, RandomSource& random) const {
+  Bytes sealed;
+  const absl::Status status =
+      SealStream(run.hpke_public_key, AsBytes(kUpdateSealInfo),
+                 UpdateContext(peer_.id, header), UpdatePayloadHead::kBytes,
+                 payload, random, [&](ByteSpan piece) {
+                   sealed.insert(sealed.end(), piece.begin(), piece.end());
+                   return absl::OkStatus();
+                 });
+  FG_CHECK(status.ok());
+  return Sign(std::move(header), std::move(sealed));
+}
+
+RoundWorld::RoundWorld(uint64_t seed)
+    : random(seed), clock_(&loop), signing_key_(KeyOf("aggregator")) {
+  options.federation = "test-federation";
+  SetUpLogging("error", "text");  // refusals and time-outs are expected here
+}
+
+RoundWorld::~RoundWorld() = default;
+
+absl::Status RoundWorld::Open() {
+  strand_ = std::make_unique<SimScheduler>(&loop);
+  executor_ = std::make_unique<SimExecutor>(&loop, random.Next());
+  auto opened =
+      Coordinator::Open({clock_, *strand_, *executor_, random, files},
+                        {signing_key_, kCertificate, wrapping_key}, options);
+  if (!opened.ok()) return opened.status();
+  coordinator_ = *std::move(opened);
+  Run(absl::Milliseconds(1));
+  return absl::OkStatus();
+}
+
+void RoundWorld::Kill() {
+  strand_->Kill();
+  executor_->Kill();
+  coordinator_.reset();
+  files.KillProcess();
+}
+
+void RoundWorld::Crash() {
+  Kill();
+  files.Crash(random.Next());
+}
+
+template <typename T>
+absl::StatusOr<T> RoundWorld::Await(const std::function<void(Reply<T>)>& call) {
+  // Shared: an answer may come after the test gave up.
+  auto answer = std::make_shared<std::optional<absl::StatusOr<T>>>();
+  call([answer](absl::StatusOr<T> value) {
+    FG_CHECK(!answer->has_value());  // exactly once
+    *answer = std::move(value);
+  });
+  if (!loop.RunUntilTrue([&] { return answer->has_value(); },
+                         absl::Minutes(1))) {
+    return absl::DeadlineExceededError("no answer within a minute");
+  }
+  return **std::move(answer);
+}
+
+RunId RoundWorld::StartRun(const PlanSpec& spec, int64_t extra) {
+  plan_ = MakePlan(spec);
+  layout_ = MakeLayout(extra);
+  const auto run = Await<RunId>([&](Reply<RunId> reply) {
+    coordinator_->StartRun(*plan_, MakeModel(extra), std::move(reply));
+  });
+  EXPECT_TRUE(run.ok()) << run.status();
+  return run.value_or(RunId{});
+}
+
+absl::StatusOr<JoinReply> RoundWorld::Join(const TestSite& site) {
+  auto reply = Await<JoinReply>([&](Reply<JoinReply> answer) {
+    coordinator_->Join(site.peer(), JoinRequest{}, std::move(answer));
+  });
+  if (reply.ok() && reply->run.has_value()) descriptor_ = reply->run;
+  return reply;
+}
+
+absl::StatusOr<NextTaskReply> RoundWorld::NextTask(const TestSite& site) {
+  NextTaskRequest request;
+  if (descriptor_.has_value()) request.run = descriptor_->run;
+  request.poll = absl::Milliseconds(1);
+  return Await<NextTaskReply>([&](Reply<NextTaskReply> answer) {
+    coordinator_->NextTask(site.peer(), request, std::move(answer));
+  });
+}
+
+Task RoundWorld::TaskOf(const TestSite& site) {
+  const auto next = NextTask(site);
+  FG_CHECK(next.ok() && std::holds_alternative<Task>(*next));
+  return std::get<Task>(*next);
+}
+
+absl::StatusOr<UploadOffset> RoundWorld::Query(const TestSite& site,
+                                               const UploadHeader& header) {
+  return Await<UploadOffset>([&](Reply<UploadOffset> answer) {
+    coordinator_->QueryUpload(site.peer(), header, std::move(answer));
+  });
+}
+
+absl::StatusOr<std::shared_ptr<SpoolUpload>> RoundWorld::Begin(
+    const TestSite& site, const UploadHeader& header, uint64_t offset) {
+  return Await<std::shared_ptr<SpoolUpload>>(
+      [&](Reply<std::shared_ptr<SpoolUpload>> answer) {
+        coordinator_->BeginUpload(site.peer(), header, offset,
+                                  std::move(answer));
+      });
+}
+
+absl::StatusOr<UploadReceipt> RoundWorld::Finish(
+    const TestSite& site, const UploadHeader& header,
+    std::shared_ptr<SpoolUpload> upload) {
+  return Await<UploadReceipt>([&](Reply<UploadReceipt> answer) {
+    coordinator_->FinishUpload(site.peer(), header, std::move(upload),
+                               std::move(answer));
+  });
+}
+
+absl::StatusOr<UploadReceipt> RoundWorld::Upload(const TestSite& site,
+                                                 const TestUpdate& update) {
+  auto upload = Begin(site, update.header, 0);
+  if (!upload.ok()) return upload.status();
+  const absl::Status appended = (*upload)->Append(update.sealed);
+  if (!appended.ok()) {
+    coordinator_->AbandonUpload(site.peer(), update.header, *upload);
+    return appended;
+  }
+  coordinator_->Moved(site.peer(), update.sealed.size());
+  return Finish(site, update.header, *std::move(upload));
+}
+
+absl::StatusOr<bool> RoundWorld::Heartbeat(const TestSite& site,
+                                           const Task& task) {
+  return Await<bool>([&](Reply<bool> answer) {
+    coordinator_->Heard(site.peer(), {task.run, task.round, task.kind, 0.5f},
+                        std::move(answer));
+  });
+}
+
+absl::Status RoundWorld::Report(const TestSite& site, RoundId round,
+                                std::map<std::string, double> scalars) {
+  return Await<Done>([&](Reply<Done> answer) {
+           coordinator_->Report(site.peer(), {descriptor_->run, round, scalars},
+                                std::move(answer));
+         })
+      .status();
+}
+
+absl::Status RoundWorld::Stop() {
+  return Await<Done>([&](Reply<Done> answer) {
+           coordinator_->StopRun(*Snapshot().run, "enough", std::move(answer));
+         })
+      .status();
+}
+
+absl::Status RoundWorld::Pause(bool paused) {
+  return Await<Done>([&](Reply<Done> answer) {
+           coordinator_->PauseRun(*Snapshot().run, paused, std::move(answer));
+         })
+      .status();
+}
+
+absl::StatusOr<Bytes> RoundWorld::Blob(const TestSite& site,
+                                       const Digest& digest) {
+  const auto file = Await<std::shared_ptr<ReadableFile>>(
+      [&](Reply<std::shared_ptr<ReadableFile>> answer) {
+        coordinator_->OpenBlob(site.peer(), digest, std::move(answer));
+      });
+  if (!file.ok()) return file.status();
+  Bytes content((*file)->size_bytes());
+  const absl::Status read = (*file)->ReadAt(0, absl::MakeSpan(content));
+  if (!read.ok()) return read;
+  return content;
+}
+
+TestUpdate RoundWorld::Answer(const TestSite& site, const Task& task) {
+  const UploadHeader header = TestSite::HeaderFor(task);
+  const Bytes payload =
+      task.kind == TaskKind::kTrain
+          ? TestSite::TrainPayload(
+                *plan_, *layout_,
+                FakeDelta(7, site.id(), task.round, task.model, *layout_),
+                FakeSamples(7, site.id()))
+          : TestSite::EvaluatePayload(*plan_,
+                                      FakeSums(7, site.id(), task.model));
+  return site.Seal(*descriptor_, header, payload, random);
+}
+
+void RoundWorld::JoinAll(const std::vector<const TestSite*>& sites) {
+  for (const TestSite* site : sites) {
+    const auto joined = Join(*site);
+    EXPECT_TRUE(joined.ok()) << joined.status();
+  }
+  Run(absl::Milliseconds(20));
+}
+
+void RoundWorld::Contribute(const std::vector<const TestSite*>& sites) {
+  for (const TestSite* site : sites) {
+    const auto receipt = Upload(*site, Answer(*site, TaskOf(*site)));
+    EXPECT_TRUE(receipt.ok()) << site->id().value << ": " << receipt.status();
+  }
+  Run(absl::Milliseconds(20));
+}
+
+void RoundWorld::Run(absl::Duration duration) { loop.RunFor(duration); }
+
+}  // namespace fedgraft::testing

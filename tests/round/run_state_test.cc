@@ -1,0 +1,206 @@
+#include "aggregator/round/run_state.h"
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "gtest/gtest.h"
+#include "tests/round/round_world.h"
+#include "tests/support/status_matchers.h"
+
+namespace fedgraft {
+namespace {
+
+using ::fedgraft::testing::HasCode;
+using ::fedgraft::testing::IsError;
+using ::fedgraft::testing::IsOk;
+using ::fedgraft::testing::MakeLayout;
+using ::fedgraft::testing::MakePlan;
+using ::fedgraft::testing::PlanSpec;
+
+const SiteId kA = {"a"}, kB = {"b"}, kC = {"c"};
+
+// A state that is fed one record after another.
+class RunStateTest : public ::testing::Test {
+ protected:
+  absl::Status Apply(Record record) {
+    return state_.Apply({absl::UnixEpoch(), std::move(record)}, ++sequence_);
+  }
+  void Open(const PlanSpec& spec) {
+    RunOpened record;
+    record.run = {"run1"};
+    record.plan = MakePlan(spec).bytes;
+    record.initial_model.bytes.fill(1);
+    record.layout = MakeLayout();
+    ASSERT_THAT(Apply(record), IsOk());
+    for (const SiteId& site : {kA, kB}) {
+      ASSERT_THAT(Apply(SiteJoined{site}), IsOk());
+    }
+  }
+  absl::Status Contribute(const SiteId& site, uint32_t round,
+                          TaskKind kind = TaskKind::kTrain,
+                          uint8_t digest = 7) {
+    ContributionAccepted record;
+    record.site = site;
+    record.header.run = {"run1"};
+    record.header.round = {round};
+    record.header.kind = kind;
+    record.header.size_bytes = 10;
+    record.header.sealed_digest.bytes.fill(digest);
+    record.sealed_inline = Bytes(10, 1);
+    return Apply(record);
+  }
+  absl::Status Reduce(uint32_t round, std::vector<SiteId> sites,
+                      bool opens_next = false) {
+    RoundReduced record;
+    record.round = {round};
+    record.sites = std::move(sites);
+    record.model.bytes.fill(static_cast<uint8_t>(round + 1));
+    record.opens_next = opens_next;
+    return Apply(record);
+  }
+
+  RunState state_;
+  uint64_t sequence_ = 0;
+};
+
+TEST_F(RunStateTest, FollowsARunFromOpenToClosed) {
+  PlanSpec spec;
+  spec.evaluate_every = 0;  // after the last round only
+  Open(spec);
+  EXPECT_EQ(state_.phase(), Phase::kEnrolling);
+  ASSERT_THAT(Apply(RoundOpened{{1}}), IsOk());
+  EXPECT_EQ(state_.task_kind(), TaskKind::kTrain);
+  ASSERT_THAT(Contribute(kB, 1), IsOk());
+  ASSERT_THAT(Contribute(kA, 1), IsOk());
+  ASSERT_THAT(Reduce(1, {kA, kB}, /*opens_next=*/true), IsOk());
+  EXPECT_EQ(state_.phase(), Phase::kTraining);
+  EXPECT_EQ(state_.round(), RoundId{2});
+  EXPECT_TRUE(state_.contributions().empty());
+  ASSERT_THAT(Contribute(kA, 2), IsOk());
+  ASSERT_THAT(Contribute(kB, 2), IsOk());
+  ASSERT_THAT(Reduce(2, {kA, kB}), IsOk());
+  EXPECT_EQ(state_.phase(), Phase::kEvaluating);
+  ASSERT_THAT(Contribute(kA, 2, TaskKind::kEvaluate), IsOk());
+  ASSERT_THAT(Apply(EvaluationClosed{{2}, {kA}, {{"auc", 0.9}}}), IsOk());
+  EXPECT_EQ(state_.phase(), Phase::kPublished);
+  ASSERT_THAT(Apply(RunClosed{}), IsOk());
+  EXPECT_FALSE(state_.open());
+  ASSERT_EQ(state_.history().size(), 2u);
+  EXPECT_EQ(state_.history()[0].bytes_up, 20u);
+  EXPECT_EQ(state_.history()[1].bytes_up, 30u);
+  EXPECT_EQ(state_.history()[1].metrics.at("auc"), 0.9);
+  EXPECT_EQ(state_.model().digest.bytes[0], 3);
+  EXPECT_EQ(state_.RoundsContributed(kA), 2u);
+}
+
+TEST_F(RunStateTest, KeepsTheNewestReceiptOfEachKind) {
+  Open({});
+  ASSERT_THAT(Apply(RoundOpened{{1}}), IsOk());
+  ASSERT_THAT(Contribute(kA, 1), IsOk());
+  const uint64_t sequence = sequence_;
+  ASSERT_THAT(Contribute(kB, 1), IsOk());
+  ASSERT_THAT(Reduce(1, {kA, kB}), IsOk());
+  UploadHeader header;
+  header.run = {"run1"};
+  header.round = {1};
+  header.sealed_digest.bytes.fill(7);
+  ASSERT_TRUE(state_.FindReceipt(kA, header).has_value());
+  EXPECT_EQ(state_.FindReceipt(kA, header)->sequence, sequence);
+  EXPECT_TRUE(state_.HasContributed(kA, {1}, TaskKind::kTrain));
+  EXPECT_FALSE(state_.HasContributed(kA, {1}, TaskKind::kEvaluate));
+  header.sealed_digest.bytes.fill(8);
+  EXPECT_FALSE(state_.FindReceipt(kA, header).has_value());
+  header.sealed_digest.bytes.fill(7);
+  header.run = {"run2"};
+  EXPECT_FALSE(state_.FindReceipt(kA, header).has_value());
+}
+
+TEST_F(RunStateTest, LateJoinersTakePartFromTheNextRound) {
+  Open({});
+  ASSERT_THAT(Apply(RoundOpened{{1}}), IsOk());
+  ASSERT_THAT(Apply(SiteJoined{kC}), IsOk());
+  EXPECT_FALSE(state_.participants().contains(kC));
+  EXPECT_THAT(Contribute(kC, 1), HasCode(absl::StatusCode::kDataLoss));
+  ASSERT_THAT(Contribute(kA, 1), IsOk());
+  ASSERT_THAT(Contribute(kB, 1), IsOk());
+  ASSERT_THAT(Reduce(1, {kA, kB}, /*opens_next=*/true), IsOk());
+  EXPECT_TRUE(state_.participants().contains(kC));
+}
+
+TEST_F(RunStateTest, RefusesRecordsThatCannotFollowAndStaysAsItWas) {
+  PlanSpec spec;
+  spec.rounds = 1;
+  EXPECT_THAT(Apply(SiteJoined{kA}), HasCode(absl::StatusCode::kDataLoss));
+  EXPECT_THAT(Apply(RunClosed{}), HasCode(absl::StatusCode::kDataLoss));
+  Open(spec);
+  EXPECT_THAT(Apply(RoundOpened{{2}}),
+              IsError(absl::StatusCode::kDataLoss, "not the next"));
+  ASSERT_THAT(Apply(RoundOpened{{1}}), IsOk());
+  EXPECT_THAT(Contribute(kA, 2), HasCode(absl::StatusCode::kDataLoss));
+  ASSERT_THAT(Contribute(kA, 1), IsOk());
+  EXPECT_THAT(Contribute(kA, 1),
+              IsError(absl::StatusCode::kDataLoss, "contributed already"));
+  EXPECT_THAT(Reduce(1, {kA}),
+              IsError(absl::StatusCode::kDataLoss, "below the quorum"));
+  EXPECT_THAT(Reduce(1, {kA, kB}),
+              IsError(absl::StatusCode::kDataLoss, "not the ones"));
+  ASSERT_THAT(Contribute(kB, 1), IsOk());
+  EXPECT_THAT(Reduce(1, {kB, kA}), HasCode(absl::StatusCode::kDataLoss));
+  EXPECT_THAT(Reduce(1, {kA, kB}, /*opens_next=*/true),
+              IsError(absl::StatusCode::kDataLoss, "no round can be opened"));
+  EXPECT_THAT(Apply(EvaluationClosed{{1}, {kA, kB}, {}}),
+              HasCode(absl::StatusCode::kDataLoss));
+  EXPECT_EQ(state_.phase(), Phase::kTraining);
+  EXPECT_EQ(state_.contributions().size(), 2u);
+  EXPECT_THAT(Reduce(1, {kA, kB}), IsOk());
+}
+
+TEST_F(RunStateTest, ANewRunForgetsTheLastOne) {
+  Open({});
+  ASSERT_THAT(Apply(SiteReported{kA, {1}, {{"auc", 0.5}}}), IsOk());
+  EXPECT_EQ(state_.Scalars(kA).at("auc"), 0.5);
+  ASSERT_THAT(Apply(RunClosed{true, "x"}), IsOk());
+  EXPECT_TRUE(state_.stopped());
+  EXPECT_NE(state_.run(), nullptr);
+  RunOpened record;
+  record.run = {"run2"};
+  record.plan = MakePlan({}).bytes;
+  record.layout = MakeLayout();
+  ASSERT_THAT(Apply(record), IsOk());
+  EXPECT_FALSE(state_.stopped());
+  EXPECT_TRUE(state_.joined().empty());
+  EXPECT_TRUE(state_.Scalars(kA).empty());
+}
+
+TEST_F(RunStateTest, RefusesAPlanThatThisBuildCannotRead) {
+  RunOpened record;
+  record.run = {"run1"};
+  record.plan = {0xff, 0xff};
+  EXPECT_THAT(Apply(record), HasCode(absl::StatusCode::kDataLoss));
+  EXPECT_EQ(state_.phase(), Phase::kIdle);
+}
+
+TEST(EvaluationDueTest, FollowsThePlan) {
+  struct Case {
+    int every;
+    uint32_t round;
+    bool due;
+  };
+  PlanSpec spec;
+  spec.rounds = 5;
+  for (const Case& c : std::vector<Case>{{-1, 5, false},
+                                         {0, 1, false},
+                                         {0, 5, true},
+                                         {1, 3, true},
+                                         {2, 3, false},
+                                         {2, 4, true},
+                                         {2, 5, true}}) {
+    spec.evaluate_every = c.every;
+    EXPECT_EQ(EvaluationDue(MakePlan(spec), {c.round}), c.due)
+        << "every " << c.every << ", round " << c.round;
+  }
+}
+
+}  // namespace
+}  // namespace fedgraft
