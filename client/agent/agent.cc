@@ -1,7 +1,6 @@
 #include "client/agent/agent.h"
 
 #include <algorithm>
-#include <tuple>
 #include <utility>
 #include <variant>
 
@@ -12,10 +11,10 @@
 #include "client/agent/blob_fetcher.h"
 #include "client/agent/callback_guard.h"
 #include "client/agent/configured_trainer.h"
-#include "client/agent/heartbeats.h"
+#include "client/agent/run_finisher.h"
 #include "client/agent/run_setup.h"
-#include "client/agent/task_runner.h"
-#include "client/agent/uploader.h"
+#include "client/agent/task_attempts.h"
+#include "client/agent/task_delivery.h"
 #include "common/base/check.h"
 #include "common/base/logging.h"
 
@@ -24,63 +23,11 @@ namespace {
 
 // "Nothing yet" sooner than this, again and again, must not become a hot loop.
 constexpr absl::Duration kEarlyAnswer = absl::Milliseconds(50);
-// How often a task is taken up again if it failed for a reason that may pass.
-constexpr int kTaskRetriesMax = 3;
-
-// What makes two offers of a task the same task.
-using TaskKey = std::tuple<RunId, RoundId, TaskKind, Digest>;
-TaskKey KeyOf(const Task& task) {
-  return {task.run, task.round, task.kind, task.model};
-}
-
 const char* KindName(TaskKind kind) {
   return kind == TaskKind::kTrain ? "train" : "evaluate";
 }
 
-// The aggregator does not know what this site is at: join again.
-bool AsksToRejoin(const absl::Status& status) {
-  const auto refusal = RefusalOf(status);
-  return refusal == RefusalReason::kUnknownRun ||
-         refusal == RefusalReason::kNoTask;
-}
-
-// A model that came damaged, this site's disk full, or sent back to Join.
-bool MayPass(const absl::Status& status) {
-  if (RefusalOf(status).has_value()) return AsksToRejoin(status);
-  return absl::IsDataLoss(status) || absl::IsResourceExhausted(status);
-}
-
 }  // namespace
-
-const char* AgentStateName(AgentState state) {
-  switch (state) {
-    case AgentState::kStopped:
-      return "stopped";
-    case AgentState::kJoining:
-      return "joining";
-    case AgentState::kIdle:
-      return "idle";
-    case AgentState::kPreparing:
-      return "preparing";
-    case AgentState::kWaiting:
-      return "waiting";
-    case AgentState::kTraining:
-      return "training";
-    case AgentState::kEvaluating:
-      return "evaluating";
-    case AgentState::kSealing:
-      return "sealing";
-    case AgentState::kUploading:
-      return "uploading";
-    case AgentState::kFinishing:
-      return "finishing";
-    case AgentState::kFinished:
-      return "finished";
-    case AgentState::kRefused:
-      return "refused";
-  }
-  return "unknown";
-}
 
 // The state machine. One thing is under way at a time: a call to the
 // aggregator, a preparation, a task, an upload, or a pause.
@@ -95,11 +42,10 @@ class Agent::Impl {
         trainer_(ports.trainer),
         setup_(ports, options_, std::move(aggregator_key), background_,
                fetcher_, trainer_),
-        runner_(ports, options_, keys, background_, fetcher_, trainer_),
-        uploader_(ports, options_.backoff),
-        heartbeats_(ports),
+        delivery_(ports, options_, keys, background_, fetcher_, trainer_),
+        finisher_(ports, fetcher_, options_.blob_size_bytes_max),
         reconnect_(ports.random, options_.backoff),
-        attempts_(ports.random, options_.backoff),
+        retry_(ports.random, options_.backoff),
         idle_(ports.random, {options_.idle_poll, options_.idle_poll * 4}) {
     fetcher_.SetProgress([this] { Changed(); });
   }
@@ -107,6 +53,11 @@ class Agent::Impl {
   void Start(std::function<void(absl::Status)> ended) {
     FG_CHECK(state_ == AgentState::kStopped);
     ended_ = std::move(ended);
+    last_run_ = ReadLastRun(ports_.files);
+    if (last_run_.has_value() &&
+        ReadFinishedRun(ports_.files, *last_run_).ok()) {
+      last_run_.reset();
+    }
     Join();
   }
   void Stop(std::function<void()> done);
@@ -118,6 +69,8 @@ class Agent::Impl {
  private:
   void Join();
   void OnJoined(const absl::StatusOr<JoinReply>& reply);
+  void AwaitRun();
+  void OnAwaited(absl::Time asked, const absl::StatusOr<NextTaskReply>& reply);
   bool IsFinished(const RunId& run);
   void Prepare(const RunDescriptor& descriptor);
   void OnPrepared(absl::StatusOr<PreparedRun> prepared);
@@ -126,16 +79,11 @@ class Agent::Impl {
   void Poll();
   void OnNext(absl::Time asked, absl::StatusOr<NextTaskReply> reply);
   void OnTask(Task task);
-  void OnWorked(absl::StatusOr<FinishedTask> finished);
-  void Upload(FinishedTask finished);
-  void OnUploaded(const FinishedTask& finished,
-                  const absl::StatusOr<UploadReceipt>& receipt);
+  void OnDelivered(const absl::StatusOr<DeliveredTask>& delivered);
   void OnTaskFailed(const absl::Status& status);
-  void ReportScalars(const Task& task,
-                     const std::map<std::string, double>& scalars);
+  void Report(SiteReport report);
   void FinishRun(const RunFinished& finished);
-  void OnFinalModel(const RunFinished& finished,
-                    const absl::StatusOr<Done>& fetched);
+  void OnFinished(const RunFinished& finished, const absl::Status& status);
 
   // Goes on with `next` after a pause.
   void Pause(Backoff& backoff, void (Impl::*next)());
@@ -155,11 +103,10 @@ class Agent::Impl {
   BlobFetcher fetcher_;
   ConfiguredTrainer trainer_;
   RunSetup setup_;
-  TaskRunner runner_;
-  Uploader uploader_;
-  Heartbeats heartbeats_;
+  TaskDelivery delivery_;
+  RunFinisher finisher_;
   Backoff reconnect_;
-  Backoff attempts_;  // at a run or task that failed here
+  Backoff retry_;  // of a run or task that failed here
   Backoff idle_;
   CallbackGuard guard_;
   std::function<void(absl::Status)> ended_;
@@ -168,25 +115,21 @@ class Agent::Impl {
 
   AgentState state_ = AgentState::kStopped;
   std::shared_ptr<const RunContext> run_;  // prepared
-  std::optional<RunId> closed_run_;        // finished or refused here
+  // Taken part in, not finished here: it may have ended meanwhile.
+  std::optional<RunId> last_run_;
+  std::optional<RunId> closed_run_;  // finished or refused here
   absl::Status closed_status_;
   Task task_;
-  // Given up at this site; not worked on when it is offered again.
-  std::optional<TaskKey> skipped_;
-  // The task that failed last, and how often it was taken up again.
-  std::optional<TaskKey> failed_;
-  int retries_ = 0;
+  TaskAttempts attempts_;
   AgentSnapshot snapshot_;
 };
 
 void Agent::Impl::Stop(std::function<void()> done) {
   if (state_ != AgentState::kStopped) {
     guard_.Invalidate();
-    heartbeats_.Stop();
     if (pause_timer_ != 0) ports_.strand.Cancel(pause_timer_);
     setup_.Abandon();
-    runner_.Cancel();
-    uploader_.Abort();
+    delivery_.Abort();
     fetcher_.Abort();
     trainer_.Cancel();
     ended_ = nullptr;
@@ -215,10 +158,7 @@ void Agent::Impl::OnJoined(const absl::StatusOr<JoinReply>& reply) {
   }
   if (!reply.ok()) return Rejoin(reply.status(), reconnect_);
   reconnect_.Reset();
-  if (!reply->run.has_value()) {
-    Enter(AgentState::kIdle);
-    return Pause(idle_, &Impl::Join);
-  }
+  if (!reply->run.has_value()) return AwaitRun();
   const RunDescriptor& run = *reply->run;
   if (closed_run_ == run.run || IsFinished(run.run)) {
     if (options_.exit_when_finished) return End(closed_status_);
@@ -228,9 +168,36 @@ void Agent::Impl::OnJoined(const absl::StatusOr<JoinReply>& reply) {
   idle_.Reset();
   if (run_ != nullptr && run_->descriptor.run == run.run &&
       run_->descriptor.plan_hash == run.plan_hash) {
+    last_run_ = run.run;
     return Poll();
   }
   Prepare(run);
+}
+
+void Agent::Impl::AwaitRun() {
+  Enter(AgentState::kIdle);
+  // Of the last run the aggregator says how it ended; without one the call
+  // waits until a run opens.
+  ports_.link.NextTask(
+      NextTaskRequest{last_run_.value_or(RunId{}), options_.poll},
+      guard_([this, asked = ports_.clock.Monotonic()](
+                 const absl::StatusOr<NextTaskReply>& reply) {
+        OnAwaited(asked, reply);
+      }));
+}
+
+void Agent::Impl::OnAwaited(absl::Time asked,
+                            const absl::StatusOr<NextTaskReply>& reply) {
+  if (!reply.ok()) return Rejoin(reply.status(), reconnect_);
+  if (const auto* finished = std::get_if<RunFinished>(&*reply);
+      finished != nullptr && last_run_ == finished->run) {
+    return FinishRun(*finished);
+  }
+  if (std::holds_alternative<fedgraft::Rejoin>(*reply)) last_run_.reset();
+  if (ports_.clock.Monotonic() - asked < kEarlyAnswer) {
+    return Pause(idle_, &Impl::Join);
+  }
+  Join();
 }
 
 bool Agent::Impl::IsFinished(const RunId& run) {
@@ -260,15 +227,17 @@ void Agent::Impl::Prepare(const RunDescriptor& descriptor) {
 }
 
 void Agent::Impl::OnPrepared(absl::StatusOr<PreparedRun> prepared) {
-  if (!prepared.ok()) return Rejoin(prepared.status(), attempts_);
+  if (!prepared.ok()) return Rejoin(prepared.status(), retry_);
   AuditEvent event;
   event.event = "join";
   event.run = prepared->context->descriptor.run;
   event.digest = prepared->context->plan.hash;
   event.detail = "plan " + prepared->context->plan.name;
-  const absl::Status recorded = ports_.audit.Record(event);
-  if (!recorded.ok()) return Rejoin(recorded, attempts_);
+  absl::Status recorded = ports_.audit.Record(event);
+  if (recorded.ok()) recorded = WriteLastRun(ports_.files, event.run);
+  if (!recorded.ok()) return Rejoin(recorded, retry_);
   run_ = prepared->context;
+  last_run_ = event.run;
   snapshot_.plan_name = run_->plan.name;
   snapshot_.rounds = static_cast<uint32_t>(run_->plan.rounds);
   snapshot_.train_samples = prepared->trainer.train_samples;
@@ -319,67 +288,42 @@ void Agent::Impl::OnNext(absl::Time asked,
 void Agent::Impl::OnTask(Task task) {
   task_ = std::move(task);
   // Offered again until its round closes.
-  if (skipped_ == KeyOf(task_)) return Pause(attempts_, &Impl::Poll);
+  if (attempts_.IsSkipped(task_)) return Pause(retry_, &Impl::Poll);
   snapshot_.round = task_.round;
-  heartbeats_.Start(task_, guard_([this] {
-                      FG_LOG_INFO("round {}: the aggregator took the task back",
-                                  task_.round.value);
-                      runner_.Cancel();
-                      uploader_.Abort();
-                    }));
-  runner_.Run(run_, task_, guard_([this](AgentState stage, float fraction) {
-                heartbeats_.SetProgress(fraction);
-                snapshot_.progress = fraction;
-                Enter(stage);
-              }),
-              guard_([this](absl::StatusOr<FinishedTask> finished) {
-                OnWorked(std::move(finished));
-              }));
+  delivery_.Run(run_, task_, guard_([this](AgentState stage, float fraction) {
+                  snapshot_.progress = fraction;
+                  Enter(stage);
+                }),
+                guard_([this](const absl::StatusOr<DeliveredTask>& delivered) {
+                  OnDelivered(delivered);
+                }));
 }
 
-void Agent::Impl::OnWorked(absl::StatusOr<FinishedTask> finished) {
-  if (!finished.ok()) return OnTaskFailed(finished.status());
-  if (task_.kind == TaskKind::kTrain) snapshot_.loss = finished->loss;
-  Upload(*std::move(finished));
-}
-
-void Agent::Impl::Upload(FinishedTask finished) {
-  Enter(AgentState::kUploading);
-  auto shared = std::make_shared<FinishedTask>(std::move(finished));
-  uploader_.Upload(
-      shared->update, shared->recovered,
-      guard_([this, shared](const absl::StatusOr<UploadReceipt>& receipt) {
-        OnUploaded(*shared, receipt);
-      }));
-}
-
-void Agent::Impl::OnUploaded(const FinishedTask& finished,
-                             const absl::StatusOr<UploadReceipt>& receipt) {
-  if (!receipt.ok()) return OnTaskFailed(receipt.status());
-  heartbeats_.Stop();
+void Agent::Impl::OnDelivered(const absl::StatusOr<DeliveredTask>& delivered) {
+  if (!delivered.ok()) return OnTaskFailed(delivered.status());
   reconnect_.Reset();
-  attempts_.Reset();
-  failed_.reset();
+  retry_.Reset();
+  attempts_.Succeeded();
   snapshot_.last_error.clear();
-  if (task_.kind == TaskKind::kTrain) ++snapshot_.contributions;
+  if (task_.kind == TaskKind::kTrain) {
+    ++snapshot_.contributions;
+    snapshot_.loss = delivered->loss;
+  }
   // Asked for at once; what is left to do of this task is done meanwhile.
-  const Task task = task_;
+  SiteReport report;
+  report.run = task_.run;
+  report.round = task_.round;
+  report.scalars = FilterScalars(options_.policy, delivered->scalars);
   Poll();
-  ReportScalars(task, finished.scalars);
+  if (!report.scalars.empty()) Report(std::move(report));
 }
 
 void Agent::Impl::OnTaskFailed(const absl::Status& status) {
-  heartbeats_.Stop();
-  if (absl::IsCancelled(status)) return Pause(attempts_, &Impl::Poll);
-  if (MayPass(status)) {
-    retries_ = failed_ == KeyOf(task_) ? retries_ + 1 : 1;
-    failed_ = KeyOf(task_);
-    if (retries_ <= kTaskRetriesMax) return Rejoin(status, attempts_);
-  }
+  if (absl::IsCancelled(status)) return Pause(retry_, &Impl::Poll);
+  if (attempts_.Failed(task_, status)) return Rejoin(status, retry_);
   Note(status);
   FG_LOG_ERROR("round {}: this site skips the {} task", task_.round.value,
                KindName(task_.kind));
-  skipped_ = KeyOf(task_);
   AuditEvent event;
   const auto refusal = RefusalOf(status);
   event.event = refusal.has_value() ? "refused" : "task_failed";
@@ -390,16 +334,10 @@ void Agent::Impl::OnTaskFailed(const absl::Status& status) {
       refusal.has_value() ? std::string(RefusalName(*refusal)) + ": " : "",
       std::string(status.message()));
   AuditOutcome(std::move(event));
-  Pause(attempts_, &Impl::Poll);
+  Poll();  // there may be another task by now
 }
 
-void Agent::Impl::ReportScalars(const Task& task,
-                                const std::map<std::string, double>& scalars) {
-  SiteReport report;
-  report.scalars = FilterScalars(options_.policy, scalars);
-  if (report.scalars.empty()) return;
-  report.run = task.run;
-  report.round = task.round;
+void Agent::Impl::Report(SiteReport report) {
   AuditEvent event;
   event.event = "report";
   event.run = report.run;
@@ -417,38 +355,26 @@ void Agent::Impl::ReportScalars(const Task& task,
 }
 
 void Agent::Impl::FinishRun(const RunFinished& finished) {
-  if (finished.run != run_->descriptor.run) {
+  if (finished.run != last_run_) {
     return Rejoin(absl::FailedPreconditionError(absl::StrCat(
                       "the aggregator finished run ", finished.run.value,
-                      ", joined was ", run_->descriptor.run.value)),
-                  attempts_);
+                      ", this site takes part in ", last_run_->value)),
+                  retry_);
   }
+  snapshot_.run = finished.run;
   Enter(AgentState::kFinishing);
-  if (finished.model_size_bytes == 0) {
-    return OnFinalModel(finished, Done{});  // stopped before any model
-  }
-  BlobRequest blob;
-  blob.digest = finished.model;
-  blob.path = run_->files.FinalModelPath();
-  blob.size_bytes = finished.model_size_bytes;
-  blob.size_bytes_max = options_.blob_size_bytes_max;
-  fetcher_.Fetch(std::move(blob),
-                 guard_([this, finished](const absl::StatusOr<Done>& fetched) {
-                   OnFinalModel(finished, fetched);
-                 }));
+  finisher_.Finish(finished,
+                   guard_([this, finished](const absl::StatusOr<Done>& done) {
+                     OnFinished(finished, done.status());
+                   }));
 }
 
-void Agent::Impl::OnFinalModel(const RunFinished& finished,
-                               const absl::StatusOr<Done>& fetched) {
-  absl::Status status = fetched.status();
-  if (status.ok()) {
-    status = WriteFinishedRun(
-        ports_.files,
-        {finished.run, finished.model, finished.rounds, finished.stopped});
-  }
+void Agent::Impl::OnFinished(const RunFinished& finished,
+                             const absl::Status& status) {
   // Disk full or connection lost: asked for again, from where it stopped.
-  if (!status.ok() && !RunSetup::IsFinal(status))
-    return Rejoin(status, attempts_);
+  if (!status.ok() && !RunSetup::IsFinal(status)) {
+    return Rejoin(status, retry_);
+  }
   closed_run_ = finished.run;
   closed_status_ = status;
   if (!status.ok()) {
@@ -467,7 +393,8 @@ void Agent::Impl::OnFinalModel(const RunFinished& finished,
   event.detail = std::string(status.message());
   AuditOutcome(std::move(event));
   run_ = nullptr;
-  attempts_.Reset();
+  last_run_.reset();
+  retry_.Reset();
   Enter(status.ok() ? AgentState::kFinished : AgentState::kRefused);
   if (options_.exit_when_finished) return End(status);
   Pause(idle_, &Impl::Join);
@@ -512,7 +439,7 @@ void Agent::Impl::AuditOutcome(AuditEvent event) {
 AgentSnapshot Agent::Impl::Snapshot() const {
   AgentSnapshot snapshot = snapshot_;
   snapshot.state = state_;
-  snapshot.bytes_sent = uploader_.bytes_sent();
+  snapshot.bytes_sent = delivery_.bytes_sent();
   snapshot.bytes_received = fetcher_.bytes_received();
   return snapshot;
 }

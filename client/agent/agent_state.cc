@@ -13,6 +13,7 @@ namespace fedgraft {
 namespace {
 
 constexpr size_t kRunNameMax = 64;
+constexpr char kLastRunPath[] = "last_run";
 
 absl::Status Damaged(const std::string& path) {
   return absl::DataLossError(
@@ -46,6 +47,18 @@ std::string RunFiles::UpdatePath(TaskKind kind) const {
 
 std::string BackbonePath(const Digest& digest) {
   return absl::StrCat("backbones/", digest.Hex(), ".safetensors");
+}
+
+absl::Status WriteLastRun(FileStore& files, const RunId& run) {
+  return WriteAtomically(files, kLastRunPath, AsBytes(run.value));
+}
+
+std::optional<RunId> ReadLastRun(FileStore& files) {
+  const auto content = ReadAll(files, kLastRunPath);
+  if (!content.ok()) return std::nullopt;
+  RunId run{std::string(AsText(*content))};
+  if (!RunFiles::Create(run).ok()) return std::nullopt;
+  return run;
 }
 
 absl::Status WriteFinishedRun(FileStore& files, const FinishedRun& finished) {

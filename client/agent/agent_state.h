@@ -1,7 +1,9 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
+#include <utility>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -10,7 +12,8 @@
 #include "common/protocol/messages.h"
 #include "common/runtime/file_store.h"
 
-// What a site keeps on disk: where it lies, and the marker of a finished run.
+// What a site keeps on disk: where it lies, which run it took part in last, and
+// how a run ended.
 // The last finished update of a run is a file of client/update/update_file.h.
 
 namespace fedgraft {
@@ -41,6 +44,12 @@ std::string BackbonePath(const Digest& digest);
 // Of the current task; nothing here need survive a restart.
 inline constexpr char kWorkModelPath[] = "work/model.safetensors";
 inline constexpr char kWorkDeltaPath[] = "work/delta.f32";
+
+// The run that this site prepared last. Durable once OK.
+absl::Status WriteLastRun(FileStore& files, const RunId& run);
+// nullopt: none, or the file is damaged (which only costs the final model of a
+// run that ended while this site was away).
+std::optional<RunId> ReadLastRun(FileStore& files);
 
 // How a run ended for this site.
 struct FinishedRun {

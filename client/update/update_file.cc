@@ -17,7 +17,6 @@ namespace {
 constexpr std::string_view kMagic = "FGUPDATE";
 constexpr uint64_t kTailBytes = 4 + 32 + 8;
 constexpr uint32_t kHeaderBytesMax = 4096;
-constexpr std::string_view kSealInfo = "fedgraft update v1";
 
 // The first `size` bytes of a file.
 class FilePrefix : public ReadableFile {
@@ -121,7 +120,7 @@ absl::StatusOr<SealedUpdate> UpdateSealer::Seal(QuantizedUpdate&& update,
   const QuantizedUpdate taken = std::move(update);
   FG_ASSIGN_OR_RETURN(const auto file, files_.OpenAppend(path, 0));
   Sha256Hasher hasher;
-  FG_RETURN_IF_ERROR(SealStream(hpke_public_key, AsBytes(kSealInfo),
+  FG_RETURN_IF_ERROR(SealStream(hpke_public_key, AsBytes(kUpdateSealInfo),
                                 UpdateContext(site_, header),
                                 UpdatePayloadHead::kBytes, taken.payload(),
                                 random_, [&](ByteSpan sealed) {

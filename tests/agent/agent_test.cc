@@ -129,7 +129,8 @@ TEST_F(AgentTest, WaitsWhileNoRunIsOpenAndKeepsTheBackboneForTheNextRun) {
   world_.aggregator.run = first;
   OfferTrain(1);
   world_.loop.RunFor(absl::Seconds(10));
-  EXPECT_EQ(world_.agent().Snapshot().state, AgentState::kFinished);
+  EXPECT_EQ(world_.agent().Snapshot().state, AgentState::kIdle);
+  EXPECT_TRUE(world_.files.Exists("runs/run-1/final.safetensors"));
   const int fetches = world_.aggregator.Count("Fetch");
 
   world_.aggregator.run->run = RunId{"run-2"};
@@ -146,9 +147,26 @@ TEST_F(AgentTest, AFinishedRunIsNotTakenUpAgainAfterARestart) {
   RunWell();
   world_.Kill();
   world_.ended.reset();
-  const size_t calls = world_.aggregator.calls.size();
+  const int fetches = world_.aggregator.Count("Fetch");
+  world_.Start();
+  world_.loop.RunFor(absl::Minutes(1));
+  EXPECT_EQ(world_.agent().Snapshot().state, AgentState::kIdle);
+  EXPECT_EQ(world_.aggregator.Count("Fetch"), fetches);
+  EXPECT_FALSE(world_.ended.has_value());
+}
+
+TEST_F(AgentTest, FetchesTheFinalModelOfARunThatEndedWhileItWasAway) {
+  OfferTrain(1);
+  OfferTrain(2);
+  world_.Start();
+  ASSERT_TRUE(world_.loop.RunUntilTrue(
+      [&] { return world_.aggregator.acknowledged.size() == 1; },
+      absl::Minutes(1)));
+  world_.Kill();
+  world_.aggregator.tasks.clear();  // the others made the quorum
   RunWell();
-  EXPECT_EQ(world_.aggregator.calls.size(), calls + 1);  // Join
+  EXPECT_TRUE(world_.files.Exists("runs/run-1/final.safetensors"));
+  EXPECT_FALSE(world_.files.Exists("runs/run-1/update-train.sealed"));
 }
 
 // Runs that must not be taken part in.
@@ -232,6 +250,7 @@ TEST_F(AgentTest, RefusesABackboneThatIsLongerThanAnnounced) {
 TEST_F(AgentTest, ARefusedRunIsLeftAloneUntilAnotherOneOpens) {
   world_.options.exit_when_finished = false;
   world_.options.policy.rounds_max = 4;
+  world_.aggregator.finish = false;
   world_.Start();
   world_.loop.RunFor(absl::Minutes(5));
   EXPECT_EQ(world_.agent().Snapshot().state, AgentState::kRefused);
@@ -354,7 +373,7 @@ TEST_F(AgentTest, LogsAndSkipsARefusedUpdateWithoutAHotLoop) {
   world_.Start();
   world_.loop.RunFor(absl::Minutes(10));
   EXPECT_EQ(world_.aggregator.Count("Submit"), 1);
-  EXPECT_LE(world_.aggregator.Count("NextTask"), 35);
+  EXPECT_LE(world_.aggregator.Count("NextTask"), 40);
   EXPECT_EQ(world_.audit.Detail("refused"),
             "train: wrong_round: round 1 is over");
   // The next round is taken part in.
@@ -431,7 +450,7 @@ TEST_F(AgentTest, ATrainersOwnErrorIsNotRetried) {
   world_.Start();
   world_.loop.RunFor(absl::Minutes(10));
   EXPECT_EQ(world_.trainer.trained[1], 1);
-  EXPECT_LE(world_.aggregator.Count("NextTask"), 35);
+  EXPECT_LE(world_.aggregator.Count("NextTask"), 40);
   EXPECT_EQ(world_.audit.Detail("task_failed"),
             "train: label 7 is out of range");
 }

@@ -124,13 +124,23 @@ void FakeLink::Join(JoinRequest request, Reply<JoinReply> reply) {
   Log("Join");
   FG_CHECK(request.protocol_version == kProtocolVersion);
   if (Faulty("Join", reply)) return;
-  Answer<JoinReply>(reply, JoinReply{aggregator_.federation, aggregator_.run});
+  JoinReply answer{aggregator_.federation, std::nullopt};
+  if (aggregator_.Open()) answer.run = aggregator_.run;
+  Answer<JoinReply>(reply, answer);
 }
 
 void FakeLink::NextTask(NextTaskRequest request, Reply<NextTaskReply> reply) {
   Log("NextTask");
   if (Faulty("NextTask", reply)) return;
-  if (!aggregator_.run.has_value() || request.run != aggregator_.run->run) {
+  Decide(request.run, loop_.now() + request.poll, reply);
+}
+
+void FakeLink::Decide(const RunId& run, absl::Time deadline,
+                      Reply<NextTaskReply> reply) {
+  if (run.value.empty() && !aggregator_.Open()) {
+    return Park(run, deadline, std::move(reply));
+  }
+  if (!aggregator_.run.has_value() || run != aggregator_.run->run) {
     return Answer<NextTaskReply>(reply, NextTaskReply(Rejoin{}));
   }
   if (!aggregator_.tasks.empty()) {
@@ -140,7 +150,14 @@ void FakeLink::NextTask(NextTaskRequest request, Reply<NextTaskReply> reply) {
   if (aggregator_.finish) {
     return Answer<NextTaskReply>(reply, NextTaskReply(aggregator_.finished));
   }
-  strand_.After(request.poll, [reply] { reply(NextTaskReply(WaitMore{})); });
+  Park(run, deadline, std::move(reply));
+}
+
+void FakeLink::Park(const RunId& run, absl::Time deadline,
+                    Reply<NextTaskReply> reply) {
+  if (loop_.now() >= deadline) return reply(NextTaskReply(WaitMore{}));
+  strand_.After(absl::Seconds(1),
+                [this, run, deadline, reply] { Decide(run, deadline, reply); });
 }
 
 void FakeLink::SendHeartbeat(Heartbeat heartbeat, Reply<bool> reply) {

@@ -43,6 +43,8 @@ class FakeAggregator {
   bool finish = true;      // the run, once there are no more tasks
   RunFinished finished;
 
+  bool Open() const { return run.has_value() && !(finish && tasks.empty()); }
+
   // Uploads by digest of the sealed bytes.
   std::map<Digest, Bytes> received;
   std::map<Digest, UploadReceipt> receipts;
@@ -97,6 +99,9 @@ class FakeLink : public AggregatorLink {
   template <typename T>
   void Answer(const Reply<T>& reply, absl::StatusOr<T> value);
   void Log(std::string call);
+  void Decide(const RunId& run, absl::Time deadline,
+              Reply<NextTaskReply> reply);
+  void Park(const RunId& run, absl::Time deadline, Reply<NextTaskReply> reply);
   absl::StatusOr<UploadReceipt> Acknowledge(const UploadHeader& header);
 
   FakeAggregator& aggregator_;

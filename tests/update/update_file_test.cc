@@ -74,8 +74,7 @@ TEST_F(UpdateFileTest, OpensForTheRunKeyUnderItsContextAndCarriesASignature) {
                                 update.payload().size()};
   const auto opener = SealedStreamOpener::Create(
       ByteSpan(bytes).subspan(0, kSealedEncBytes), hpke_.private_key.span(),
-      AsBytes("fedgraft update v1"), UpdateContext(SiteId{"north"}, header),
-      shape);
+      AsBytes(kUpdateSealInfo), UpdateContext(SiteId{"north"}, header), shape);
   ASSERT_TRUE(opener.ok()) << opener.status();
   Bytes opened(shape.total_bytes);
   for (uint64_t chunk = 0; chunk < shape.ChunkCount(); ++chunk) {
