@@ -17,21 +17,23 @@
 #   --strategy S         linear_probe (default), partial (last block) or full
 #   --rounds N  --epochs N  --seed N  --learning-rate X
 #   --label-column C     for folders (default: projection)
+#   --final-split S      split of the last evaluation: test (default) or val
 #   --out DIR            default: demo-out
 set -euo pipefail
 
 root=$(cd "$(dirname "$0")/.." && pwd)
 data=phantom backbone='' size='' sites='' strategy=linear_probe rounds='' epochs=''
-seed=1 learning_rate='' label_column=projection out=$root/demo-out
+seed=1 learning_rate='' label_column=projection final_split=test out=$root/demo-out
 while [ $# -gt 0 ]; do
   case "$1" in
-    -h | --help) sed -n '2,23p' "$0" | cut -c3-; exit 0 ;;
-    --data | --backbone | --image-size | --sites | --strategy | --rounds | --epochs | --seed | --learning-rate | --label-column | --out)
+    -h | --help) sed -n '2,24p' "$0" | cut -c3-; exit 0 ;;
+    --data | --backbone | --image-size | --sites | --strategy | --rounds | --epochs | --seed | --learning-rate | --label-column | --final-split | --out)
       [ $# -ge 2 ] || { echo "demo.sh: $1 needs a value" >&2; exit 2; } ;;&
     --data) data=$2 ;; --backbone) backbone=$2 ;; --image-size) size=$2 ;;
     --sites) sites=$2 ;; --strategy) strategy=$2 ;; --rounds) rounds=$2 ;;
     --epochs) epochs=$2 ;; --seed) seed=$2 ;; --learning-rate) learning_rate=$2 ;;
-    --label-column) label_column=$2 ;; --out) out=$2 ;;
+    --label-column) label_column=$2 ;; --final-split) final_split=$2 ;;
+    --out) out=$2 ;;
     *) echo "demo.sh: unknown option $1 (see --help)" >&2; exit 2 ;;
   esac
   shift 2
@@ -159,7 +161,7 @@ strategy:
   batch_norm: frozen
   $unfreeze
 local: {epochs: $epochs, batch_size: 32, optimizer: $optimizer}
-evaluation: {every: 5, split: val, final_split: test, compare_local: true}
+evaluation: {every: 5, split: val, final_split: $final_split, compare_local: true}
 YAML
 # ImageNet backbones expect ImageNet statistics.
 if [ -n "$backbone" ]; then
@@ -207,7 +209,8 @@ YAML
         echo "  phantom: {seed: $((100 * seed + index)), train: ${n[$d]}, val: 60, test: 200, size: 64, prevalence: ${prevalence[$d]}, blur_sigma: ${blur[$d]}, photons: ${photons[$d]}, gamma: ${gamma[$d]}}" ;;
       npz) echo "  path: $data
   shard_index: $index
-  shard_count: $count" ;;
+  shard_count: $count
+  shard_test: true" ;;
       folder) echo "  path: $data/labels.csv
   root: $data
   label_column: $label_column

@@ -56,6 +56,7 @@ absl::Status Coordinator::Impl::Open() {
   const CoordinatorPorts& ports = context.ports;
   Spool::Options spool;
   spool.upload_bytes_max = context.options.upload_size_bytes_max;
+  spool.inline_bytes_max = context.options.upload_inline_bytes_max;
   context.spool = std::make_shared<Spool>(ports.files, spool);
   context.blobs = std::make_shared<BlobStore>(ports.files, kBlobFolder);
   FG_ASSIGN_OR_RETURN(context.journal, Journal::Open(ports, context.state));

@@ -47,6 +47,9 @@ struct CoordinatorOptions {
   uint64_t upload_size_bytes_max = uint64_t{1} << 30;
   // A model of at most this size travels inside the task and the log.
   uint64_t inline_bytes_max = 256 * 1024;
+  // An update of at most this size is in memory and then in the log; a larger
+  // one in a spool file.
+  uint64_t upload_inline_bytes_max = (uint64_t{1} << 20) - 1;
 };
 
 // The aggregator's own identity and the secret that wraps run keys on disk.

@@ -35,6 +35,8 @@ struct SiteJoined {
   SiteId site;
 };
 
+// The same round again: below the quorum at its deadline, it takes in whoever
+// has joined meanwhile.
 struct RoundOpened {
   RoundId round;
 };

@@ -35,7 +35,8 @@ void RoundFlow::Restart() {
   context_.closing = false;
   context_.sites.BeginPhase();
   const RunState& state = context_.state;
-  if (state.phase() == Phase::kTraining) {
+  if (state.phase() == Phase::kTraining && timed_round_ != state.round()) {
+    timed_round_ = state.round();
     round_opened_ = context_.ports.clock.Monotonic();
   }
   if (state.open() && !state.paused()) {
@@ -74,6 +75,11 @@ void RoundFlow::Extend() {
   deadline_passed_ = false;
   ArmDeadline();
   if (!state.task_kind().has_value()) return;
+  if (state.phase() == Phase::kTraining &&
+      state.joined().size() > state.participants().size()) {
+    // Late joiners may be the ones that the quorum lacks.
+    return Journal(RoundOpened{state.round()}, {});
+  }
   // Sites refused too often get another chance.
   context_.sites.BeginPhase();
   phase_began_();

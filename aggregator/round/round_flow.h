@@ -26,8 +26,8 @@ namespace fedgraft {
 //   evaluating ──all awaited contributed, or deadline──▶ published
 //   published ──▶ training r + 1, or RunClosed after the last round
 //
-// A deadline that finds too few is extended. Single-strand; part of the
-// Coordinator.
+// A deadline that finds too few is extended, and the round takes in whoever has
+// joined since it was opened. Single-strand; part of the Coordinator.
 class RoundFlow {
  public:
   // After a failed publication (disk full) the reduce is tried again then.
@@ -102,6 +102,7 @@ class RoundFlow {
   bool reducing_ = false;
   bool deadline_passed_ = false;
   std::optional<Ending> ending_;
+  RoundId timed_round_;  // the one that round_opened_ is of
   absl::Time round_opened_;
   TimerId deadline_ = 0, progress_ = 0, retry_ = 0;
 };

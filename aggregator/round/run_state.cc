@@ -128,6 +128,10 @@ absl::Status RunState::On(SiteJoined record, absl::Time, uint64_t) {
 }
 
 absl::Status RunState::On(RoundOpened record, absl::Time, uint64_t) {
+  if (phase_ == Phase::kTraining && record.round == round_) {
+    participants_ = joined_;  // opened again
+    return absl::OkStatus();
+  }
   if (phase_ != Phase::kEnrolling && phase_ != Phase::kPublished) {
     return absl::DataLossError("a round cannot be opened now");
   }

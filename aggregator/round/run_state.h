@@ -89,7 +89,7 @@ class RunState {
   std::optional<TaskKind> task_kind() const;
   const ModelRef& model() const { return model_; }  // newest published
   const std::set<SiteId>& joined() const { return joined_; }
-  // Sites that had joined when the round was opened.
+  // Sites that had joined when the round was opened, or opened again.
   const std::set<SiteId>& participants() const { return participants_; }
   // Of the current phase.
   const std::map<SiteId, Contribution>& contributions() const {

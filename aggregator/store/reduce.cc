@@ -47,14 +47,18 @@ class SumWorker : public ShardWorker {
       : job_(job), plan_(plan), sink_(sink) {}
 
   ReduceOutcome Do(uint64_t shard) override {
-    sums_.assign(plan_.Words(shard), 0);
+    sums_.resize(plan_.Words(shard));
+    bool first = true;
     for (const SealedContribution& one : job_.contributions) {
       const auto packed = reader_.Open(one, plan_.Chunk(shard));
       if (!packed.ok()) return {packed.status(), one.site};
-      AddPacked(job_.ring.word_bits, *packed, absl::MakeSpan(sums_));
+      if (first) {
+        UnpackWords(job_.ring.word_bits, *packed, absl::MakeSpan(sums_));
+      } else {
+        AddPacked(job_.ring.word_bits, *packed, absl::MakeSpan(sums_));
+      }
+      first = false;
     }
-    const uint64_t mask = job_.ring.Mask();
-    for (uint64_t& sum : sums_) sum &= mask;
     return {sink_(plan_.Begin(shard), sums_), {}};
   }
 

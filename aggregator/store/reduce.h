@@ -49,8 +49,10 @@ struct ReduceOutcome {
   std::optional<SiteId> site;
 };
 
-// Takes the sums (mod 2^b) of words [begin, begin + sums.size()). Called once
-// per shard, from several threads at once, on disjoint ranges in any order.
+// Takes the sums of words [begin, begin + sums.size()), mod 2^64: the bits
+// above the ring's are carry and mean nothing (Dequantize ignores them). Called
+// once per shard, from several threads at once, on disjoint ranges in any
+// order.
 using SumSink = std::function<absl::Status(uint64_t begin,
                                            absl::Span<const uint64_t> sums)>;
 // The same before summing, for rules that need single updates: words[i] is of

@@ -49,33 +49,67 @@ absl::Status CheckHead(const UpdatePayloadHead& head,
   return absl::OkStatus();
 }
 
-// Sum of squares and extremes of terms, in units of the grid.
+// Sum of squares and largest magnitude of terms, in units of the grid. Adds in
+// several lanes, so that the compiler uses vector instructions; which term goes
+// to which lane is fixed, so the result does not vary.
 class TermStatistics {
  public:
-  void Add(int word_bits, absl::Span<const uint64_t> words) {
-    const int unused = 64 - word_bits;
-    // Several sums: one would wait for each addition before the next. Which
-    // term goes to which is fixed, so the result does not vary.
-    double squares[kLanes] = {};
-    for (size_t i = 0; i < words.size(); ++i) {
-      const int64_t term = static_cast<int64_t>(words[i] << unused) >> unused;
-      smallest_ = std::min(smallest_, term);
-      largest_ = std::max(largest_, term);
-      const double value = static_cast<double>(term);
-      squares[i % kLanes] += value * value;
+  explicit TermStatistics(int word_bits) : word_bits_(word_bits) {}
+
+  void Add(absl::Span<const uint64_t> words) {
+    if (word_bits_ <= 32) {
+      AddNarrow(words);
+    } else {
+      AddWide(words);
     }
-    for (const double part : squares) squares_ += part;
   }
   double squares() const { return squares_; }
-  bool Within(int64_t term_max) const {
-    return smallest_ >= -term_max && largest_ <= term_max;
-  }
+  uint64_t magnitude() const { return magnitude_; }
 
  private:
   static constexpr size_t kLanes = 4;
+
+  // Terms of 32 bits are exact doubles, and the root of the rounded square of
+  // one is its magnitude again (IEEE 754).
+  void AddNarrow(absl::Span<const uint64_t> words) {
+    const int unused = 32 - word_bits_;
+    double squares[kLanes] = {};
+    double largest[kLanes] = {};
+    const auto add = [&](size_t lane, uint64_t word) {
+      const uint32_t shifted = static_cast<uint32_t>(word) << unused;
+      const double term = static_cast<int32_t>(shifted) >> unused;
+      const double square = term * term;
+      largest[lane] = square > largest[lane] ? square : largest[lane];
+      squares[lane] += square;
+    };
+    // Not through Span, whose bounds checks keep the loop from vectorising.
+    const uint64_t* const data = words.data();
+    const size_t count = words.size();
+    size_t i = 0;
+    for (; i + kLanes <= count; i += kLanes) {
+      for (size_t lane = 0; lane < kLanes; ++lane) add(lane, data[i + lane]);
+    }
+    for (; i < count; ++i) add(0, data[i]);
+    for (size_t lane = 0; lane < kLanes; ++lane) {
+      squares_ += squares[lane];
+      magnitude_ =
+          std::max(magnitude_, static_cast<uint64_t>(std::sqrt(largest[lane])));
+    }
+  }
+
+  void AddWide(absl::Span<const uint64_t> words) {
+    const int unused = 64 - word_bits_;
+    for (const uint64_t word : words) {
+      const int64_t term = static_cast<int64_t>(word << unused) >> unused;
+      const uint64_t bits = static_cast<uint64_t>(term);
+      magnitude_ = std::max(magnitude_, term < 0 ? 0 - bits : bits);
+      squares_ += static_cast<double>(term) * static_cast<double>(term);
+    }
+  }
+
+  const int word_bits_;
   double squares_ = 0;
-  int64_t smallest_ = 0;
-  int64_t largest_ = 0;
+  uint64_t magnitude_ = 0;
 };
 
 }  // namespace
@@ -102,15 +136,15 @@ absl::StatusOr<VerifiedUpdate> VerifySealedUpdate(
   }
   FG_RETURN_IF_ERROR(CheckHead(*head, expectation));
 
-  TermStatistics statistics;
+  TermStatistics statistics(ring.word_bits);
   std::vector<uint64_t> words;
   for (uint64_t shard = 0; shard < plan.shards(); ++shard) {
     const auto packed = reader.Open(contribution, plan.Chunk(shard));
     if (!packed.ok()) return AsRefusal(packed.status());
     words.resize(plan.Words(shard));
     UnpackWords(ring.word_bits, *packed, absl::MakeSpan(words));
-    statistics.Add(ring.word_bits, words);
-    if (!statistics.Within(expectation.term_max)) {
+    statistics.Add(words);
+    if (statistics.magnitude() > static_cast<uint64_t>(expectation.term_max)) {
       return Refuse(RefusalReason::kOverNorm,
                     absl::StrCat("a word of chunk ", plan.Chunk(shard),
                                  " is beyond ±", expectation.term_max,
