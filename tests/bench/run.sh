@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# Builds the benches in Release and prints their numbers. TMPDIR chooses the disk
+# on which acknowledgements are made durable.
+set -euo pipefail
+root=$(cd "$(dirname "$0")/../.." && pwd)
+benches="round_bench reduce_bench"
+"$root/deploy/install-deps.sh" --tests
+FEDGRAFT_TARGETS="fedgraft-aggregator fedgraft-client fedgraft-null-trainer $benches" \
+  "$root/deploy/build.sh" -DFEDGRAFT_TESTS=ON
+bin=${FEDGRAFT_BUILD_DIR:-$root/build/release}/bin
+echo "$(nproc) cores, $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1)"
+for bench in $benches; do
+  echo "== $bench"
+  "$bin/$bench"
+done
