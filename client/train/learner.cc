@@ -243,6 +243,10 @@ absl::StatusOr<Predictions> Learner::Predict(const ActivationStore& data,
     }
     const torch::Tensor log_probabilities =
         torch::log_softmax(logits.to(torch::kCPU, torch::kFloat64), 1);
+    if (!torch::isfinite(log_probabilities).all().item<bool>()) {
+      return absl::FailedPreconditionError(
+          "the model's outputs are not finite");
+    }
     const torch::Tensor probabilities =
         log_probabilities.exp().to(torch::kFloat32).contiguous();
     const float* row = probabilities.data_ptr<float>();

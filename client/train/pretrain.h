@@ -25,7 +25,7 @@ struct PretrainOptions {
   PreprocessingSpec preprocessing;
   int epochs = 3;
   int batch_size = 32;
-  OptimizerSpec optimizer;  // cosine over the epochs, after one of warm-up
+  OptimizerSpec optimizer;  // its rate falls as a cosine over the epochs
   AugmentationSpec augmentation;
   uint64_t seed = 0;
   ComputeSpec compute;

@@ -18,7 +18,7 @@ namespace {
 struct Arguments {
   PretrainOptions options;
   std::string data_path;
-  std::string optimizer = "sgd";
+  std::string optimizer = "adamw";
 };
 
 void PrintEpoch(const PretrainEpoch& epoch) {
@@ -101,6 +101,7 @@ void AddPretrainCommand(CLI::App& app, const Clock& clock,
                         absl::Status& status) {
   auto arguments = std::make_shared<Arguments>();
   PretrainOptions& options = arguments->options;
+  options.optimizer.learning_rate = 0.001;
   options.optimizer.weight_decay = 1e-4;
   options.preprocessing.size = 64;
   CLI::App* command = app.add_subcommand(

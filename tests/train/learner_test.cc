@@ -235,6 +235,14 @@ TEST(LearnerTest, ReportsDivergence) {
               IsError(absl::StatusCode::kFailedPrecondition, "diverged"));
 }
 
+TEST(LearnerTest, RefusesToJudgeAnOverflowingModel) {
+  Bench bench(testing::SmallPlan());
+  ParameterVector huge(bench.initial.size(), 3e38f);
+  ASSERT_THAT(bench.learner->SetValues(huge), IsOk());
+  EXPECT_THAT(bench.learner->Predict(*bench.store, Silent),
+              IsError(absl::StatusCode::kFailedPrecondition, "not finite"));
+}
+
 TEST(LearnerTest, RefusesToTrainWithoutImages) {
   Bench bench(testing::SmallPlan(), {.train = 0});
   EXPECT_THAT(
