@@ -26,7 +26,7 @@ data=phantom backbone='' size='' sites='' strategy=linear_probe rounds='' epochs
 seed=1 learning_rate='' label_column=projection final_split=test out=$root/demo-out
 while [ $# -gt 0 ]; do
   case "$1" in
-    -h | --help) sed -n '2,24p' "$0" | cut -c3-; exit 0 ;;
+    -h | --help) awk 'NR > 1 { if (!/^#/) exit; print substr($0, 3) }' "$0"; exit 0 ;;
     --data | --backbone | --image-size | --sites | --strategy | --rounds | --epochs | --seed | --learning-rate | --label-column | --final-split | --out)
       [ $# -ge 2 ] || { echo "demo.sh: $1 needs a value" >&2; exit 2; } ;;&
     --data) data=$2 ;; --backbone) backbone=$2 ;; --image-size) size=$2 ;;

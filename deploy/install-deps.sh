@@ -21,7 +21,7 @@ with_tests=0
 for argument in "$@"; do
   case "$argument" in
     --tests) with_tests=1 ;;
-    -h | --help) sed -n '2,4p' "$0" | cut -c3-; exit 0 ;;
+    -h | --help) awk 'NR > 1 { if (!/^#/) exit; print substr($0, 3) }' "$0"; exit 0 ;;
     *) echo "install-deps.sh: unknown option $argument (known: --tests)" >&2; exit 2 ;;
   esac
 done
