@@ -1,0 +1,48 @@
+#!/usr/bin/env bash
+# What a person sees of fedgraft-trainer: pretrain, predict, exit codes.
+# usage: command_line_test.sh FEDGRAFT_TRAINER
+set -euo pipefail
+trainer=$1
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+data=${FEDGRAFT_DATA:-$FEDGRAFT_SOURCE_DIR/../shared/data}
+
+fail() { echo "FAILED: $*" >&2; cat "$folder/out" >&2; exit 1; }
+# expect CODE TEXT ARGUMENTS…: exit code, and a text in the output.
+expect() {
+  local code=0
+  "$trainer" "${@:3}" >"$folder/out" 2>&1 || code=$?
+  [ $code = "$1" ] || fail "exit code $code instead of $1: ${*:3}"
+  grep -qF -- "$2" "$folder/out" || fail "no \"$2\": ${*:3}"
+}
+
+cat >"$folder/data.yaml" <<YAML
+kind: phantom
+phantom: {train: 40, val: 20, test: 0, size: 32}
+YAML
+sed 's/kind: phantom/kind: phantum/' "$folder/data.yaml" >"$folder/typo.yaml"
+model=$folder/model.safetensors
+pretrain=(pretrain --image-size 32 --epochs 1 --threads 1 --out "$model")
+squeezenet=(--architecture squeezenet1_1)
+
+expect 0 "fedgraft-client pretrain" pretrain --help
+expect 0 "fedgraft-client predict" predict --help
+expect 0 "sha256" "${pretrain[@]}" "${squeezenet[@]}" --data "$folder/data.yaml"
+grep -q '"architecture": "squeezenet1_1"' "$model.json" || fail "no card"
+expect 1 "typo.yaml:1" "${pretrain[@]}" "${squeezenet[@]}" --data "$folder/typo.yaml"
+expect 1 "nowhere.yaml" "${pretrain[@]}" "${squeezenet[@]}" --data "$folder/nowhere.yaml"
+expect 1 "unknown architecture" "${pretrain[@]}" --architecture vgg --data "$folder/data.yaml"
+expect 1 "none.json" predict --model "$folder/none" --data "$folder" --out "$folder/p.csv"
+expect 1 "" predict --model "$model" --data "$folder/nothing" --out "$folder/p.csv"
+[ ! -e "$folder/p.csv" ] || fail "a failed prediction left a file"
+"$trainer" pretrain >"$folder/out" 2>&1 && fail "no option is needed"
+# Started by hand there is no daemon on descriptor 3.
+"$trainer" 3<&- >"$folder/out" 2>&1 && fail "serves without a daemon"
+
+npz=$data/medmnist/breastmnist.npz
+if [ -f "$npz" ]; then
+  expect 0 "156 images" predict --model "$model" --data "$npz" --out "$folder/p.csv"
+  grep -q '^auc ' "$folder/out" || fail "no metrics"
+  [ "$(wc -l <"$folder/p.csv")" = 157 ] || fail "wrong number of lines"
+fi
+echo passed
