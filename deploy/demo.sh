@@ -116,10 +116,10 @@ if [ -z "$backbone" ]; then
     echo "== Pretraining a $architecture on a source phantom (no outside data needed)"
     cat >"$out/model/source.yaml" <<YAML
 kind: phantom
-phantom: {seed: 1000, train: 3000, val: 300, test: 0, size: 64, lesion_contrast: 0.45}
+phantom: {seed: 1000, train: 2000, val: 400, test: 0, size: 64, lesion_contrast: 0.45}
 YAML
     "$client" pretrain --architecture $architecture --data "$out/model/source.yaml" \
-      --image-size "$size" --epochs 3 --threads "$threads" --out "$backbone_file" ||
+      --image-size "$size" --epochs 3 --optimizer adamw --learning-rate 0.001 --threads "$threads" --out "$backbone_file" ||
       fail "pretraining failed"
   fi
 fi
@@ -155,7 +155,7 @@ sites: {quorum: $count, expected: $count}
 deadlines: {round: 30m, progress: 5m, enrol: 5m}
 task: {kind: classification, classes: $classes}
 backbone: {architecture: $architecture, sha256: $digest}
-preprocessing: {size: ${size:-128}, interpolation: bilinear}
+preprocessing: {size: ${size:-$([ $kind = phantom ] && echo 64 || echo 128)}, interpolation: bilinear}
 strategy:
   kind: $strategy
   batch_norm: frozen
@@ -164,7 +164,7 @@ local: {epochs: $epochs, batch_size: 32, optimizer: $optimizer}
 evaluation: {every: 5, split: val, final_split: $final_split, compare_local: true}
 YAML
 # ImageNet backbones expect ImageNet statistics.
-if [ -n "$backbone" ]; then
+if [ $kind != phantom ]; then
   sed -i 's/interpolation: bilinear}/interpolation: bilinear, mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225]}/' "$out/plan.yaml"
 fi
 
