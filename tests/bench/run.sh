@@ -3,7 +3,7 @@
 # on which acknowledgements are made durable.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/../.." && pwd)
-benches="round_bench reduce_bench"
+benches="round_bench store_bench"
 "$root/deploy/install-deps.sh" --tests
 FEDGRAFT_TARGETS="fedgraft-aggregator fedgraft-client fedgraft-null-trainer $benches" \
   "$root/deploy/build.sh" -DFEDGRAFT_TESTS=ON
