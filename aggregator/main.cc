@@ -4,8 +4,11 @@
 #include "common/base/logging.h"
 #include "common/base/version.h"
 #include "common/net/grpc/tls.h"
+#include "google/protobuf/stubs/logging.h"
 
 int main(int argc, char** argv) {
+  // A peer must not be able to fill the log with bad UTF-8.
+  google::protobuf::SetLogHandler(nullptr);
   fedgraft::AllowOnlyTls13();
   fedgraft::SetUpLogging("info", "text");
   CLI::App app("FedGraft's aggregator: combines hospitals' updates, never sees "
