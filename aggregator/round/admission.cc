@@ -194,13 +194,12 @@ absl::StatusOr<SealedStreamOpener> OpenSealed(const SiteId& site,
                                               const ReadableFile& sealed) {
   Bytes enc(kSealedEncBytes);
   FG_RETURN_IF_ERROR(sealed.ReadAt(0, absl::MakeSpan(enc)));
-  return SealedStreamOpener::Create(enc, key.private_key.span(),
-                                    AsBytes(kUpdateSealInfo),
+  return SealedStreamOpener::Create(enc, key, AsBytes(kUpdateSealInfo),
                                     UpdateContext(site, header), form.shape);
 }
 
-absl::Status VerifyUpdate(const UpdateToVerify& update,
-                          std::shared_ptr<const ReadableFile> sealed) {
+absl::StatusOr<std::shared_ptr<const SealedStreamOpener>> VerifyUpdate(
+    const UpdateToVerify& update, std::shared_ptr<const ReadableFile> sealed) {
   const absl::Status signature = VerifySignature(
       update.site.public_key, UploadStatement(update.site.id, update.header),
       update.header.signature);
@@ -225,8 +224,10 @@ absl::Status VerifyUpdate(const UpdateToVerify& update,
                                         form.ring.TermMax(form.max_terms)}));
   FG_RETURN_IF_ERROR(CheckWeight(update, verified.head.weight_word));
   FG_RETURN_IF_ERROR(CheckNorm(update, verified));
-  if (form.kind == TaskKind::kTrain) return absl::OkStatus();
-  return CheckSums(update, contribution);
+  if (form.kind == TaskKind::kEvaluate) {
+    FG_RETURN_IF_ERROR(CheckSums(update, contribution));
+  }
+  return contribution.opener;
 }
 
 }  // namespace fedgraft

@@ -54,9 +54,9 @@ struct UpdateToVerify {
 // plan clips) the norm: what passes cannot fail the reduce later. Reads all,
 // holds one chunk; for the executor. The digest of the sealed bytes is the
 // spool's to check. Refusals; an error without a reason: the file could not be
-// read.
-absl::Status VerifyUpdate(const UpdateToVerify& update,
-                          std::shared_ptr<const ReadableFile> sealed);
+// read. Returns what opened it.
+absl::StatusOr<std::shared_ptr<const SealedStreamOpener>> VerifyUpdate(
+    const UpdateToVerify& update, std::shared_ptr<const ReadableFile> sealed);
 
 // The opener for a contribution's chunks.
 absl::StatusOr<SealedStreamOpener> OpenSealed(const SiteId& site,

@@ -58,6 +58,9 @@ struct RoundContext {
   bool closing = false;
   // Sites whose finished upload is being verified or journalled.
   std::set<SiteId> admitting;
+  // What opened the contributions of this phase, as far as this process
+  // verified them: the reduce need not agree on their keys again.
+  std::map<SiteId, std::shared_ptr<const SealedStreamOpener>> openers;
   // Sent since the round was opened.
   uint64_t bytes_down = 0;
 

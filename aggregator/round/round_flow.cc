@@ -33,8 +33,10 @@ void RoundFlow::Restart() {
   CancelPhaseTimers();
   deadline_passed_ = false;
   context_.closing = false;
+  context_.openers.clear();
   context_.sites.BeginPhase();
   const RunState& state = context_.state;
+  if (state.phase() == Phase::kEnrolling) timed_round_ = RoundId();
   if (state.phase() == Phase::kTraining && timed_round_ != state.round()) {
     timed_round_ = state.round();
     round_opened_ = context_.ports.clock.Monotonic();
@@ -198,6 +200,7 @@ std::shared_ptr<const PhaseJob> RoundFlow::MakeJob() const {
   job->form = context_.tools.form(*state.task_kind());
   job->base = state.model();
   job->contributions = state.contributions();
+  job->openers = context_.openers;
   job->inline_bytes_max = context_.options.inline_bytes_max;
   return job;
 }
@@ -227,7 +230,9 @@ void RoundFlow::Publish(absl::StatusOr<NewModel> model) {
   reduced.model_inline = std::move(model->inline_bytes);
   reduced.saturated = model->saturated;
   reduced.bytes_down = std::exchange(context_.bytes_down, 0);
-  reduced.elapsed = context_.ports.clock.Monotonic() - round_opened_;
+  // As the journal keeps it, so that a replay gives the same.
+  reduced.elapsed = absl::Trunc(
+      context_.ports.clock.Monotonic() - round_opened_, absl::Microseconds(1));
   FG_LOG_INFO("run {} round {}: model {} from {} sites, {} bytes",
               state.run()->id.value, state.round().value, reduced.model.Short(),
               reduced.sites.size(), reduced.model_size_bytes);

@@ -33,10 +33,16 @@ absl::StatusOr<ReduceJob> OpenAll(const PhaseJob& job, FileStore& files) {
     SealedContribution one;
     one.site = site;
     FG_ASSIGN_OR_RETURN(one.sealed, OpenContribution(files, contribution));
-    FG_ASSIGN_OR_RETURN(
-        SealedStreamOpener opener,
-        OpenSealed(site, contribution.header, job.form, *job.key, *one.sealed));
-    one.opener = std::make_shared<const SealedStreamOpener>(std::move(opener));
+    const auto verified = job.openers.find(site);
+    if (verified != job.openers.end()) {
+      one.opener = verified->second;
+    } else {
+      FG_ASSIGN_OR_RETURN(SealedStreamOpener opener,
+                          OpenSealed(site, contribution.header, job.form,
+                                     *job.key, *one.sealed));
+      one.opener =
+          std::make_shared<const SealedStreamOpener>(std::move(opener));
+    }
     reduce.contributions.push_back(std::move(one));
   }
   return reduce;
@@ -130,18 +136,22 @@ void ReduceRound(std::shared_ptr<const PhaseJob> job, FileStore& files,
     done(ready);
     return;
   }
-  ReduceSums(
-      executor, std::move(reduce),
-      [work](uint64_t begin, absl::Span<const uint64_t> sums) {
-        return ApplyShard(*work, begin, sums);
-      },
-      [work, &files, done = std::move(done)](ReduceOutcome outcome) {
-        if (outcome.status.ok()) {
-          done(Encode(*work, files));
-        } else {
-          done(outcome.status);
-        }
-      });
+  auto sink = [work](uint64_t begin, absl::Span<const uint64_t> sums) {
+    return ApplyShard(*work, begin, sums);
+  };
+  auto finish = [work, &files, done = std::move(done)](ReduceOutcome outcome) {
+    if (outcome.status.ok()) {
+      done(Encode(*work, files));
+    } else {
+      done(outcome.status);
+    }
+  };
+  // The head and a single shard: other workers have nothing to do.
+  if (work->job->form.shape.ChunkCount() <= 2) {
+    finish(ReduceSumsHere(reduce, sink));
+  } else {
+    ReduceSums(executor, std::move(reduce), std::move(sink), std::move(finish));
+  }
 }
 
 absl::StatusOr<std::map<std::string, double>> PoolEvaluation(

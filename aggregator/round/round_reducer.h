@@ -26,6 +26,9 @@ struct PhaseJob {
   UpdateForm form;
   ModelRef base;
   std::map<SiteId, Contribution> contributions;
+  // Of contributions that this process verified; the rest are opened with
+  // `key` again.
+  std::map<SiteId, std::shared_ptr<const SealedStreamOpener>> openers;
   uint64_t inline_bytes_max = 0;
 };
 

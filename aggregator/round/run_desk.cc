@@ -85,7 +85,7 @@ absl::StatusOr<RunDesk::Prepared> RunDesk::Prepare(
   record.run = std::move(run);
   record.plan = plan.bytes;
   record.wrapped_key = std::move(key.wrapped);
-  record.hpke_public_key = key.key->public_key;
+  record.hpke_public_key = key.key->public_key();
   record.hpke_key_signature = std::move(key.signature);
   record.backbone_size_bytes = model.backbone_size_bytes;
   record.layout = std::move(model.layout);

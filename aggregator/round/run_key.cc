@@ -22,15 +22,15 @@ absl::StatusOr<NewRunKey> MakeRunKey(const RunId& run, const Digest& plan_hash,
                                      ByteSpan wrapping_key,
                                      const SigningKey& signing_key,
                                      RandomSource& random) {
-  HpkeKeyPair pair = GenerateHpkeKeyPair(random);
+  const HpkeKeyPair pair = GenerateHpkeKeyPair(random);
   NewRunKey made;
   FG_ASSIGN_OR_RETURN(
       made.wrapped,
       WrapSecret(wrapping_key, Label(run), pair.private_key.span(), random));
   made.signature =
       signing_key.Sign(RunKeyStatement(run, plan_hash, pair.public_key));
-  made.key = std::make_shared<const RunKey>(
-      RunKey{std::move(pair.private_key), std::move(pair.public_key)});
+  FG_ASSIGN_OR_RETURN(RunKey key, RunKey::FromPrivate(pair.private_key.span()));
+  made.key = std::make_shared<const RunKey>(std::move(key));
   return made;
 }
 
@@ -45,13 +45,12 @@ absl::StatusOr<std::shared_ptr<const RunKey>> OpenRunKey(const RunId& run,
         absl::StrCat("the wrapping key does not open the key of run ",
                      run.value, ": ", secret.status().message()));
   }
-  absl::StatusOr<HpkeKeyPair> pair = HpkeKeyPairFromPrivate(secret->span());
-  if (!pair.ok() || ByteSpan(pair->public_key) != public_key) {
+  absl::StatusOr<RunKey> key = RunKey::FromPrivate(secret->span());
+  if (!key.ok() || ByteSpan(key->public_key()) != public_key) {
     return absl::PermissionDeniedError(absl::StrCat(
         "the wrapped key of run ", run.value, " is not the one it published"));
   }
-  return std::make_shared<const RunKey>(
-      RunKey{std::move(pair->private_key), std::move(pair->public_key)});
+  return std::make_shared<const RunKey>(*std::move(key));
 }
 
 }  // namespace fedgraft

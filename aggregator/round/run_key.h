@@ -6,18 +6,15 @@
 #include "common/base/bytes.h"
 #include "common/base/digest.h"
 #include "common/base/ids.h"
-#include "common/base/secret.h"
 #include "common/crypto/ed25519.h"
+#include "common/crypto/x25519.h"
 #include "common/runtime/random_source.h"
 
 namespace fedgraft {
 
 // The HPKE key pair to which the updates of one run are sealed. Made when the
 // run is opened; on disk only wrapped. Immutable; thread-safe.
-struct RunKey {
-  SecretBytes private_key;
-  Bytes public_key;
-};
+using RunKey = X25519Key;
 
 // What the journal keeps of a new key.
 struct NewRunKey {

@@ -45,6 +45,7 @@ struct UploadDesk::Candidate {
   SitePeer site;
   UploadHeader header;
   SpooledUpdate spooled;
+  std::shared_ptr<const SealedStreamOpener> opener;
   Reply<UploadReceipt> reply;
 };
 
@@ -163,7 +164,9 @@ void UploadDesk::Finish(const SitePeer& site, const UploadHeader& header,
         absl::StatusOr<SpooledUpdate> spooled = upload->Finish();
         if (!spooled.ok()) return SpoolRefusal(spooled.status());
         candidate->spooled = *std::move(spooled);
-        return VerifyUpdate(update, candidate->spooled.sealed);
+        auto opener = VerifyUpdate(update, candidate->spooled.sealed);
+        if (opener.ok()) candidate->opener = *std::move(opener);
+        return opener.status();
       },
       [this, candidate](absl::Status verified) {
         Verified(candidate, verified);
@@ -218,6 +221,7 @@ void UploadDesk::Journalled(std::shared_ptr<Candidate> candidate,
   revoked_.erase(site);
   unfinished_.erase(site);
   context_.spool->Release(SpoolKey::Of(site, header));
+  context_.openers[site] = std::move(candidate->opener);
   FG_LOG_INFO(
       "run {} round {}: {} update of site {} accepted, {} bytes, "
       "record {}",

@@ -10,7 +10,6 @@
 #include "common/base/status_macros.h"
 #include "common/crypto/hkdf.h"
 #include "common/crypto/system_random.h"
-#include "common/crypto/x25519.h"
 
 namespace fedgraft {
 namespace {
@@ -152,20 +151,23 @@ absl::StatusOr<HpkeContext> HpkeContext::Derive(ByteSpan shared_point,
 
 absl::StatusOr<HpkeContext::Sender> HpkeContext::SetUpSender(
     ByteSpan public_key, ByteSpan info, AeadAlgorithm algorithm,
-    const HpkeKeyPair& ephemeral) {
-  FG_ASSIGN_OR_RETURN(
-      const SecretBytes shared,
-      X25519SharedSecret(ephemeral.private_key.span(), public_key));
-  FG_ASSIGN_OR_RETURN(
-      HpkeContext context,
-      Derive(shared.span(), ephemeral.public_key, public_key, info, algorithm));
-  return Sender{ephemeral.public_key, std::move(context)};
+    const X25519Key& ephemeral) {
+  FG_ASSIGN_OR_RETURN(const SecretBytes shared,
+                      ephemeral.SharedSecret(public_key));
+  FG_ASSIGN_OR_RETURN(HpkeContext context,
+                      Derive(shared.span(), ephemeral.public_key(), public_key,
+                             info, algorithm));
+  return Sender{ephemeral.public_key(), std::move(context)};
 }
 
 absl::StatusOr<HpkeContext::Sender> HpkeContext::SetUpSender(
     ByteSpan public_key, ByteSpan info, AeadAlgorithm algorithm,
     RandomSource& random) {
-  return SetUpSender(public_key, info, algorithm, GenerateHpkeKeyPair(random));
+  SecretBytes private_key(kX25519KeySize);
+  random.Fill(private_key.mutable_span());
+  FG_ASSIGN_OR_RETURN(const X25519Key ephemeral,
+                      X25519Key::FromPrivate(private_key.span()));
+  return SetUpSender(public_key, info, algorithm, ephemeral);
 }
 
 absl::StatusOr<HpkeContext::Sender> HpkeContext::SetUpSender(
@@ -175,12 +177,17 @@ absl::StatusOr<HpkeContext::Sender> HpkeContext::SetUpSender(
 }
 
 absl::StatusOr<HpkeContext> HpkeContext::SetUpReceiver(
+    ByteSpan enc, const X25519Key& key, ByteSpan info,
+    AeadAlgorithm algorithm) {
+  FG_ASSIGN_OR_RETURN(const SecretBytes shared, key.SharedSecret(enc));
+  return Derive(shared.span(), enc, key.public_key(), info, algorithm);
+}
+
+absl::StatusOr<HpkeContext> HpkeContext::SetUpReceiver(
     ByteSpan enc, ByteSpan private_key, ByteSpan info,
     AeadAlgorithm algorithm) {
-  FG_ASSIGN_OR_RETURN(const SecretBytes shared,
-                      X25519SharedSecret(private_key, enc));
-  FG_ASSIGN_OR_RETURN(const Bytes public_key, X25519PublicKey(private_key));
-  return Derive(shared.span(), enc, public_key, info, algorithm);
+  FG_ASSIGN_OR_RETURN(const X25519Key key, X25519Key::FromPrivate(private_key));
+  return SetUpReceiver(enc, key, info, algorithm);
 }
 
 absl::Status HpkeContext::Seal(uint64_t sequence, ByteSpan aad,

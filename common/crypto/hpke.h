@@ -6,6 +6,7 @@
 #include "common/base/bytes.h"
 #include "common/base/secret.h"
 #include "common/crypto/aead.h"
+#include "common/crypto/x25519.h"
 #include "common/runtime/random_source.h"
 
 // HPKE (RFC 9180), base mode, DHKEM(X25519, HKDF-SHA256), HKDF-SHA256.
@@ -38,6 +39,11 @@ class HpkeContext {
                                                    ByteSpan private_key,
                                                    ByteSpan info,
                                                    AeadAlgorithm algorithm);
+  // The same for a key that opens many messages.
+  static absl::StatusOr<HpkeContext> SetUpReceiver(ByteSpan enc,
+                                                   const X25519Key& key,
+                                                   ByteSpan info,
+                                                   AeadAlgorithm algorithm);
   HpkeContext(HpkeContext&&) = default;
   HpkeContext& operator=(HpkeContext&&) = default;
 
@@ -51,7 +57,7 @@ class HpkeContext {
   HpkeContext(AeadAlgorithm algorithm, SecretBytes key, SecretBytes base_nonce);
   static absl::StatusOr<Sender> SetUpSender(ByteSpan public_key, ByteSpan info,
                                             AeadAlgorithm algorithm,
-                                            const HpkeKeyPair& ephemeral);
+                                            const X25519Key& ephemeral);
   static absl::StatusOr<HpkeContext> Derive(ByteSpan shared_point, ByteSpan enc,
                                             ByteSpan public_key, ByteSpan info,
                                             AeadAlgorithm algorithm);

@@ -101,10 +101,17 @@ absl::Status SealStream(ByteSpan recipient_public_key, ByteSpan info,
 absl::StatusOr<SealedStreamOpener> SealedStreamOpener::Create(
     ByteSpan enc, ByteSpan recipient_private_key, ByteSpan info,
     ByteSpan context, SealedStreamShape shape) {
+  FG_ASSIGN_OR_RETURN(const X25519Key key,
+                      X25519Key::FromPrivate(recipient_private_key));
+  return Create(enc, key, info, context, shape);
+}
+
+absl::StatusOr<SealedStreamOpener> SealedStreamOpener::Create(
+    ByteSpan enc, const X25519Key& recipient, ByteSpan info, ByteSpan context,
+    SealedStreamShape shape) {
   FG_RETURN_IF_ERROR(CheckShape(shape));
-  FG_ASSIGN_OR_RETURN(
-      HpkeContext hpke,
-      HpkeContext::SetUpReceiver(enc, recipient_private_key, info, kAlgorithm));
+  FG_ASSIGN_OR_RETURN(HpkeContext hpke, HpkeContext::SetUpReceiver(
+                                            enc, recipient, info, kAlgorithm));
   return SealedStreamOpener(std::move(hpke), ToBytes(context), shape);
 }
 

@@ -61,6 +61,12 @@ class SealedStreamOpener {
   static absl::StatusOr<SealedStreamOpener> Create(
       ByteSpan enc, ByteSpan recipient_private_key, ByteSpan info,
       ByteSpan context, SealedStreamShape shape);
+  // The same for a key that opens many streams.
+  static absl::StatusOr<SealedStreamOpener> Create(ByteSpan enc,
+                                                   const X25519Key& recipient,
+                                                   ByteSpan info,
+                                                   ByteSpan context,
+                                                   SealedStreamShape shape);
   // `sealed`: SealedSize(chunk) bytes; `out`: PlainSize(chunk). DATA_LOSS if
   // it was changed, cut, moved, or belongs to another context.
   absl::Status Open(uint64_t chunk, ByteSpan sealed,

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
 #include "tests/integration/federation.h"
 
@@ -43,6 +44,20 @@ double SyncMs(const std::string& folder, size_t size_bytes) {
   return ms.empty() ? 0 : Percentile(ms, 0.5);
 }
 
+// CPU time of a process so far.
+double CpuMs(pid_t pid) {
+  const std::string stat =
+      ReadFileOrEmpty(absl::StrCat("/proc/", pid, "/stat"));
+  // Fields after the command's closing parenthesis; utime and stime are the
+  // twelfth and thirteenth of them.
+  const std::vector<std::string> fields = absl::StrSplit(
+      stat.substr(std::min(stat.size(), stat.rfind(')') + 2)), ' ');
+  if (fields.size() < 13) return 0;
+  const double ticks =
+      std::atof(fields[11].c_str()) + std::atof(fields[12].c_str());
+  return 1000 * ticks / static_cast<double>(sysconf(_SC_CLK_TCK));
+}
+
 struct Row {
   const char* name;
   PlanText plan;
@@ -53,9 +68,10 @@ bool RunRow(const Row& row) {
   Federation federation(kSites);
   if (!federation.StartAggregator()) return false;
   for (int i = 0; i < kSites; ++i) {
-    federation.ControlTrainer(i, {{"log", "0"}});
+    federation.ControlTrainer(i, {{"log", "0"}, {"quick", "1"}});
     federation.ConfigureSite(
         i, {absl::StrCat("aggregator: 127.0.0.1:", federation.SitePort()),
+            "policy: {cohort_min: 2, rounds_max: 100000}",
             "log: {level: warning}"});
   }
   federation.StartSites();
@@ -69,6 +85,8 @@ bool RunRow(const Row& row) {
     return false;
   }
   const absl::Time begin = absl::Now();
+  const double aggregator_ms = CpuMs(federation.aggregator()->pid());
+  const double site_ms = CpuMs(federation.site_process(0)->pid());
   // Asking costs the aggregator time, so it is done seldom.
   while (federation.Status().state() != "finished") {
     if (absl::Now() - begin > row.timeout) {
@@ -83,14 +101,18 @@ bool RunRow(const Row& row) {
   for (const auto& round : status.history()) {
     ms.push_back(round.seconds() * 1000);
   }
+  const auto rounds = static_cast<double>(ms.size());
   const uint64_t update = status.history(0).bytes_up() / kSites;
   std::printf(
       "%-26s %5zu rounds  median %8.2f ms  p95 %8.2f ms  wall/round %8.2f ms\n"
       "%-26s update %.2f MB, aggregator peak RSS %.0f MB\n",
       row.name, ms.size(), Percentile(ms, 0.5), Percentile(ms, 0.95),
-      wall_ms / static_cast<double>(ms.size()), "",
-      static_cast<double>(update) / 1e6,
+      wall_ms / rounds, "", static_cast<double>(update) / 1e6,
       static_cast<double>(status.peak_rss_bytes()) / 1e6);
+  std::printf(
+      "%-26s CPU per round: aggregator %.2f ms, a site's daemon %.2f ms\n", "",
+      (CpuMs(federation.aggregator()->pid()) - aggregator_ms) / rounds,
+      (CpuMs(federation.site_process(0)->pid()) - site_ms) / rounds);
   if (update < (1 << 20)) {
     std::printf("%-26s append + fdatasync of %zu B here: %.2f ms\n", "",
                 static_cast<size_t>(update),

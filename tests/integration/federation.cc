@@ -296,9 +296,13 @@ std::string Federation::FinalModelOf(int i) {
 }
 
 std::string Federation::Logs() const {
-  std::string text = absl::StrCat("--- aggregator\n", AggregatorLog());
+  static constexpr size_t kTail = 4000;
+  const auto tail = [](const std::string& log) {
+    return log.substr(log.size() - std::min(log.size(), kTail));
+  };
+  std::string text = absl::StrCat("--- aggregator\n", tail(AggregatorLog()));
   for (int i = 0; i < num_sites(); ++i) {
-    absl::StrAppend(&text, "--- ", site(i), "\n", SiteLog(i));
+    absl::StrAppend(&text, "--- ", site(i), "\n", tail(SiteLog(i)));
   }
   return text;
 }

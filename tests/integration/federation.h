@@ -111,7 +111,7 @@ class Federation {
   std::string SiteLog(int i) const {
     return ReadFileOrEmpty(SitePath(i, "log"));
   }
-  // Log lines of every process, for a failed test's message.
+  // Last log lines of every process, for a failed test's message.
   std::string Logs() const;
 
  private:

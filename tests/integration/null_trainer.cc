@@ -14,6 +14,7 @@
 //   nan_round N         the update holds a NaN
 //   huge_round N        the update is beyond every range
 //   delta X             size of the update's values (default 0.01)
+//   quick 1             the update is `delta` everywhere, the model is not read
 
 #include <fcntl.h>
 #include <poll.h>
@@ -266,9 +267,12 @@ std::vector<float> NullTrainer::MakeDelta(uint32_t round,
 
 absl::StatusOr<pb::TrainerTrained> NullTrainer::Train(
     uint64_t id, const pb::TrainerTrain& request) {
-  FG_ASSIGN_OR_RETURN(const Bytes model, ReadBytes(request.model_path()));
-  control_.Log(
-      absl::StrCat("train ", request.round(), " ", Sha256(model).Short()));
+  const bool quick = control_.Get("quick", 0) != 0;
+  Bytes model;
+  if (!quick) {
+    FG_ASSIGN_OR_RETURN(model, ReadBytes(request.model_path()));
+  }
+  control_.Log(absl::StrCat("train ", request.round()));
   if (control_.Once("crash_round", request.round())) std::abort();
   while (control_.Once("hang_round", request.round())) Pause(-1);
   Delay(id, control_.Get("delay_ms", 0));
@@ -276,7 +280,11 @@ absl::StatusOr<pb::TrainerTrained> NullTrainer::Train(
     SendProgress(id, 0.5f);
     Pause(kProgressMs);
   }
-  const std::vector<float> delta = MakeDelta(request.round(), model);
+  const std::vector<float> delta =
+      quick
+          ? std::vector<float>(static_cast<size_t>(layout_.Count()),
+                               static_cast<float>(control_.Get("delta", 0.01)))
+          : MakeDelta(request.round(), model);
   std::ofstream file(request.delta_path(), std::ios::binary);
   file.write(reinterpret_cast<const char*>(delta.data()),
              static_cast<std::streamsize>(delta.size() * sizeof(float)));

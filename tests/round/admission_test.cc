@@ -37,10 +37,10 @@ class VerifyUpdateTest : public ::testing::Test {
     run->id = {"run1"};
     run->plan = MakePlan(spec);
     run->layout = std::make_shared<const ParameterLayout>(MakeLayout(extra));
-    HpkeKeyPair pair = GenerateHpkeKeyPair(random_);
+    const HpkeKeyPair pair = GenerateHpkeKeyPair(random_);
     descriptor_.hpke_public_key = pair.public_key;
     key_ = std::make_shared<const RunKey>(
-        RunKey{std::move(pair.private_key), pair.public_key});
+        *RunKey::FromPrivate(pair.private_key.span()));
     header_.run = run->id;
     header_.round = {1};
     header_.plan_hash = run->plan.hash;
@@ -67,7 +67,8 @@ class VerifyUpdateTest : public ::testing::Test {
         site_.peer(), update.header, run_,
         *MakeUpdateForm(run_->plan, *run_->layout, update.header.kind), key_};
     return VerifyUpdate(verify, std::make_shared<MemoryFile>(
-                                    std::make_shared<Bytes>(update.sealed)));
+                                    std::make_shared<Bytes>(update.sealed)))
+        .status();
   }
   absl::Status VerifyPayload(const Bytes& payload) {
     return Verify(site_.Seal(descriptor_, header_, payload, random_));
