@@ -216,6 +216,26 @@ TEST_F(CoordinatorTest, ALateJoinerTakesPartFromTheNextRound) {
   EXPECT_EQ(world_.TaskOf(c_).round.value, 2u);
 }
 
+TEST_F(CoordinatorTest, ARoundBelowTheQuorumTakesInLateJoinersAtItsDeadline) {
+  PlanSpec spec;
+  spec.expected = 2;
+  world_.StartRun(spec);
+  world_.JoinAll({&a_, &b_});
+  world_.JoinAll({&c_});
+  world_.Contribute({&a_});  // b has gone for good
+  EXPECT_TRUE(IsWaiting(c_));
+  world_.Run(absl::Minutes(11));
+  ASSERT_EQ(round().value, 1u);
+  EXPECT_TRUE(IsWaiting(a_));
+  // As the log has it: a restart changes nothing.
+  ASSERT_THAT(world_.Reopen(), IsOk());
+  world_.Contribute({&c_});
+  world_.Run(absl::Minutes(1));
+  EXPECT_EQ(round().value, 2u);
+  EXPECT_EQ(world_.coordinator().History()[0].sites,
+            (std::vector<SiteId>{a_.id(), c_.id()}));
+}
+
 TEST_F(CoordinatorTest, TheRoundClosesAtItsDeadlineWithTheQuorum) {
   OpenRound();
   world_.Contribute({&a_, &b_});

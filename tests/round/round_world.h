@@ -62,6 +62,7 @@ class TestSite {
   explicit TestSite(std::string_view name);
   const SiteId& id() const { return peer_.id; }
   const SitePeer& peer() const { return peer_; }
+  const SigningKey& key() const { return key_; }
 
   // Plaintext of an update: head and packed words.
   static Bytes TrainPayload(const Plan& plan, const ParameterLayout& layout,

@@ -1,0 +1,228 @@
+#include "tests/simulation/checker.h"
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "aggregator/round/journal_codec.h"
+#include "aggregator/store/log_reader.h"
+#include "common/base/status_macros.h"
+#include "common/config/plan_loader.h"
+#include "common/crypto/sha256.h"
+#include "common/model/safetensors.h"
+#include "common/numeric/update_payload.h"
+#include "tests/round/round_world.h"
+
+namespace fedgraft::testing {
+namespace {
+
+std::vector<std::string> Names(const std::vector<SiteId>& sites) {
+  std::vector<std::string> names;
+  for (const SiteId& site : sites) names.push_back(site.value);
+  return names;
+}
+
+// What a restart must not change of a published round.
+bool SameRound(const RoundRecord& a, const RoundRecord& b) {
+  return a.round == b.round && a.sites == b.sites &&
+         a.saturated == b.saturated && a.elapsed == b.elapsed;
+}
+
+}  // namespace
+
+void Checker::Fail(const std::string& what) {
+  if (failure_.empty()) failure_ = what;
+}
+
+Checker::Key Checker::KeyOf(const SiteId& site, const UploadHeader& header) {
+  return {header.run.value, header.round.value, static_cast<int>(header.kind),
+          site.value};
+}
+
+void Checker::Acknowledged(const SiteId& site, const UploadHeader& header,
+                           const UploadReceipt& receipt) {
+  const auto [found, is_new] =
+      acknowledged_.emplace(KeyOf(site, header), receipt);
+  if (!is_new && (found->second.sealed_digest != receipt.sealed_digest ||
+                  found->second.sequence != receipt.sequence)) {
+    Fail(absl::StrCat("round ", header.round.value, ": site ", site.value,
+                      " has two different receipts"));
+  }
+}
+
+void Checker::Asked(const SiteId& site, const Task& task) {
+  UploadHeader header;
+  header.run = task.run;
+  header.round = task.round;
+  header.kind = task.kind;
+  if (acknowledged_.contains(KeyOf(site, header))) {
+    Fail(absl::StrCat("round ", task.round.value, ": site ", site.value,
+                      " is asked again for what was acknowledged"));
+  }
+}
+
+bool Checker::ReadRecords(std::vector<Record>& records) {
+  const auto end =
+      ReadLog(files_, "log", [&](uint64_t, ByteSpan bytes) -> absl::Status {
+        FG_ASSIGN_OR_RETURN(JournalEntry entry, DecodeEntry(bytes));
+        records.push_back(std::move(entry.record));
+        return absl::OkStatus();
+      });
+  if (!end.ok() && !absl::IsUnavailable(end.status())) {
+    Fail(absl::StrCat("the log cannot be read: ", end.status().ToString()));
+  }
+  return end.ok();
+}
+
+Bytes Checker::ModelBytes(const Digest& digest, const Bytes& inline_bytes) {
+  if (!inline_bytes.empty()) return inline_bytes;
+  return *ReadAll(files_, absl::StrCat("blobs/", digest.Hex()));
+}
+
+ParameterVector Checker::NextModel(const RoundReduced& reduced) const {
+  const RingSpec ring = *TrainRing(*plan_);
+  std::vector<int64_t> sums(values_.size());
+  uint64_t weights = 0;
+  for (const SiteId& site : reduced.sites) {
+    const uint64_t word =
+        WeightWord(SiteWeight(*plan_, FakeSamples(seed_, site)));
+    const double scale = std::ldexp(WeightOfWord(word), ring.fraction_bits);
+    weights += word;
+    const ParameterVector delta =
+        FakeDelta(seed_, site, reduced.round, model_, layout_);
+    for (size_t i = 0; i < sums.size(); ++i) {
+      sums[i] += std::llrint(delta[i] * scale);
+    }
+  }
+  ParameterVector next = values_;
+  ToMoments(layout_, next);
+  for (size_t i = 0; i < next.size(); ++i) {
+    next[i] =
+        static_cast<float>(next[i] + static_cast<double>(sums[i]) *
+                                         ring.Step() / WeightOfWord(weights));
+  }
+  FromMoments(layout_, next);
+  return next;
+}
+
+void Checker::CheckPublished(const RoundReduced& reduced, const Bytes& model) {
+  const std::string where = absl::StrCat("round ", reduced.round.value, ": ");
+  if (Sha256(model) != reduced.model) {
+    return Fail(where + "the model's bytes are not its digest's");
+  }
+  const auto actual = DecodeTrainableSet(layout_, model);
+  if (!actual.ok()) return Fail(where + actual.status().ToString());
+  const ParameterVector expected = NextModel(reduced);
+  for (size_t i = 0; i < expected.size(); ++i) {
+    if (std::abs((*actual)[i] - expected[i]) >
+        2e-6 * (1 + std::abs(expected[i]))) {
+      return Fail(absl::StrCat(where, "parameter ", i, " is ", (*actual)[i],
+                               ", the contributions make ", expected[i]));
+    }
+  }
+  model_ = reduced.model;
+  values_ = *actual;
+}
+
+void Checker::CheckRecords(const std::vector<Record>& records) {
+  std::map<Key, Digest> contributions;
+  std::map<uint32_t, std::vector<SiteId>> sites;  // of train updates, by round
+  size_t rounds = 0;
+  for (const Record& record : records) {
+    if (const auto* opened = std::get_if<RunOpened>(&record);
+        opened != nullptr && run_ != opened->run.value) {
+      run_ = opened->run.value;
+      plan_ = *PlanFromBytes(opened->plan);
+      model_ = opened->initial_model;
+      values_ = *DecodeTrainableSet(
+          layout_, ModelBytes(model_, opened->initial_model_inline));
+      checked_rounds_ = 0;
+    } else if (const auto* one = std::get_if<ContributionAccepted>(&record)) {
+      const Key key = KeyOf(one->site, one->header);
+      if (!contributions.emplace(key, one->header.sealed_digest).second) {
+        Fail(absl::StrCat("site ", one->site.value,
+                          " contributed twice to round ",
+                          one->header.round.value));
+      }
+      if (one->site.value == "intruder") Fail("an intruder's update counts");
+      if (one->header.kind == TaskKind::kTrain) {
+        sites[one->header.round.value].push_back(one->site);
+      }
+    } else if (const auto* reduced = std::get_if<RoundReduced>(&record)) {
+      std::vector<SiteId>& expected = sites[reduced->round.value];
+      std::sort(expected.begin(), expected.end());
+      if (Names(expected) != Names(reduced->sites)) {
+        Fail(absl::StrCat("round ", reduced->round.value,
+                          " is not over the journalled contributions"));
+      }
+      if (static_cast<int>(reduced->sites.size()) < plan_->quorum) {
+        Fail(absl::StrCat("round ", reduced->round.value,
+                          " was published below the quorum"));
+      }
+      if (++rounds > checked_rounds_) {
+        checked_rounds_ = rounds;
+        CheckPublished(*reduced,
+                       ModelBytes(reduced->model, reduced->model_inline));
+      }
+    }
+  }
+  for (const auto& [key, receipt] : acknowledged_) {
+    const auto found = contributions.find(key);
+    if (found == contributions.end() ||
+        found->second != receipt.sealed_digest) {
+      Fail(absl::StrCat("the update of site ", std::get<3>(key), " to round ",
+                        std::get<1>(key), " was acknowledged and is lost"));
+    }
+  }
+}
+
+void Checker::Look(const Coordinator& coordinator) {
+  const std::vector<RoundRecord>& history = coordinator.History();
+  if (history.size() < published_.size()) {
+    return Fail("a published round has gone");
+  }
+  for (size_t i = 0; i < published_.size(); ++i) {
+    if (!SameRound(published_[i], history[i])) {
+      Fail(absl::StrCat("published round ", i + 1, " has changed"));
+    }
+  }
+  if (history.size() == published_.size()) return;
+  published_ = history;
+  std::vector<Record> records;
+  if (!ReadRecords(records)) return;
+  CheckRecords(records);
+  if (ok() && model_ != coordinator.Snapshot().model) {
+    Fail("the model that is shown is not the one in the log");
+  }
+}
+
+void Checker::LookAtRestart(const Coordinator& coordinator) {
+  std::vector<Record> records;
+  if (!ReadRecords(records)) return;
+  CheckRecords(records);
+  RunState replayed;
+  uint64_t sequence = 0;
+  for (Record& record : records) {
+    const absl::Status applied =
+        replayed.Apply({absl::UnixEpoch(), std::move(record)}, ++sequence);
+    if (!applied.ok()) return Fail(applied.ToString());
+  }
+  const CoordinatorSnapshot shown = coordinator.Snapshot();
+  const bool same_run = replayed.run() == nullptr
+                            ? !shown.run.has_value()
+                            : shown.run == replayed.run()->id &&
+                                  shown.round == replayed.round() &&
+                                  shown.model == replayed.model().digest;
+  bool same =
+      same_run && coordinator.History().size() == replayed.history().size();
+  for (const SiteId& site : replayed.joined()) {
+    const auto found = shown.sites.find(site);
+    same = same && found != shown.sites.end() &&
+           found->second.rounds_contributed == replayed.RoundsContributed(site);
+  }
+  if (!same) Fail("the state after a restart is not the replay of the log");
+  Look(coordinator);
+}
+
+}  // namespace fedgraft::testing

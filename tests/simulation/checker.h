@@ -1,0 +1,72 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <set>
+#include <string>
+#include <tuple>
+#include <vector>
+
+#include "aggregator/round/coordinator.h"
+#include "aggregator/round/records.h"
+#include "aggregator/round/run_state.h"
+#include "common/model/parameter_layout.h"
+#include "tests/simulation/sim_server.h"
+#include "tests/support/sim_file_store.h"
+
+namespace fedgraft::testing {
+
+// Watches the coordinator's invariants (aggregator/round/coordinator.h) from
+// outside: what it says to sites, what it shows, and what its log holds. The
+// first violation is kept in failure().
+class Checker : public ServerObserver {
+ public:
+  // `seed`: of the sites' training, which the checker repeats.
+  Checker(uint64_t seed, ParameterLayout layout, SimFileStore* files)
+      : seed_(seed), layout_(std::move(layout)), files_(*files) {}
+
+  void Acknowledged(const SiteId& site, const UploadHeader& header,
+                    const UploadReceipt& receipt) override;
+  void Asked(const SiteId& site, const Task& task) override;
+  // After each event in which the coordinator changed visibly.
+  void Look(const Coordinator& coordinator);
+  // After each start of the aggregator: its state is the replay of its log,
+  // and nothing acknowledged is missing.
+  void LookAtRestart(const Coordinator& coordinator);
+
+  // Anything else that must not happen.
+  void Fail(const std::string& what);
+
+  bool ok() const { return failure_.empty(); }
+  const std::string& failure() const { return failure_; }
+  uint64_t acknowledged() const { return acknowledged_.size(); }
+  // Final bytes of the newest model that was checked.
+  const Digest& model() const { return model_; }
+
+ private:
+  // run, round, kind, site
+  using Key = std::tuple<std::string, uint32_t, int, std::string>;
+
+  static Key KeyOf(const SiteId& site, const UploadHeader& header);
+  // Reads the log from disk, as it is now.
+  bool ReadRecords(std::vector<Record>& records);
+  void CheckRecords(const std::vector<Record>& records);
+  // Invariant 1, from the sites' training instead of their bytes.
+  void CheckPublished(const RoundReduced& reduced, const Bytes& model);
+  ParameterVector NextModel(const RoundReduced& reduced) const;
+  Bytes ModelBytes(const Digest& digest, const Bytes& inline_bytes);
+
+  const uint64_t seed_;
+  const ParameterLayout layout_;
+  SimFileStore& files_;
+  std::string failure_;
+  std::map<Key, UploadReceipt> acknowledged_;
+  std::string run_;
+  std::optional<Plan> plan_;
+  size_t checked_rounds_ = 0;
+  Digest model_;            // newest checked
+  ParameterVector values_;  // its values
+  std::vector<RoundRecord> published_;
+};
+
+}  // namespace fedgraft::testing

@@ -1,0 +1,164 @@
+#include "tests/simulation/sim_site.h"
+
+#include <cstring>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "client/agent/agent_state.h"
+#include "common/base/status_macros.h"
+#include "common/crypto/sha256.h"
+
+namespace fedgraft::testing {
+namespace {
+
+class NoAudit : public AuditSink {
+ public:
+  absl::Status Record(const AuditEvent&) override { return absl::OkStatus(); }
+};
+
+absl::Status WriteFile(FileStore& files, const std::string& path,
+                       ByteSpan content) {
+  FG_ASSIGN_OR_RETURN(const auto file, files.OpenAppend(path, 0));
+  return file->Append(content);
+}
+
+}  // namespace
+
+void SimTrainer::Later(absl::Duration min, absl::Duration max,
+                       std::function<void(bool cancelled)> then) {
+  pending_ = std::move(then);
+  timer_ = strand_.After(random_.Between(min, max), [this] {
+    timer_ = 0;
+    std::exchange(pending_, nullptr)(/*cancelled=*/false);
+  });
+}
+
+void SimTrainer::Cancel() {
+  if (timer_ == 0) return;
+  strand_.Cancel(std::exchange(timer_, 0));
+  strand_.Post([then = std::exchange(pending_, nullptr)] { then(true); });
+}
+
+absl::StatusOr<Digest> SimTrainer::DigestOf(const std::string& path) {
+  FG_ASSIGN_OR_RETURN(const Bytes content, ReadAll(files_, path));
+  return Sha256(content);
+}
+
+void SimTrainer::Configure(TrainerSetup, Reply<TrainerReady> reply) {
+  Later(absl::Milliseconds(1), absl::Milliseconds(20),
+        [this, reply = std::move(reply)](bool cancelled) {
+          if (cancelled) return reply(absl::CancelledError("cancelled"));
+          TrainerReady ready;
+          ready.train_samples = FakeSamples(seed_, site_);
+          ready.layout = layout_.digest();
+          ready.device = "simulated";
+          reply(ready);
+        });
+}
+
+void SimTrainer::Train(TrainRequest request, Progress progress,
+                       Reply<TrainResult> reply) {
+  progress(0.5f);
+  Later(absl::Milliseconds(1), absl::Milliseconds(400),
+        [this, request = std::move(request),
+         reply = std::move(reply)](bool cancelled) {
+          if (cancelled) return reply(absl::CancelledError("cancelled"));
+          const auto model = DigestOf(request.model_path);
+          if (!model.ok()) return reply(model.status());
+          const ParameterVector delta =
+              FakeDelta(seed_, site_, request.round, *model, layout_);
+          Bytes bytes(delta.size() * sizeof(float));
+          std::memcpy(bytes.data(), delta.data(), bytes.size());
+          const absl::Status written =
+              WriteFile(files_, request.delta_path, bytes);
+          if (!written.ok()) return reply(written);
+          reply(TrainResult{FakeSamples(seed_, site_), 0.5, 0.1});
+        });
+}
+
+void SimTrainer::Evaluate(EvaluateRequest request, Progress progress,
+                          Reply<EvaluateResult> reply) {
+  progress(0.5f);
+  Later(absl::Milliseconds(1), absl::Milliseconds(100),
+        [this, request = std::move(request),
+         reply = std::move(reply)](bool cancelled) {
+          if (cancelled) return reply(absl::CancelledError("cancelled"));
+          const auto model = DigestOf(request.model_path);
+          if (!model.ok()) return reply(model.status());
+          reply(EvaluateResult{FakeSums(seed_, site_, *model), {{"auc", 0.5}}});
+        });
+}
+
+struct SimSite::Process {
+  Process(SimSite* site, World* world)
+      : clock(&world->loop),
+        strand(&world->loop),
+        executor(&world->loop, site->random_.Next()),
+        random(site->random_.Fork()),
+        link(&world->network, &strand, site->peer()),
+        trainer(world->seed, site->id(), world->layout, site->random_.Fork(),
+                &strand, &site->files_),
+        agent(std::make_unique<Agent>(
+            AgentPorts{clock, strand, executor, random, site->files_, link,
+                       trainer, audit},
+            OptionsFor(*site, *world), AgentKeys{site->identity_.key()},
+            [key = world->aggregator_key](
+                const std::string&) -> absl::StatusOr<Bytes> { return key; })) {
+  }
+  static AgentOptions OptionsFor(const SimSite& site, const World& world) {
+    AgentOptions options;
+    options.site = site.id();
+    options.federation = world.federation;
+    options.policy.cohort_min = 1;
+    options.policy.samples_min = 1;
+    options.policy.share_site_scalars = true;
+    options.software_version = "simulated";
+    options.backoff = {absl::Milliseconds(100), absl::Seconds(5)};
+    return options;
+  }
+
+  SimClock clock;
+  SimScheduler strand;
+  SimExecutor executor;
+  SimRandom random;
+  NoAudit audit;
+  SimLink link;
+  SimTrainer trainer;
+  std::unique_ptr<Agent> agent;
+};
+
+SimSite::SimSite(World* world, std::string_view name, SimRandom random)
+    : world_(*world), identity_(name), random_(random) {}
+
+SimSite::~SimSite() { Kill(); }
+
+void SimSite::Start() {
+  process_ = std::make_unique<Process>(this, &world_);
+  process_->strand.Post([this] { process_->agent->Start(); });
+}
+
+void SimSite::Kill() {
+  if (process_ == nullptr) return;
+  process_->strand.Kill();
+  process_->executor.Kill();
+  process_.reset();
+  files_.KillProcess();
+}
+
+void SimSite::Crash() {
+  Kill();
+  files_.Crash(random_.Next());
+}
+
+bool SimSite::HasFinished(const RunId& run) {
+  return process_ != nullptr && ReadFinishedRun(files_, run).ok();
+}
+
+std::string SimSite::StateName() const {
+  if (process_ == nullptr) return "down";
+  const AgentSnapshot snapshot = process_->agent->Snapshot();
+  return absl::StrCat(AgentStateName(snapshot.state), " (", snapshot.last_error,
+                      ")");
+}
+
+}  // namespace fedgraft::testing
