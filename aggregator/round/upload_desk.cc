@@ -106,26 +106,38 @@ void UploadDesk::Begin(const SitePeer& site, const UploadHeader& header,
     return;
   }
   const SpoolKey key = SpoolKey::Of(site.id, header);
+  // The way over the executor costs more than the beginning of a small upload.
+  if (context_.spool->BeginsInMemory(key)) {
+    Begun(site, header, context_.spool->Begin(key, offset), reply);
+    return;
+  }
   context_.off_strand.Run<absl::StatusOr<std::shared_ptr<SpoolUpload>>>(
       [spool = context_.spool, key, offset] {
         return spool->Begin(key, offset);
       },
-      [this, site, header, key, reply = std::move(reply)](
+      [this, site, header, reply = std::move(reply)](
           absl::StatusOr<std::shared_ptr<SpoolUpload>> upload) {
-        if (!upload.ok()) {
-          reply(SpoolRefusal(upload.status()));
-          return;
-        }
-        // The round may have closed meanwhile.
-        if (const absl::Status late = Check(site, header); !late.ok()) {
-          Forget(key);
-          reply(late);
-          return;
-        }
-        unfinished_.insert_or_assign(site.id, key);
-        reply(*std::move(upload));
-        context_.changed();
+        Begun(site, header, std::move(upload), reply);
       });
+}
+
+void UploadDesk::Begun(const SitePeer& site, const UploadHeader& header,
+                       absl::StatusOr<std::shared_ptr<SpoolUpload>> upload,
+                       const Reply<std::shared_ptr<SpoolUpload>>& reply) {
+  if (!upload.ok()) {
+    reply(SpoolRefusal(upload.status()));
+    return;
+  }
+  const SpoolKey key = SpoolKey::Of(site.id, header);
+  // The round may have closed meanwhile.
+  if (const absl::Status late = Check(site, header); !late.ok()) {
+    Forget(key);
+    reply(late);
+    return;
+  }
+  unfinished_.insert_or_assign(site.id, key);
+  reply(*std::move(upload));
+  context_.changed();
 }
 
 void UploadDesk::Moved(const SitePeer& site, uint64_t bytes) {

@@ -45,6 +45,9 @@ class UploadDesk {
 
   // Refuses a header that has no place now.
   absl::Status Check(const SitePeer& site, const UploadHeader& header);
+  void Begun(const SitePeer& site, const UploadHeader& header,
+             absl::StatusOr<std::shared_ptr<SpoolUpload>> upload,
+             const Reply<std::shared_ptr<SpoolUpload>>& reply);
   void Verified(std::shared_ptr<Candidate> candidate, absl::Status verified);
   void Journalled(std::shared_ptr<Candidate> candidate,
                   absl::StatusOr<uint64_t> sequence);

@@ -101,10 +101,8 @@ absl::StatusOr<std::shared_ptr<SpoolSession>> Spool::FindOrMake(
     return absl::ResourceExhaustedError(absl::StrCat(
         "there are ", sessions_.size(), " uploads on their way already"));
   }
-  const bool fits =
-      *memory_bytes_ + key.size_bytes <= options_.memory_bytes_max;
   std::shared_ptr<SpoolSession> session;
-  if (key.size_bytes <= options_.inline_bytes_max && fits) {
+  if (FitsInMemory(key)) {
     session = SpoolSession::InMemory(files_, key, memory_bytes_);
   } else {
     FG_ASSIGN_OR_RETURN(session,
@@ -130,6 +128,17 @@ absl::StatusOr<std::shared_ptr<SpoolUpload>> Spool::Begin(const SpoolKey& key,
   FG_ASSIGN_OR_RETURN(const auto session, FindOrMake(key));
   FG_ASSIGN_OR_RETURN(const uint64_t turn, session->TakeTurn(offset));
   return std::make_shared<SpoolUpload>(session, turn);
+}
+
+bool Spool::FitsInMemory(const SpoolKey& key) const {
+  return key.size_bytes <= options_.inline_bytes_max &&
+         *memory_bytes_ + key.size_bytes <= options_.memory_bytes_max;
+}
+
+bool Spool::BeginsInMemory(const SpoolKey& key) const {
+  if (!FitsInMemory(key)) return false;
+  std::lock_guard lock(mutex_);
+  return !sessions_.contains(SlotOf(key));
 }
 
 void Spool::Discard(const SpoolKey& key) {

@@ -100,6 +100,9 @@ class Spool {
   // that is no file name.
   absl::StatusOr<std::shared_ptr<SpoolUpload>> Begin(const SpoolKey& key,
                                                      uint64_t offset);
+  // Whether Begin is quick now: bytes of this upload stay in memory, and no
+  // other upload gives way to it. A hint: another Begin may change it.
+  bool BeginsInMemory(const SpoolKey& key) const;
   // Forgets the upload and removes its file, finished or not; ends its holders.
   void Discard(const SpoolKey& key);
   // Forgets the session of a finished upload; its file stays: it is its
@@ -119,6 +122,7 @@ class Spool {
   // Site, run, round and kind: the key of a session.
   static std::string SlotOf(const SpoolKey& key);
   std::string PathOf(const SpoolKey& key) const;
+  bool FitsInMemory(const SpoolKey& key) const;
   // The session of exactly this upload, or null.
   std::shared_ptr<SpoolSession> Find(const SpoolKey& key) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);

@@ -342,6 +342,22 @@ TEST_F(SpoolTest, SmallUploadsGoToFilesWhenMemoryIsFull) {
   EXPECT_EQ(files_.AllPaths().size(), 1u);
 }
 
+TEST_F(SpoolTest, KnowsWhichUploadsBeginWithoutTheDisk) {
+  options_.memory_bytes_max = 2 * kSmall;
+  Restart();
+  MakeUpdate(kLarge, "large");
+  EXPECT_FALSE(spool_->BeginsInMemory(key_));
+  MakeUpdate(kSmall, "a");
+  EXPECT_TRUE(spool_->BeginsInMemory(key_));
+  Begin(0);
+  // Another upload of this site would have to give way.
+  EXPECT_FALSE(spool_->BeginsInMemory(key_));
+  MakeUpdate(kSmall, "b");
+  Begin(0);
+  MakeUpdate(kSmall, "c");
+  EXPECT_FALSE(spool_->BeginsInMemory(key_)) << "memory is full";
+}
+
 TEST_F(SpoolTest, RefusesIdsThatAreNoFileNames) {
   for (const char* bad : {"", "../x", "a/b", "a.b", "a b"}) {
     MakeUpdate(kSmall);
