@@ -15,6 +15,7 @@ namespace fedgraft {
 namespace {
 
 constexpr int64_t kPredictBatch = 64;
+constexpr double kBatchNormMomentum = 0.1;  // torchvision's
 constexpr const char* kBatchNormParts[] = {"bias", "running_mean",
                                            "running_var", "weight"};
 
@@ -220,6 +221,31 @@ absl::StatusOr<double> Learner::TrainRound(int round,
         loss, TrainEpoch(round, epoch, data, scaler, *optimizer, progress));
   }
   return loss;
+}
+
+absl::Status Learner::RefreshStatistics(const ActivationStore& data,
+                                        int batches) {
+  torch::NoGradGuard no_grad;
+  const StatisticsTraining statistics(learning_layers_);
+  std::vector<std::vector<int64_t>> order =
+      EpochBatches(plan_, 1, 0, data.count());
+  order.resize(std::min<size_t>(order.size(), batches));
+  absl::Status status;
+  for (size_t i = 0; status.ok() && i < order.size(); ++i) {
+    // Momentum 1 / k makes the k-th running value the mean of k batches.
+    for (const auto& layer : learning_layers_) {
+      layer->options.momentum(1.0 / static_cast<double>(i + 1));
+    }
+    absl::StatusOr<torch::Tensor> batch = data.Batch(order[i]);
+    status = batch.status();
+    if (!status.ok()) break;
+    AutocastScope autocast(compute_);
+    network_->Run(*batch, data.stage(), network_->head_stage());
+  }
+  for (const auto& layer : learning_layers_) {
+    layer->options.momentum(kBatchNormMomentum);
+  }
+  return status;
 }
 
 absl::StatusOr<Predictions> Learner::Predict(const ActivationStore& data,

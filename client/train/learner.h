@@ -55,6 +55,12 @@ class Learner {
   absl::StatusOr<double> TrainRound(int round, const ActivationStore& data,
                                     const ProgressSink& progress);
 
+  // Replaces the statistics of the BatchNorm layers that learn them by plain
+  // means over `batches` batches of the first epoch's order, with the weights
+  // as they are now: the running ones lag behind weights that moved fast. (Wu
+  // and Johnson, "Rethinking 'Batch' in BatchNorm", 2021, section 3.1.)
+  absl::Status RefreshStatistics(const ActivationStore& data, int batches);
+
   // INVALID_ARGUMENT: a label outside the classes.
   absl::StatusOr<Predictions> Predict(const ActivationStore& data,
                                       const ProgressSink& progress);

@@ -10,6 +10,7 @@
 #include "client/train/activation_store.h"
 #include "client/train/compute.h"
 #include "client/train/guard.h"
+#include "client/train/jittered_source.h"
 #include "client/train/learner.h"
 #include "client/train/model_card.h"
 #include "client/train/path_io.h"
@@ -19,6 +20,9 @@
 
 namespace fedgraft {
 namespace {
+
+// A few seconds' worth; statistics need no more.
+constexpr int kRefreshBatches = 20;
 
 // Pretraining is full fine-tuning by a plan with one site: an epoch is a
 // round.
@@ -93,7 +97,8 @@ absl::StatusOr<Digest> Run(
   ActivationStore::Options images;
   images.network = start.network.get();
   images.compute = &compute;
-  images.source = &data;
+  const JitteredSource source(data, options.scanner_jitter, options.seed);
+  images.source = &source;
   images.preprocessor = &preprocessor;
   FG_ASSIGN_OR_RETURN(std::unique_ptr<ActivationStore> train,
                       ActivationStore::Create(images, silent));
@@ -110,6 +115,7 @@ absl::StatusOr<Digest> Run(
     PretrainEpoch report{epoch, options.epochs, 0, 0, {}};
     FG_ASSIGN_OR_RETURN(report.loss,
                         learner->TrainRound(epoch, *train, silent));
+    FG_RETURN_IF_ERROR(learner->RefreshStatistics(*train, kRefreshBatches));
     FG_ASSIGN_OR_RETURN(Predictions predictions,
                         learner->Predict(*val, silent));
     facts.metrics = report.metrics = SiteMetrics(predictions, "");
@@ -128,6 +134,10 @@ absl::StatusOr<Digest> Pretrain(
     return absl::InvalidArgumentError(absl::StrCat(
         "expected at least 1 epoch and a batch of at least 1, not ",
         options.epochs, " and ", options.batch_size));
+  }
+  if (!(options.scanner_jitter >= 0 && options.scanner_jitter <= 1)) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "expected a scanner jitter of 0 to 1, not ", options.scanner_jitter));
   }
   return CatchTorch([&] { return Run(options, data, clock, on_epoch); });
 }

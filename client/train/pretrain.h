@@ -27,6 +27,8 @@ struct PretrainOptions {
   int batch_size = 32;
   OptimizerSpec optimizer;  // its rate falls as a cosine over the epochs
   AugmentationSpec augmentation;
+  // Strength of simulated scanner differences, 0 to 1: jittered_source.h.
+  double scanner_jitter = 0.5;
   uint64_t seed = 0;
   ComputeSpec compute;
 };

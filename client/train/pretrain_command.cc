@@ -87,6 +87,12 @@ void AddTrainingOptions(CLI::App& command, Arguments& arguments) {
       ->capture_default_str();
   command.add_flag("--flip", options.augmentation.horizontal_flip,
                    "Mirror images at random");
+  command
+      .add_option("--scanner-jitter", options.scanner_jitter,
+                  "Vary blur, gain and gamma of training images, 0 to 1, for "
+                  "a backbone that serves other scanners")
+      ->check(CLI::Range(0.0, 1.0))
+      ->capture_default_str();
   command.add_option("--seed", options.seed)->capture_default_str();
   command.add_option("--threads", options.compute.threads, "0: all cores")
       ->check(CLI::Range(0, 1024))

@@ -226,6 +226,28 @@ TEST(LearnerTest, LearnsTheFakeTask) {
   }
 }
 
+TEST(LearnerTest, RefreshesStatisticsToMeansOfBatches) {
+  Plan plan = PlanFor(StrategyKind::kFull, BatchNormPolicy::kPooled);
+  plan.batch_size = 6;
+  Bench bench(plan);
+  ASSERT_THAT(bench.learner->RefreshStatistics(*bench.store, 2), IsOk());
+  // The first layer's input does not depend on statistics: its mean over both
+  // batches is the mean over all twelve images.
+  std::vector<int64_t> all(12);
+  std::iota(all.begin(), all.end(), 0);
+  auto tensors = NamedTensors(*bench.network);
+  const torch::Tensor expected =
+      torch::conv2d(*bench.store->Batch(all), tensors["conv1.weight"].detach(),
+                    {}, 2, 3)
+          .mean(std::vector<int64_t>{0, 2, 3});
+  EXPECT_TRUE(
+      torch::allclose(tensors["bn1.running_mean"], expected, 1e-4, 1e-5));
+  // Training goes on with the usual momentum.
+  ASSERT_THAT(bench.learner->TrainRound(1, *bench.store, Silent), IsOk());
+  EXPECT_FALSE(
+      torch::equal(NamedTensors(*bench.network)["bn1.running_mean"], expected));
+}
+
 TEST(LearnerTest, ReportsDivergence) {
   Plan plan = PlanFor(StrategyKind::kFull, BatchNormPolicy::kFrozen);
   plan.optimizer.learning_rate = 100;

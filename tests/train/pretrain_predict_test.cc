@@ -1,4 +1,5 @@
 #include "absl/strings/str_split.h"
+#include "client/train/jittered_source.h"
 #include "client/train/path_io.h"
 #include "client/train/predict.h"
 #include "client/train/pretrain.h"
@@ -101,11 +102,31 @@ TEST_F(PretrainPredictTest, StartsFromABackboneWithAnotherHead) {
               IsError(absl::StatusCode::kInvalidArgument, "missing"));
 }
 
+TEST_F(PretrainPredictTest, JittersTrainingImagesOnlyAndReproducibly) {
+  const JitteredSource source(source_, 0.5, 3), same(source_, 0.5, 3);
+  const JitteredSource other(source_, 0.5, 4), off(source_, 0, 3);
+  const auto pixels = [](const DataSource& from, Split split) {
+    return from.Load(split, 2)->pixels;
+  };
+  const std::vector<float> plain = pixels(source_, Split::kTrain);
+  const std::vector<float> jittered = pixels(source, Split::kTrain);
+  EXPECT_NE(jittered, plain);
+  EXPECT_EQ(jittered, pixels(same, Split::kTrain));
+  EXPECT_NE(jittered, pixels(other, Split::kTrain));
+  EXPECT_EQ(plain, pixels(off, Split::kTrain));
+  EXPECT_EQ(pixels(source, Split::kVal), pixels(source_, Split::kVal));
+  for (float value : jittered) EXPECT_TRUE(value >= 0 && value <= 1);
+}
+
 TEST_F(PretrainPredictTest, RefusesAnEmptyTask) {
   PretrainOptions options = Options("d");
   options.epochs = 0;
   EXPECT_THAT(Run(options),
               IsError(absl::StatusCode::kInvalidArgument, "at least 1 epoch"));
+  options.epochs = 1;
+  options.scanner_jitter = 2;
+  EXPECT_THAT(Run(options),
+              IsError(absl::StatusCode::kInvalidArgument, "jitter of 0 to 1"));
 }
 
 TEST_F(PretrainPredictTest, RefusesAModelThatIsNotItsCards) {
