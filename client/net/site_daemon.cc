@@ -160,12 +160,12 @@ void SiteDaemon::Impl::LogProgress() {
       now.state == AgentState::kEvaluating) {
     absl::StrAppend(&line, ", ", static_cast<int>(now.progress * 10) * 10, "%");
   }
-  if (line == last_line_) return;
+  // Asking again whether a run is open is no news, and the agent itself logs
+  // errors, each once.
+  const bool routine = now.state == AgentState::kJoining && now.connected;
+  if (line == last_line_ || routine) return;
   last_line_ = line;
   FG_LOG_INFO("{}", line);
-  if (now.state == AgentState::kRefused || !now.connected) {
-    if (!now.last_error.empty()) FG_LOG_WARNING("{}", now.last_error);
-  }
 }
 
 void SiteDaemon::Impl::WarnOfExpiryEachHour() {

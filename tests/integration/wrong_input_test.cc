@@ -205,6 +205,30 @@ TEST(SitePolicyTest, ARefusedPlanLeavesNoTraceButARecord) {
               HasSubstr("refused"));
 }
 
+TEST(SitePolicyTest, ARefusedRunIsLoggedOnceHoweverLongItIsOpen) {
+  Federation federation(1);
+  federation.ConfigureSite(0, {"policy: {cohort_min: 2, rounds_max: 2}"});
+  ASSERT_TRUE(federation.StartAggregator());
+  federation.StartSite(0);
+  PlanText plan;
+  plan.quorum = 2;
+  ASSERT_EQ(federation.RunStart(plan).exit_code, 0);
+  const auto refusals = [&] {
+    const std::string log = federation.SiteLog(0);
+    size_t count = 0, at = 0;
+    while ((at = log.find("rounds_max", at)) != std::string::npos)
+      ++count, ++at;
+    return count;
+  };
+  ASSERT_TRUE(WaitUntil([&] { return refusals() > 0; }));
+  // The site asks again every half second or so.
+  const int64_t before = federation.proxy().bytes_up();
+  ASSERT_TRUE(WaitUntil([&] {
+    return federation.proxy().bytes_up() > before + 300;
+  })) << federation.Logs();
+  EXPECT_EQ(refusals(), 1u) << federation.SiteLog(0);
+}
+
 // A file system of its own, so that it can be full.
 class SmallDisk {
  public:
