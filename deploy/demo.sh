@@ -119,7 +119,7 @@ kind: phantom
 phantom: {seed: 1000, train: 2000, val: 400, test: 0, size: 64, lesion_contrast: 0.45}
 YAML
     "$client" pretrain --architecture $architecture --data "$out/model/source.yaml" \
-      --image-size "$size" --epochs 3 --optimizer adamw --learning-rate 0.001 --threads "$threads" --out "$backbone_file" ||
+      --image-size "$size" --epochs 3 --optimizer adamw --learning-rate 0.001 --scanner-jitter 0 --threads "$threads" --out "$backbone_file" ||
       fail "pretraining failed"
   fi
 fi
@@ -203,8 +203,8 @@ YAML
     case $kind in
       phantom)
         # Four hospitals that differ: scanner, prevalence, reading habits.
-        blur=(0.6 1.4 0.8 1.0) gamma=(1 1.35 0.8 1) prevalence=(0.5 0.35 0.65 0.5)
-        photons=(2500 900 2000 1500) n=(300 200 150 80)
+        blur=(0.7 1.0 0.8 0.9) gamma=(1 1.08 0.95 1) prevalence=(0.5 0.35 0.65 0.5)
+        photons=(2500 1500 2000 1800) n=(120 80 60 40)
         d=$((index % 4))
         echo "  phantom: {seed: $((100 * seed + index)), train: ${n[$d]}, val: 60, test: 200, size: 64, prevalence: ${prevalence[$d]}, blur_sigma: ${blur[$d]}, photons: ${photons[$d]}, gamma: ${gamma[$d]}}" ;;
       npz) echo "  path: $data
