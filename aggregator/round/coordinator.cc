@@ -238,9 +238,9 @@ void Coordinator::PauseRun(const RunId& run, bool paused, Reply<Done> reply) {
 }
 
 CoordinatorSnapshot Coordinator::Snapshot() const {
-  return MakeSnapshot(
-      impl_->context, impl_->flow.reducing(),
-      [this](const SiteId& site) { return impl_->uploads.IsUploading(site); });
+  return MakeSnapshot(impl_->context, [this](const SiteId& site) {
+    return impl_->uploads.IsUploading(site);
+  });
 }
 
 const std::vector<RoundRecord>& Coordinator::History() const {

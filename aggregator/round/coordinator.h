@@ -87,7 +87,7 @@ struct CoordinatorSnapshot {
   std::string plan_name;
   Digest plan_hash;
   std::string state;  // idle, enrolling, training, reducing, evaluating,
-                      // paused, finished, stopped
+                      // paused, finished, stopped, storage error
   RoundId round;
   uint32_t rounds = 0;
   uint32_t quorum = 0;

@@ -56,6 +56,10 @@ struct RoundContext {
   bool run_ending = false;
   // The phase takes no further contribution: it is being closed.
   bool closing = false;
+  // A round is being summed.
+  bool reducing = false;
+  // What is to be published cannot be made or stored; it is tried again.
+  bool cannot_publish = false;
   // Sites whose finished upload is being verified or journalled.
   std::set<SiteId> admitting;
   // What opened the contributions of this phase, as far as this process

@@ -131,7 +131,7 @@ void RoundFlow::Consider() {
     case Phase::kPublished:
       if (state.round().value ==
           static_cast<uint32_t>(state.run()->plan.rounds)) {
-        return Finish();
+        return Close(/*stopped=*/false, "", nullptr);
       }
       return OpenRound();
     case Phase::kIdle:
@@ -208,7 +208,7 @@ std::shared_ptr<const PhaseJob> RoundFlow::MakeJob() const {
 void RoundFlow::Reduce() {
   FG_CHECK(context_.state.contributions().size() >=
            static_cast<size_t>(context_.state.run()->plan.quorum));
-  busy_ = reducing_ = true;
+  busy_ = context_.reducing = true;
   context_.off_strand.Begin<absl::StatusOr<NewModel>>(
       [job = MakeJob(), &files = context_.ports.files,
        &executor = context_.ports.executor](auto done) {
@@ -219,7 +219,7 @@ void RoundFlow::Reduce() {
 }
 
 void RoundFlow::Publish(absl::StatusOr<NewModel> model) {
-  if (ending_.has_value()) return Idle();  // stopped meanwhile
+  if (closer_.requested()) return Idle();  // stopped meanwhile
   if (!model.ok()) return RetryLater(model.status());
   const RunState& state = context_.state;
   RoundReduced reduced;
@@ -276,7 +276,7 @@ void RoundFlow::PoolMetrics() {
 
 void RoundFlow::CloseEvaluation(
     absl::StatusOr<std::map<std::string, double>> metrics) {
-  if (ending_.has_value()) return Idle();
+  if (closer_.requested()) return Idle();
   const RunState& state = context_.state;
   EvaluationClosed closed;
   closed.round = state.round();
@@ -308,11 +308,13 @@ void RoundFlow::Journal(Record record, Obsolete obsolete) {
 }
 
 void RoundFlow::Idle() {
-  busy_ = reducing_ = false;
-  if (ending_.has_value()) StoreFinalModel();
+  busy_ = closer_.requested();
+  context_.reducing = context_.cannot_publish = false;
+  if (busy_) closer_.Begin();
 }
 
 void RoundFlow::RetryLater(const absl::Status& status) {
+  context_.cannot_publish = true;
   FG_LOG_ERROR("run {} round {}: cannot publish, trying again in {}: {}",
                context_.state.run()->id.value, context_.state.round().value,
                absl::FormatDuration(kRetryDelay),
@@ -322,6 +324,7 @@ void RoundFlow::RetryLater(const absl::Status& status) {
     Idle();
     Consider();
   });
+  context_.changed();
 }
 
 void RoundFlow::Remove(Obsolete obsolete) {
@@ -344,64 +347,22 @@ void RoundFlow::Remove(Obsolete obsolete) {
   });
 }
 
-void RoundFlow::Finish() { Close(/*stopped=*/false, "", nullptr); }
-
 void RoundFlow::Close(bool stopped, std::string reason,
                       std::function<void(absl::Status)> done) {
-  const bool begin = !ending_.has_value();
-  if (begin) ending_ = {stopped, std::move(reason), {}};
-  if (done != nullptr) ending_->done.push_back(std::move(done));
-  if (!begin) return;
+  if (!closer_.Request(stopped, std::move(reason), std::move(done))) return;
   context_.run_ending = true;
   if (retry_ != 0) {
     context_.ports.strand.Cancel(std::exchange(retry_, 0));
-    busy_ = reducing_ = false;
+    busy_ = false;
   }
-  if (!busy_) StoreFinalModel();
+  if (!busy_) Idle();
 }
 
-// For whoever exports the model: the log is not read for that.
-void RoundFlow::StoreFinalModel() {
-  const ModelRef& model = context_.state.model();
-  if (model.inline_bytes == nullptr) return JournalEnd(absl::OkStatus());
-  busy_ = true;
-  context_.off_strand.Run<absl::Status>(
-      [model, blobs = context_.blobs] {
-        return blobs->Put(*model.inline_bytes).status();
-      },
-      [this](absl::Status stored) { JournalEnd(stored); });
-}
-
-void RoundFlow::JournalEnd(const absl::Status& stored) {
-  busy_ = true;
-  if (!stored.ok()) {
-    FG_LOG_ERROR("run {}: final model not stored, trying again in {}: {}",
-                 context_.state.run()->id.value,
-                 absl::FormatDuration(kRetryDelay),
-                 std::string(stored.message()));
-    retry_ = context_.ports.strand.After(kRetryDelay, [this] {
-      retry_ = 0;
-      StoreFinalModel();
-    });
-    return;
-  }
-  context_.journal->Append(
-      RunClosed{ending_->stopped, ending_->reason},
-      [this](absl::StatusOr<uint64_t> sequence) {
-        const Ending ended = *std::exchange(ending_, std::nullopt);
-        busy_ = false;
-        context_.run_ending = false;
-        if (sequence.ok()) {
-          FG_LOG_INFO("run {}: {} after {} rounds, model {}",
-                      context_.state.run()->id.value,
-                      ended.stopped ? "stopped" : "finished",
-                      context_.state.history().size(),
-                      context_.state.model().digest.Short());
-          Restart();
-        }
-        for (const auto& done : ended.done) done(sequence.status());
-        context_.changed();
-      });
+void RoundFlow::Ended(const absl::Status& status) {
+  context_.run_ending = false;
+  Idle();
+  if (status.ok()) Restart();
+  context_.changed();
 }
 
 }  // namespace fedgraft

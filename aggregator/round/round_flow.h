@@ -12,6 +12,7 @@
 #include "absl/time/time.h"
 #include "aggregator/round/round_context.h"
 #include "aggregator/round/round_reducer.h"
+#include "aggregator/round/run_closer.h"
 #include "common/runtime/scheduler.h"
 
 namespace fedgraft {
@@ -35,7 +36,9 @@ class RoundFlow {
 
   // `context` outlives the flow. `phase_began`: called after each phase change.
   RoundFlow(RoundContext& context, std::function<void()> phase_began)
-      : context_(context), phase_began_(std::move(phase_began)) {}
+      : context_(context),
+        phase_began_(std::move(phase_began)),
+        closer_(context, [this](const absl::Status& s) { Ended(s); }) {}
   ~RoundFlow();
   RoundFlow(const RoundFlow&) = delete;
   RoundFlow& operator=(const RoundFlow&) = delete;
@@ -52,14 +55,7 @@ class RoundFlow {
   void Close(bool stopped, std::string reason,
              std::function<void(absl::Status)> done);
 
-  bool reducing() const { return reducing_; }
-
  private:
-  struct Ending {
-    bool stopped = false;
-    std::string reason;
-    std::vector<std::function<void(absl::Status)>> done;
-  };
   // On disk, but of no use once a record is applied.
   struct Obsolete {
     std::vector<std::string> spool_files;
@@ -81,9 +77,7 @@ class RoundFlow {
   void Publish(absl::StatusOr<NewModel> model);
   void PoolMetrics();
   void CloseEvaluation(absl::StatusOr<std::map<std::string, double>> metrics);
-  void Finish();
-  void StoreFinalModel();
-  void JournalEnd(const absl::Status& stored);
+  void Ended(const absl::Status& status);
 
   std::shared_ptr<const PhaseJob> MakeJob() const;
   // Whether the next round opens with the record that ends the current one.
@@ -97,11 +91,10 @@ class RoundFlow {
 
   RoundContext& context_;
   std::function<void()> phase_began_;
+  RunCloser closer_;
   // A record or a reduce of this flow is under way: nothing else is begun.
   bool busy_ = false;
-  bool reducing_ = false;
   bool deadline_passed_ = false;
-  std::optional<Ending> ending_;
   RoundId timed_round_;  // the one that round_opened_ is of
   absl::Time round_opened_;
   TimerId deadline_ = 0, progress_ = 0, retry_ = 0;

@@ -6,14 +6,16 @@
 namespace fedgraft {
 namespace {
 
-std::string StateName(const RoundContext& context, bool reducing) {
+std::string StateName(const RoundContext& context) {
   const RunState& state = context.state;
-  if (!context.journal->failure().ok()) return "storage error";
+  if (!context.journal->failure().ok() || context.cannot_publish) {
+    return "storage error";
+  }
   if (state.phase() == Phase::kClosed) {
     return state.stopped() ? "stopped" : "finished";
   }
   if (state.paused()) return "paused";
-  if (reducing || state.phase() == Phase::kPublished) return "reducing";
+  if (context.reducing || state.phase() == Phase::kPublished) return "reducing";
   return std::string(PhaseName(state.phase()));
 }
 
@@ -33,11 +35,11 @@ std::string SiteStateName(const RoundContext& context, const SiteId& site,
 }  // namespace
 
 CoordinatorSnapshot MakeSnapshot(
-    const RoundContext& context, bool reducing,
+    const RoundContext& context,
     const std::function<bool(const SiteId&)>& is_uploading) {
   const RunState& state = context.state;
   CoordinatorSnapshot snapshot;
-  snapshot.state = StateName(context, reducing);
+  snapshot.state = StateName(context);
   for (const auto& [site, live] : context.sites.all()) {
     SiteSnapshot& out = snapshot.sites[site];
     out.state = SiteStateName(context, site, live, is_uploading(site));

@@ -5,10 +5,10 @@
 
 namespace fedgraft {
 
-// The coordinator's state for people. `reducing`: a round is being summed.
-// `is_uploading`: whether a site has an unfinished upload.
+// The coordinator's state for people. `is_uploading`: whether a site has an
+// unfinished upload.
 CoordinatorSnapshot MakeSnapshot(
-    const RoundContext& context, bool reducing,
+    const RoundContext& context,
     const std::function<bool(const SiteId&)>& is_uploading);
 
 }  // namespace fedgraft

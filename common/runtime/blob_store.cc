@@ -56,6 +56,9 @@ absl::StatusOr<Digest> BlobStore::Put(ByteSpan bytes) {
 absl::StatusOr<std::unique_ptr<BlobWriter>> BlobStore::BeginPut(
     const Digest& digest, uint64_t size_bytes) {
   if (Has(digest)) {
+    // A process that died between rename and sync may have left the name in
+    // memory only: who is told that the blob is there relies on it.
+    FG_RETURN_IF_ERROR(files_.SyncFolder(folder_));
     return absl::AlreadyExistsError(
         absl::StrCat("blob ", digest.Short(), " is complete"));
   }

@@ -255,6 +255,7 @@ TEST_F(LargeRestartTest, APublicationThatFindsNoRoomIsTriedAgain) {
   world_.files.FailAppends(1);
   world_.Run(absl::Seconds(5));
   EXPECT_EQ(world_.Snapshot().round.value, 1u);
+  EXPECT_EQ(world_.state(), "storage error");
   world_.Run(absl::Seconds(10));
   EXPECT_EQ(world_.Snapshot().round.value, 2u);
   FinishRun();

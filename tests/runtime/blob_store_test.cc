@@ -172,6 +172,20 @@ TEST_F(BlobStoreTest, FullDiskIsReportedAndLeavesWhatArrived) {
   EXPECT_THAT(blobs_.Put(content_), IsOk());
 }
 
+// The name may be there only because the machine did not lose power yet.
+TEST_F(BlobStoreTest, WhatAKilledProcessLeftIsDurableOnceItIsPutAgain) {
+  for (uint64_t halt = 1; halt < 12; ++halt) {
+    testing::SimFileStore files;
+    files.HaltAfter(halt);
+    (void)BlobStore(files, "blobs").Put(Part(0, 1000));
+    files.KillProcess();
+    const auto again = BlobStore(files, "blobs").Put(Part(0, 1000));
+    ASSERT_THAT(again, IsOk()) << "halt " << halt;
+    files.Crash(halt);
+    EXPECT_TRUE(BlobStore(files, "blobs").Has(*again)) << "halt " << halt;
+  }
+}
+
 TEST_F(BlobStoreTest, VerifyFindsADamagedBlob) {
   ASSERT_THAT(blobs_.Put(content_), IsOk());
   Bytes damaged = content_;
