@@ -28,7 +28,7 @@ struct PretrainOptions {
   OptimizerSpec optimizer;  // its rate falls as a cosine over the epochs
   AugmentationSpec augmentation;
   // Strength of simulated scanner differences, 0 to 1: jittered_source.h.
-  double scanner_jitter = 0.5;
+  double scanner_jitter = 0;
   uint64_t seed = 0;
   ComputeSpec compute;
 };

@@ -90,7 +90,7 @@ void AddTrainingOptions(CLI::App& command, Arguments& arguments) {
   command
       .add_option("--scanner-jitter", options.scanner_jitter,
                   "Vary blur, gain and gamma of training images, 0 to 1, for "
-                  "a backbone that serves other scanners")
+                  "a backbone that serves other scanners (learns more slowly)")
       ->check(CLI::Range(0.0, 1.0))
       ->capture_default_str();
   command.add_option("--seed", options.seed)->capture_default_str();
