@@ -116,10 +116,10 @@ if [ -z "$backbone" ]; then
     echo "== Pretraining a $architecture on a source phantom (no outside data needed)"
     cat >"$out/model/source.yaml" <<YAML
 kind: phantom
-phantom: {seed: 1000, train: 2000, val: 400, test: 0, size: 64, lesion_contrast: 0.45}
+phantom: {seed: 1000, train: 2000, val: 400, test: 0, size: 64, lesion_contrast: 0.5}
 YAML
     "$client" pretrain --architecture $architecture --data "$out/model/source.yaml" \
-      --image-size "$size" --epochs 3 --optimizer adamw --learning-rate 0.001 --scanner-jitter 0 --threads "$threads" --out "$backbone_file" ||
+      --image-size "$size" --epochs 3 --optimizer adamw --learning-rate 0.001 --batch-size 16 --scanner-jitter 0.3 --threads "$threads" --out "$backbone_file" ||
       fail "pretraining failed"
   fi
 fi
@@ -139,11 +139,11 @@ if [ "$strategy" = partial ]; then
   esac
 fi
 if [ "$strategy" = linear_probe ]; then
-  optimizer="{kind: adamw, learning_rate: ${learning_rate:-0.003}, weight_decay: 0.01}"
-  rounds=${rounds:-20} epochs=${epochs:-2}
+  optimizer="{kind: sgd, learning_rate: ${learning_rate:-0.01}, momentum: 0.9}"
+  rounds=${rounds:-20} epochs=${epochs:-5}
 else
   optimizer="{kind: sgd, learning_rate: ${learning_rate:-0.003}, momentum: 0.9}"
-  rounds=${rounds:-10} epochs=${epochs:-1}
+  rounds=${rounds:-20} epochs=${epochs:-2}
 fi
 digest=$(sha256sum "$backbone_file" | cut -d' ' -f1)
 cat >"$out/plan.yaml" <<YAML
@@ -160,7 +160,7 @@ strategy:
   kind: $strategy
   batch_norm: frozen
   $unfreeze
-local: {epochs: $epochs, batch_size: 32, optimizer: $optimizer}
+local: {epochs: $epochs, batch_size: 32, optimizer: $optimizer, schedule: {kind: cosine}}
 evaluation: {every: 5, split: val, final_split: $final_split, compare_local: true}
 YAML
 # ImageNet backbones expect ImageNet statistics.
