@@ -32,6 +32,7 @@ namespace {
 constexpr absl::Duration kReloadInterval = absl::Seconds(1);
 constexpr absl::Duration kExpiryInterval = absl::Hours(1);
 constexpr size_t kGrpcMemoryBytes = 64 << 20;
+constexpr int kUploadWindowBytes = 1 << 20;
 constexpr size_t kWrappingKeyBytesMax = 4096;
 
 // Runs `work` on the strand and waits for it.
@@ -159,6 +160,11 @@ absl::StatusOr<std::unique_ptr<grpc::Server>> AggregatorServer::Impl::Listen(
   builder.RegisterService(&service);
   builder.SetResourceQuota(
       grpc::ResourceQuota("fedgraft").Resize(kGrpcMemoryBytes));
+  // A fixed window per upload: one that follows the line's speed grows until
+  // the quota is full, and gRPC then refuses every new call.
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_BDP_PROBE, 0);
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES,
+                             kUploadWindowBytes);
   // Two daemons on one port would share its connections.
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, 20000);

@@ -32,6 +32,18 @@ TEST(StatusBridgeTest, PlainErrorsKeepCodeAndMessage) {
   EXPECT_TRUE(FromGrpc(ToGrpc(absl::OkStatus())).ok());
 }
 
+// gRPC's own answer when its memory quota is full: nothing is wrong with the
+// call, so it may be made again; what the other side refused stays refused.
+TEST(StatusBridgeTest, ACallTurnedAwayUnreadMayBeTriedAgain) {
+  const absl::Status unread =
+      FromGrpc(grpc::Status(grpc::StatusCode::RESOURCE_EXHAUSTED,
+                            "Received RST_STREAM with error code 11"));
+  EXPECT_EQ(unread.code(), absl::StatusCode::kUnavailable);
+  const absl::Status refused =
+      FromGrpc(grpc::Status(grpc::StatusCode::RESOURCE_EXHAUSTED, "too large"));
+  EXPECT_EQ(refused.code(), absl::StatusCode::kResourceExhausted);
+}
+
 TEST(StatusBridgeTest, HostileTextIsCutAndMadePrintable) {
   const absl::Status received = FromGrpc(grpc::Status(
       grpc::StatusCode::INTERNAL, "a\x1b[2J\n" + std::string(5000, 'b')));

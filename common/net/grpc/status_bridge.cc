@@ -4,6 +4,8 @@
 #include <string>
 
 #include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
 #include "common/protocol/codec.h"
 #include "proto/federation.pb.h"
 
@@ -39,6 +41,12 @@ absl::Status FromGrpc(const grpc::Status& status) {
   if (!status.error_details().empty() &&
       refusal.ParseFromString(status.error_details())) {
     return RefusalFromWire(refusal);
+  }
+  // The other side's gRPC was short of memory and turned the call away unread.
+  if (status.error_code() == grpc::StatusCode::RESOURCE_EXHAUSTED &&
+      absl::StartsWith(message, "Received RST_STREAM")) {
+    return absl::UnavailableError(
+        absl::StrCat("too busy for another call (", message, ")"));
   }
   return absl::Status(static_cast<absl::StatusCode>(status.error_code()),
                       message);
