@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <string>
@@ -24,8 +25,8 @@ constexpr int kSites = 3;
 
 double Percentile(std::vector<double> values, double fraction) {
   std::sort(values.begin(), values.end());
-  return values[static_cast<size_t>(fraction *
-                                    static_cast<double>(values.size() - 1))];
+  return values[static_cast<size_t>(
+      std::ceil(fraction * static_cast<double>(values.size() - 1)))];
 }
 
 // Milliseconds to append as many bytes to a file as a round's log entries take
