@@ -314,8 +314,10 @@ TEST(SiteCrashTest, AfterSealingItDoesNotTrainAgain) {
   ASSERT_TRUE(federation.StartAggregator());
   federation.StartSites();
   ASSERT_EQ(federation.RunStart(plan).exit_code, 0);
-  ASSERT_TRUE(federation.WaitFor([](const auto& status) {
-    return CountInState(status, "contributed") == kSites - 1;
+  ASSERT_TRUE(federation.WaitFor([&](const auto& status) {
+    // The held site has its task, too: none would reach it from now on.
+    return CountInState(status, "contributed") == kSites - 1 &&
+           federation.CountTrainTasks(1) == 1;
   })) << federation.Logs();
   federation.proxy().HoldAfter(0);
   federation.ControlTrainer(1, {});
