@@ -23,6 +23,10 @@ constexpr char kFederation[] = "simulated";
 // Faults come for this long; a run that has not ended by kLimit is stuck.
 constexpr absl::Duration kFaultsFor = absl::Seconds(90);
 constexpr absl::Duration kLimit = absl::Hours(2);
+// A site that gave up on a task (client/agent/task_attempts.h) takes it up
+// again when its operator restarts it, which he does when it has been idle for
+// long.
+constexpr absl::Duration kSiteRestart = absl::Minutes(30);
 
 // What the seed makes of the world, faults apart.
 struct Shape {
@@ -92,6 +96,7 @@ class Simulation {
   void PauseRun();
   NetworkFaults DrawNetwork();
   void EndFaults();
+  void RestartSites();
   bool Finished() const;
 
   const SimulationOptions options_;
@@ -288,6 +293,13 @@ void Simulation::Fault() {
                  [this] { Fault(); });
 }
 
+void Simulation::RestartSites() {
+  for (const auto& site : sites_) {
+    site->Kill();
+    site->Start();
+  }
+}
+
 void Simulation::EndFaults() {
   faults_over_ = true;
   network_.SetFaults(NetworkFaults());
@@ -326,6 +338,7 @@ SimulationResult Simulation::Run() {
     if (shape_.intruder) intruder_->Start();
     loop_.Schedule(absl::Milliseconds(1), [this] { Fault(); });
     loop_.Schedule(kFaultsFor, [this] { EndFaults(); });
+    loop_.Schedule(kSiteRestart, [this] { RestartSites(); });
   }
   const absl::Time start = loop_.now();
   const bool ended = loop_.RunUntilTrue(
