@@ -10,13 +10,14 @@ namespace fedgraft {
 namespace {
 
 absl::StatusOr<StrategyKind> ParseStrategy(const std::string& name) {
-  for (StrategyKind kind : {StrategyKind::kLinearProbe, StrategyKind::kPartial,
-                            StrategyKind::kFull}) {
+  for (StrategyKind kind :
+       {StrategyKind::kLinearProbe, StrategyKind::kFeatureExtraction,
+        StrategyKind::kPartial, StrategyKind::kFull, StrategyKind::kAdapter}) {
     if (name == StrategyName(kind)) return kind;
   }
-  return absl::InvalidArgumentError(
-      absl::StrCat("policy.strategies: '", name,
-                   "' is none of linear_probe, partial, full"));
+  return absl::InvalidArgumentError(absl::StrCat(
+      "policy.strategies: '", name,
+      "' is none of linear_probe, feature_extraction, partial, full, adapter"));
 }
 
 absl::StatusOr<int64_t> Positive(const char* key, int64_t value,
@@ -29,8 +30,7 @@ absl::StatusOr<int64_t> Positive(const char* key, int64_t value,
 
 }  // namespace
 
-absl::StatusOr<SitePolicy> PolicyFromConfig(
-    const pb::PolicyConfig& config) {
+absl::StatusOr<SitePolicy> PolicyFromConfig(const pb::PolicyConfig& config) {
   SitePolicy policy;
   for (const std::string& name : config.strategies()) {
     FG_ASSIGN_OR_RETURN(const StrategyKind kind, ParseStrategy(name));

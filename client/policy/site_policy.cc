@@ -33,6 +33,10 @@ const char* StrategyName(StrategyKind kind) {
   switch (kind) {
     case StrategyKind::kLinearProbe:
       return "linear_probe";
+    case StrategyKind::kFeatureExtraction:
+      return "feature_extraction";
+    case StrategyKind::kAdapter:
+      return "adapter";
     case StrategyKind::kPartial:
       return "partial";
     case StrategyKind::kFull:

@@ -39,7 +39,7 @@ inline constexpr size_t kSharedScalarsMax = 64;
 std::map<std::string, double> FilterScalars(
     const SitePolicy& policy, const std::map<std::string, double>& scalars);
 
-// "linear_probe", "partial", "full".
+// The word for it in a plan.
 const char* StrategyName(StrategyKind kind);
 
 }  // namespace fedgraft

@@ -92,7 +92,7 @@ absl::Status Learner::Prepare() {
 
 bool Learner::IsUnfrozenLayer(const std::string& layer) const {
   if (plan_.strategy == StrategyKind::kFull) return true;
-  if (plan_.strategy == StrategyKind::kLinearProbe) return false;
+  if (plan_.strategy != StrategyKind::kPartial) return false;
   for (const std::string& glob : plan_.unfreeze) {
     for (const char* part : kBatchNormParts) {
       if (GlobMatch(glob, absl::StrCat(layer, ".", part))) return true;

@@ -30,6 +30,18 @@ double LearningRate(const Plan& plan, int round) {
     case ScheduleKind::kStep:
       return peak *
              std::pow(schedule.gamma, step / std::max(1, schedule.step_rounds));
+    case ScheduleKind::kSlantedTriangular: {
+      // Howard and Ruder, "Universal Language Model Fine-tuning for Text
+      // Classification", 2018, equation 3, with rounds for iterations.
+      const double rounds = std::max(1, plan.rounds - warmup);
+      const double cut = std::max(1.0, rounds * schedule.cut_fraction);
+      const double rising = (step + 1) / cut;
+      const double share =
+          rising <= 1 ? rising
+                      : std::max(0.0, 1 - (step + 1 - cut) /
+                                              std::max(1.0, rounds - cut));
+      return peak * (1 + share * (schedule.ratio - 1)) / schedule.ratio;
+    }
   }
   return peak;
 }

@@ -10,10 +10,25 @@
 
 namespace fedgraft {
 
-enum class StrategyKind { kLinearProbe, kPartial, kFull };
+enum class StrategyKind {
+  kLinearProbe,
+  kFeatureExtraction,
+  kPartial,
+  kFull,
+  kAdapter
+};
+enum class AdapterKind { kLora, kLoraPlain, kBottleneck, kBatchNormTune };
 enum class BatchNormPolicy { kFrozen, kLocal, kPooled };
 enum class OptimizerKind { kSgd, kAdamW };
-enum class ScheduleKind { kConstant, kCosine, kStep };
+enum class ScheduleKind { kConstant, kCosine, kStep, kSlantedTriangular };
+enum class LayerRateKind { kUniform, kBlockDecay, kBackbone, kGroups };
+enum class ClassWeights { kNone, kLocal, kFederated };
+enum class Sampling { kShuffled, kBalanced };
+enum class FisherKind { kExact, kEmpirical };
+enum class SolverKind { kNone, kNewton, kRidge };
+enum class Normalization { kPooled, kPerSite, kNone };
+enum class StoppingMetric { kLoss, kAuc, kBalancedAccuracy };
+enum class PersonalKind { kNone, kLocalHead, kDitto };
 enum class Interpolation { kNearest, kBilinear, kBicubic, kArea };
 enum class AspectPolicy { kStretch, kPad, kCenterCrop };
 enum class Weighting { kSamples, kUniform };
@@ -38,11 +53,65 @@ struct ScheduleSpec {
   ScheduleKind kind = ScheduleKind::kConstant;
   int warmup_rounds = 0, step_rounds = 10;
   double gamma = 0.1;
+  double cut_fraction = 0.1, ratio = 32;
+};
+
+struct AdapterSpec {
+  AdapterKind kind = AdapterKind::kLora;
+  int rank = 8;
+  double alpha = 16;
+  std::vector<std::string> targets;
+  int reduction = 8;
+};
+
+struct LayerRateSpec {
+  struct Group {
+    std::string glob;
+    double multiplier = 1;
+  };
+  LayerRateKind kind = LayerRateKind::kUniform;
+  double factor = 0.385;
+  std::vector<Group> groups;
+  int unfreeze_every = 0;
+};
+
+struct LossSpec {
+  ClassWeights class_weights = ClassWeights::kNone;
+  Sampling sampling = Sampling::kShuffled;
+  double label_smoothing = 0;
+};
+
+struct RegularizerSpec {
+  double l2_sp_alpha = 0, l2_sp_beta = 0;
+  double fed_prox_mu = 0;
+  double ewc_lambda = 0;
+  FisherKind ewc_fisher = FisherKind::kExact;
+};
+
+struct SolverSpec {
+  SolverKind kind = SolverKind::kNone;
+  std::vector<double> lambdas;  // from the largest to the smallest
+  Normalization normalization = Normalization::kPooled;
+  int rounds_max = 200;
+  double tolerance = 1e-8;
+  bool site_intercept = false;
+};
+
+struct StoppingSpec {
+  int patience = 0;  // 0: never
+  StoppingMetric metric = StoppingMetric::kLoss;
+  double min_delta = 0;
+};
+
+struct PersonalSpec {
+  PersonalKind kind = PersonalKind::kNone;
+  double ditto_lambda = 1;
 };
 
 struct AugmentationSpec {
   bool horizontal_flip = false;
   double rotate_degrees = 0, translate = 0;
+  int views = 0;  // kept per image; 0: a new one in every epoch
   bool any() const {
     return horizontal_flip || rotate_degrees > 0 || translate > 0;
   }
@@ -75,20 +144,33 @@ struct Plan {
   absl::Duration round_deadline, progress_timeout, enrol_deadline;
   std::vector<std::string> classes;
   std::string architecture;
-  Digest backbone;
+  Digest backbone;      // `identity`: zero
+  int feature_dim = 0;  // `identity`
   PreprocessingSpec preprocessing;
   StrategyKind strategy = StrategyKind::kLinearProbe;
   std::vector<std::string> unfreeze;
+  int unfreeze_blocks = 0;
+  int hidden_dim = 0;  // 0: a linear head
+  AdapterSpec adapter;
   BatchNormPolicy batch_norm = BatchNormPolicy::kFrozen;
   int local_epochs = 1;
   int batch_size = 32;
   OptimizerSpec optimizer;
   ScheduleSpec schedule;
   AugmentationSpec augmentation;
+  LayerRateSpec layer_rates;
+  LossSpec loss;
+  RegularizerSpec regularizers;
+  double gradient_norm_max = 0;  // 0: none
+  int accumulate = 1;
+  bool deterministic = false;
   std::string rule;
   double server_learning_rate = 1;
   UpdateSpec update;
   EvaluationSpec evaluation;
+  SolverSpec solver;
+  StoppingSpec stopping;
+  PersonalSpec personal;
 
   Bytes bytes;
   Digest hash;

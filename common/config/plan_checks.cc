@@ -15,6 +15,7 @@ namespace {
 
 constexpr size_t kClassNameBytesMax = 128;
 constexpr size_t kGlobBytesMax = 256;
+constexpr int kHiddenDimDefault = 256;
 // Fewer grid steps within the range are noise, not an update.
 constexpr double kStepsMin = 4;
 
@@ -76,13 +77,111 @@ OptimizerSpec OptimizerOf(const pb::OptimizerSpec& message) {
 
 ScheduleSpec ScheduleOf(const pb::ScheduleSpec& message) {
   ScheduleSpec spec;
-  spec.kind = FromWord<ScheduleKind>(message.kind(),
-                                     {{"constant", ScheduleKind::kConstant},
-                                      {"cosine", ScheduleKind::kCosine},
-                                      {"step", ScheduleKind::kStep}});
+  spec.kind = FromWord<ScheduleKind>(
+      message.kind(),
+      {{"constant", ScheduleKind::kConstant},
+       {"cosine", ScheduleKind::kCosine},
+       {"step", ScheduleKind::kStep},
+       {"slanted_triangular", ScheduleKind::kSlantedTriangular}});
   spec.warmup_rounds = message.warmup_rounds();
   spec.step_rounds = message.step_rounds();
   spec.gamma = message.gamma();
+  spec.cut_fraction = message.cut_fraction();
+  spec.ratio = message.ratio();
+  return spec;
+}
+
+AdapterSpec AdapterOf(const pb::AdapterSpec& message) {
+  AdapterSpec spec;
+  spec.kind = FromWord<AdapterKind>(message.kind(),
+                                    {{"lora", AdapterKind::kLora},
+                                     {"lora_plain", AdapterKind::kLoraPlain},
+                                     {"bottleneck", AdapterKind::kBottleneck},
+                                     {"bn_tune", AdapterKind::kBatchNormTune}});
+  spec.rank = message.rank();
+  spec.alpha = message.alpha();
+  spec.targets.assign(message.targets().begin(), message.targets().end());
+  spec.reduction = message.reduction();
+  return spec;
+}
+
+LayerRateSpec LayerRatesOf(const pb::LayerRateSpec& message) {
+  LayerRateSpec spec;
+  spec.kind = FromWord<LayerRateKind>(
+      message.kind(), {{"uniform", LayerRateKind::kUniform},
+                       {"block_decay", LayerRateKind::kBlockDecay},
+                       {"backbone", LayerRateKind::kBackbone},
+                       {"groups", LayerRateKind::kGroups}});
+  spec.factor = message.factor();
+  for (const pb::LayerRateGroup& group : message.groups()) {
+    spec.groups.push_back({group.glob(), group.multiplier()});
+  }
+  spec.unfreeze_every = message.unfreeze_every();
+  return spec;
+}
+
+LossSpec LossOf(const pb::LossSpec& message) {
+  LossSpec spec;
+  spec.class_weights = FromWord<ClassWeights>(
+      message.class_weights(), {{"none", ClassWeights::kNone},
+                                {"local", ClassWeights::kLocal},
+                                {"federated", ClassWeights::kFederated}});
+  spec.sampling = FromWord<Sampling>(
+      message.sampling(),
+      {{"shuffled", Sampling::kShuffled}, {"balanced", Sampling::kBalanced}});
+  spec.label_smoothing = message.label_smoothing();
+  return spec;
+}
+
+RegularizerSpec RegularizersOf(const pb::RegularizerSpec& message) {
+  RegularizerSpec spec;
+  spec.l2_sp_alpha = message.l2_sp_alpha();
+  spec.l2_sp_beta = message.l2_sp_beta();
+  spec.fed_prox_mu = message.fed_prox_mu();
+  spec.ewc_lambda = message.ewc_lambda();
+  spec.ewc_fisher = FromWord<FisherKind>(
+      message.ewc_fisher(),
+      {{"exact", FisherKind::kExact}, {"empirical", FisherKind::kEmpirical}});
+  return spec;
+}
+
+SolverSpec SolverOf(const pb::SolverSpec& message) {
+  SolverSpec spec;
+  spec.kind =
+      FromWord<SolverKind>(message.kind(), {{"none", SolverKind::kNone},
+                                            {"newton", SolverKind::kNewton},
+                                            {"ridge", SolverKind::kRidge}});
+  spec.lambdas.assign(message.lambdas().begin(), message.lambdas().end());
+  if (spec.lambdas.empty()) spec.lambdas = {1};
+  spec.normalization = FromWord<Normalization>(
+      message.normalization(), {{"pooled", Normalization::kPooled},
+                                {"per_site", Normalization::kPerSite},
+                                {"none", Normalization::kNone}});
+  spec.rounds_max = message.rounds_max();
+  spec.tolerance = message.tolerance();
+  spec.site_intercept = message.site_intercept();
+  return spec;
+}
+
+StoppingSpec StoppingOf(const pb::StoppingSpec& message) {
+  StoppingSpec spec;
+  spec.patience = message.patience();
+  spec.metric = FromWord<StoppingMetric>(
+      message.metric(),
+      {{"loss", StoppingMetric::kLoss},
+       {"auc", StoppingMetric::kAuc},
+       {"balanced_accuracy", StoppingMetric::kBalancedAccuracy}});
+  spec.min_delta = message.min_delta();
+  return spec;
+}
+
+PersonalSpec PersonalOf(const pb::PersonalSpec& message) {
+  PersonalSpec spec;
+  spec.kind = FromWord<PersonalKind>(message.kind(),
+                                     {{"none", PersonalKind::kNone},
+                                      {"local_head", PersonalKind::kLocalHead},
+                                      {"ditto", PersonalKind::kDitto}});
+  spec.ditto_lambda = message.ditto_lambda();
   return spec;
 }
 
@@ -144,10 +243,15 @@ void CheckPreprocessing(const PreprocessingSpec& spec, ConfigErrors& errors) {
 
 void CheckStrategy(const Plan& plan, ConfigErrors& errors) {
   const bool is_partial = plan.strategy == StrategyKind::kPartial;
-  if (is_partial && plan.unfreeze.empty()) {
+  if (is_partial && plan.unfreeze.empty() && plan.unfreeze_blocks == 0) {
     errors.Add("strategy.unfreeze",
                "is missing; strategy partial expects at least one glob, such "
-               "as \"layer4.*\"");
+               "as \"layer4.*\", or unfreeze_blocks");
+  }
+  if (!is_partial && plan.unfreeze_blocks > 0) {
+    errors.Add("strategy.unfreeze_blocks",
+               absl::StrCat("found ", plan.unfreeze_blocks,
+                            "; only strategy partial expects any"));
   }
   if (!is_partial && !plan.unfreeze.empty()) {
     errors.Add("strategy.unfreeze",
@@ -193,6 +297,20 @@ void CheckUpdate(const Plan& plan, ConfigErrors& errors) {
                           ", for which no word width has a grid"));
 }
 
+void CheckBackboneSpec(const Plan& plan, ConfigErrors& errors) {
+  const bool is_identity = plan.architecture == "identity";
+  if (!is_identity && plan.feature_dim > 0) {
+    errors.Add("backbone.feature_dim",
+               absl::StrCat("found ", plan.feature_dim,
+                            "; only architecture identity expects it"));
+  }
+  if (is_identity && plan.feature_dim < 1) {
+    errors.Add("backbone.feature_dim",
+               "is missing; architecture identity expects the length of the "
+               "feature vectors");
+  }
+}
+
 void CheckEvaluation(const EvaluationSpec& spec, ConfigErrors& errors) {
   if (spec.compare_local && spec.every < 0) {
     errors.Add("evaluation.compare_local",
@@ -216,16 +334,29 @@ Plan PlanFromMessage(const pb::Plan& message) {
   plan.classes.assign(message.task().classes().begin(),
                       message.task().classes().end());
   plan.architecture = message.backbone().architecture();
-  const auto backbone = Digest::FromHex(message.backbone().sha256());
-  FG_CHECK(backbone.ok());
-  plan.backbone = *backbone;
+  if (!message.backbone().sha256().empty()) {
+    const auto backbone = Digest::FromHex(message.backbone().sha256());
+    FG_CHECK(backbone.ok());
+    plan.backbone = *backbone;
+  }
+  plan.feature_dim = message.backbone().feature_dim();
   plan.preprocessing = PreprocessingOf(message.preprocessing());
   plan.strategy = FromWord<StrategyKind>(
-      message.strategy().kind(), {{"linear_probe", StrategyKind::kLinearProbe},
-                                  {"partial", StrategyKind::kPartial},
-                                  {"full", StrategyKind::kFull}});
+      message.strategy().kind(),
+      {{"linear_probe", StrategyKind::kLinearProbe},
+       {"feature_extraction", StrategyKind::kFeatureExtraction},
+       {"partial", StrategyKind::kPartial},
+       {"full", StrategyKind::kFull},
+       {"adapter", StrategyKind::kAdapter}});
   plan.unfreeze.assign(message.strategy().unfreeze().begin(),
                        message.strategy().unfreeze().end());
+  plan.unfreeze_blocks = message.strategy().unfreeze_blocks();
+  plan.hidden_dim = message.strategy().hidden_dim();
+  if (plan.strategy == StrategyKind::kFeatureExtraction &&
+      plan.hidden_dim == 0) {
+    plan.hidden_dim = kHiddenDimDefault;
+  }
+  plan.adapter = AdapterOf(message.strategy().adapter());
   plan.batch_norm = FromWord<BatchNormPolicy>(
       message.strategy().batch_norm(), {{"frozen", BatchNormPolicy::kFrozen},
                                         {"local", BatchNormPolicy::kLocal},
@@ -236,7 +367,14 @@ Plan PlanFromMessage(const pb::Plan& message) {
   plan.schedule = ScheduleOf(message.local().schedule());
   const pb::AugmentationSpec& augmentation = message.local().augmentation();
   plan.augmentation = {augmentation.horizontal_flip(),
-                       augmentation.rotate_degrees(), augmentation.translate()};
+                       augmentation.rotate_degrees(), augmentation.translate(),
+                       augmentation.views()};
+  plan.layer_rates = LayerRatesOf(message.local().layer_rates());
+  plan.loss = LossOf(message.local().loss());
+  plan.regularizers = RegularizersOf(message.local().regularizers());
+  plan.gradient_norm_max = message.local().gradient_norm_max();
+  plan.accumulate = message.local().accumulate();
+  plan.deterministic = message.local().deterministic();
   plan.rule = message.rule().kind();
   plan.server_learning_rate = message.rule().server_learning_rate();
   plan.update = UpdateOf(message.update());
@@ -244,12 +382,16 @@ Plan PlanFromMessage(const pb::Plan& message) {
                      SplitOf(message.evaluation().split()),
                      SplitOf(message.evaluation().final_split()),
                      message.evaluation().compare_local()};
+  plan.solver = SolverOf(message.solver());
+  plan.stopping = StoppingOf(message.stopping());
+  plan.personal = PersonalOf(message.personal());
   return plan;
 }
 
 void CheckPlan(const Plan& plan, ConfigErrors& errors) {
   CheckSites(plan, errors);
   CheckClasses(plan, errors);
+  CheckBackboneSpec(plan, errors);
   CheckPreprocessing(plan.preprocessing, errors);
   CheckStrategy(plan, errors);
   CheckUpdate(plan, errors);

@@ -32,6 +32,11 @@ Bytes Serialise(const pb::Plan& message) {
 
 // `message` has passed the checks of its schema.
 absl::StatusOr<Plan> Finish(const pb::Plan& message, ConfigErrors& errors) {
+  const pb::BackboneSpec& backbone = message.backbone();
+  if (backbone.sha256().empty() && backbone.architecture() != "identity") {
+    errors.Add("backbone.sha256",
+               "is missing; expected the SHA-256 of the safetensors file");
+  }
   Plan plan = PlanFromMessage(message);
   CheckPlan(plan, errors);
   FG_RETURN_IF_ERROR(errors.ToStatus());

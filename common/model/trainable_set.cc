@@ -99,6 +99,8 @@ bool Unfreezes(const Plan& plan, const SafetensorsFile& backbone,
   }
   switch (plan.strategy) {
     case StrategyKind::kLinearProbe:
+    case StrategyKind::kFeatureExtraction:
+    case StrategyKind::kAdapter:
       return false;
     case StrategyKind::kFull:
       return true;
