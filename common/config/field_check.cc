@@ -148,16 +148,27 @@ double NumberOf(const Message& message, const FieldDescriptor* field,
   return 0;
 }
 
+}  // namespace
+
+bool CheckSize(const Message& message, const FieldDescriptor* field,
+               const std::string& key_path, ConfigErrors& errors) {
+  const int size = message.GetReflection()->FieldSize(message, field);
+  if (size <= kElementsMax && IsWithin(CheckOf(field), size) &&
+      !(CheckOf(field).required() && size == 0)) {
+    return true;
+  }
+  errors.Add(key_path, absl::StrCat("found a list of ", size, "; expected ",
+                                    Expectation(field)));
+  return false;
+}
+
+namespace {
+
 void CheckElements(const Message& message, const FieldDescriptor* field,
                    const std::string& key_path, ConfigErrors& errors) {
+  if (!CheckSize(message, field, key_path, errors)) return;
   const auto* reflection = message.GetReflection();
   const int size = reflection->FieldSize(message, field);
-  if (size > kElementsMax || !IsWithin(CheckOf(field), size) ||
-      (CheckOf(field).required() && size == 0)) {
-    errors.Add(key_path, absl::StrCat("found a list of ", size, "; expected ",
-                                      Expectation(field)));
-    return;
-  }
   for (int i = 0; i < size; ++i) {
     const std::string path = absl::StrCat(key_path, "[", i, "]");
     if (field->cpp_type() != FieldDescriptor::CPPTYPE_STRING) {
@@ -183,6 +194,16 @@ const pb::FieldCheck& CheckOf(const FieldDescriptor* field) {
   return field->options().GetExtension(pb::check);
 }
 
+namespace {
+std::string KeysOf(const FieldDescriptor* field) {
+  std::vector<std::string> keys;
+  for (int i = 0; i < field->message_type()->field_count(); ++i) {
+    keys.push_back(field->message_type()->field(i)->name());
+  }
+  return absl::StrJoin(keys, ", ");
+}
+}  // namespace
+
 std::string Expectation(const FieldDescriptor* field) {
   const pb::FieldCheck& check = CheckOf(field);
   const bool is_text = field->cpp_type() == FieldDescriptor::CPPTYPE_STRING;
@@ -192,7 +213,10 @@ std::string Expectation(const FieldDescriptor* field) {
                         : check.has_max() ? "up to "
                                           : "",
                         check.has_max() ? NumberText(check.max()) + " " : "",
-                        is_text ? "texts" : "numbers");
+                        is_text ? "texts"
+                        : field->message_type() != nullptr
+                            ? "maps with the keys " + KeysOf(field)
+                            : "numbers");
   }
   if (!check.allowed().empty()) {
     return absl::StrCat("one of ", absl::StrJoin(check.allowed(), ", "));
@@ -216,13 +240,8 @@ std::string Expectation(const FieldDescriptor* field) {
     case FieldDescriptor::CPPTYPE_UINT64:
       return absl::StrCat("a whole number",
                           check.has_min() ? BoundsText(check) : " from 0");
-    case FieldDescriptor::CPPTYPE_MESSAGE: {
-      std::vector<std::string> keys;
-      for (int i = 0; i < field->message_type()->field_count(); ++i) {
-        keys.push_back(field->message_type()->field(i)->name());
-      }
-      return absl::StrCat("a map with the keys ", absl::StrJoin(keys, ", "));
-    }
+    case FieldDescriptor::CPPTYPE_MESSAGE:
+      return absl::StrCat("a map with the keys ", KeysOf(field));
     default:
       return absl::StrCat("a whole number", BoundsText(check));
   }
@@ -287,6 +306,12 @@ void CheckMessage(const Message& message, const std::string& key_prefix,
     const std::string path = key_prefix + field->name();
     if (field->cpp_type() != FieldDescriptor::CPPTYPE_MESSAGE) {
       CheckField(message, field, path, errors);
+    } else if (field->is_repeated()) {
+      CheckSize(message, field, path, errors);
+      for (int k = 0; k < reflection->FieldSize(message, field); ++k) {
+        CheckMessage(reflection->GetRepeatedMessage(message, field, k),
+                     absl::StrCat(path, "[", k, "]."), errors);
+      }
     } else if (CheckOf(field).required() &&
                !reflection->HasField(message, field)) {
       errors.Add(path,

@@ -27,6 +27,12 @@ std::string Expectation(const google::protobuf::FieldDescriptor* field);
 std::optional<std::string> Nearest(std::string_view word,
                                    const std::vector<std::string>& names);
 
+// The number of elements of a repeated field; false: it is wrong and was added
+// to `errors`.
+bool CheckSize(const google::protobuf::Message& message,
+               const google::protobuf::FieldDescriptor* field,
+               const std::string& key_path, ConfigErrors& errors);
+
 // Adds to `errors` what is wrong with the value of one field of `message`, a
 // message field excepted. `key_path` is the field's.
 void CheckField(const google::protobuf::Message& message,

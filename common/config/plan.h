@@ -93,7 +93,7 @@ struct SolverSpec {
   std::vector<double> lambdas;  // from the largest to the smallest
   Normalization normalization = Normalization::kPooled;
   int rounds_max = 200;
-  double tolerance = 1e-8;
+  double tolerance = 1e-9;
   bool site_intercept = false;
 };
 

@@ -1,5 +1,6 @@
 #include "common/config/plan_checks.h"
 
+#include <algorithm>
 #include <cmath>
 #include <set>
 #include <string>
@@ -153,6 +154,7 @@ SolverSpec SolverOf(const pb::SolverSpec& message) {
                                             {"ridge", SolverKind::kRidge}});
   spec.lambdas.assign(message.lambdas().begin(), message.lambdas().end());
   if (spec.lambdas.empty()) spec.lambdas = {1};
+  std::sort(spec.lambdas.rbegin(), spec.lambdas.rend());
   spec.normalization = FromWord<Normalization>(
       message.normalization(), {{"pooled", Normalization::kPooled},
                                 {"per_site", Normalization::kPerSite},
@@ -311,6 +313,50 @@ void CheckBackboneSpec(const Plan& plan, ConfigErrors& errors) {
   }
 }
 
+void CheckSolver(const Plan& plan, ConfigErrors& errors) {
+  const SolverSpec& solver = plan.solver;
+  const bool is_probe = plan.strategy == StrategyKind::kLinearProbe;
+  if (solver.kind == SolverKind::kNone) {
+    if (plan.rounds == 0) {
+      errors.Add("rounds", "found 0; expected 1 or more without a solver");
+    }
+    return;
+  }
+  if (is_probe && plan.rounds > 0) {
+    errors.Add("rounds",
+               absl::StrCat("found ", plan.rounds,
+                            "; expected 0: the solver gives the best linear "
+                            "probe, and there is nothing left to train"));
+  } else if (!is_probe && plan.rounds == 0) {
+    errors.Add("rounds",
+               "found 0; expected 1 or more to train what the strategy "
+               "unfreezes after the solver, or strategy linear_probe");
+  }
+  if (plan.architecture == "squeezenet1_1") {
+    errors.Add("solver.kind",
+               "found a solver for squeezenet1_1, whose head is not linear in "
+               "its features; expected none, or another backbone");
+  }
+  if (!(solver.lambdas.back() > 0)) {
+    errors.Add("solver.lambdas", absl::StrCat("found ", solver.lambdas.back(),
+                                              "; expected numbers above 0"));
+  }
+  if (plan.rounds > 0 && solver.normalization == Normalization::kPerSite) {
+    errors.Add("solver.normalization",
+               "found per_site with rounds of training, which start from one "
+               "head for all; expected pooled or none");
+  }
+  if (plan.rounds > 0 && solver.site_intercept) {
+    errors.Add("solver.site_intercept",
+               "found true with rounds of training; expected it with a linear "
+               "probe alone");
+  }
+  if (plan.personal.kind != PersonalKind::kNone) {
+    errors.Add("personal.kind",
+               "found a personal model with a solver; expected none");
+  }
+}
+
 void CheckEvaluation(const EvaluationSpec& spec, ConfigErrors& errors) {
   if (spec.compare_local && spec.every < 0) {
     errors.Add("evaluation.compare_local",
@@ -395,6 +441,7 @@ void CheckPlan(const Plan& plan, ConfigErrors& errors) {
   CheckPreprocessing(plan.preprocessing, errors);
   CheckStrategy(plan, errors);
   CheckUpdate(plan, errors);
+  CheckSolver(plan, errors);
   CheckEvaluation(plan.evaluation, errors);
 }
 

@@ -113,8 +113,11 @@ class Converter {
 
   void ReadField(const YamlNode& node, const FieldDescriptor* field,
                  const std::string& path, Message& out) {
+    if (field->cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE &&
+        field->is_repeated()) {
+      return ReadMaps(node, field, path, out);
+    }
     if (field->cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE) {
-      FG_CHECK(!field->is_repeated());
       // A key whose lines below are all comments is an empty map.
       if (node.kind == YamlNode::Kind::kMap ||
           node.kind == YamlNode::Kind::kNull) {
@@ -145,6 +148,24 @@ class Converter {
     CheckField(out, field, path, errors_);
   }
 
+  void ReadMaps(const YamlNode& node, const FieldDescriptor* field,
+                const std::string& path, Message& out) {
+    if (node.kind != YamlNode::Kind::kSequence) {
+      return AddWrongType(node, field, path);
+    }
+    for (size_t i = 0; i < node.children.size(); ++i) {
+      const YamlNode& child = node.children[i];
+      const std::string element = absl::StrCat(path, "[", i, "]");
+      errors_.SetLine(element, child.line);
+      if (child.kind != YamlNode::Kind::kMap) {
+        return AddWrongType(child, field, element);
+      }
+      ReadMap(child, element + ".",
+              *out.GetReflection()->AddMessage(&out, field));
+    }
+    CheckSize(out, field, path, errors_);
+  }
+
   void AddWrongType(const YamlNode& node, const FieldDescriptor* field,
                     const std::string& path) {
     const bool is_text_for_number =
@@ -156,6 +177,7 @@ class Converter {
 
   void FillDefault(const FieldDescriptor* field, Message& out) {
     if (field->cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE) {
+      if (field->is_repeated()) return;
       Message& inner = *out.GetReflection()->MutableMessage(&out, field);
       for (int i = 0; i < inner.GetDescriptor()->field_count(); ++i) {
         FillDefault(inner.GetDescriptor()->field(i), inner);

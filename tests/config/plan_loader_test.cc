@@ -148,6 +148,34 @@ TEST(PlanLoaderTest, StrategyAndGlobsMustAgree) {
   EXPECT_TRUE(Replacing("linear_probe", "partial, unfreeze: [\"a.*\"]").ok());
 }
 
+TEST(PlanLoaderTest, SolverAndTrainingMustAgree) {
+  const std::string newton = "solver: {kind: newton}\n";
+  EXPECT_TRUE(Replacing("rounds: 2", "rounds: 0\n" + newton).ok());
+  const auto partial = [](const std::string& rounds, const std::string& rest) {
+    return ParsePlanYaml(
+        absl::StrReplaceAll(MinimalPlan() + rest,
+                            {{"rounds: 2", "rounds: " + rounds},
+                             {"linear_probe", "partial, unfreeze_blocks: 1"}}),
+        "plan.yaml");
+  };
+  EXPECT_TRUE(partial("3", newton).ok()) << partial("3", newton).status();
+  const std::pair<absl::StatusOr<Plan>, const char*> bad[] = {
+      {Replacing("rounds: 2", "rounds: 0"), "without a solver"},
+      {With(newton), "nothing left to train"},
+      {partial("0", newton), "1 or more to train"},
+      {partial("3", "solver: {kind: newton, normalization: per_site}\n"),
+       "expected pooled or none"},
+      {partial("3", "solver: {kind: newton, site_intercept: true}\n"),
+       "linear probe alone"},
+      {Replacing("rounds: 2",
+                 "rounds: 0\nsolver: {kind: ridge, lambdas: "
+                 "[1, 0]}"),
+       "numbers above 0"}};
+  for (const auto& [plan, what] : bad) {
+    EXPECT_THAT(Message(plan.status()), HasSubstr(what));
+  }
+}
+
 TEST(PlanLoaderTest, ClassNamesMustDiffer) {
   EXPECT_THAT(Message(Replacing("[no, yes]", "[no, yes, no]").status()),
               HasSubstr("plan.yaml:5: task.classes[2]: found \"no\" twice"));

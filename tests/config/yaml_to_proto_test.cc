@@ -43,7 +43,9 @@ TEST(YamlToProtoTest, UnknownKeysSuggestTheRightOne) {
   EXPECT_THAT(PlanErrors("local:\n  optimiser: {}\n"),
               ElementsAre("f.yaml:11: local.optimiser: unknown key; expected "
                           "one of epochs, batch_size, optimizer, schedule, "
-                          "augmentation; did you mean \"optimizer\"?"));
+                          "augmentation, layer_rates, loss, regularizers, "
+                          "gradient_norm_max, accumulate, deterministic; did "
+                          "you mean \"optimizer\"?"));
   EXPECT_THAT(PlanErrors("evalution: {every: 1}\n"),
               ElementsAre(HasSubstr("did you mean \"evaluation\"?")));
   // Right key, wrong place.
@@ -125,6 +127,34 @@ TEST(YamlToProtoTest, MissingRequiredKeysAreAllNamed) {
 TEST(YamlToProtoTest, RepeatedKeysAreErrors) {
   EXPECT_THAT(PlanErrors("seed: 1\nseed: 2\n"),
               ElementsAre("f.yaml:11: seed: the key appears twice"));
+}
+
+TEST(YamlToProtoTest, ListsOfMapsAreReadAndChecked) {
+  const std::string rates = "local:\n  layer_rates:\n    groups:\n";
+  const auto plan = Read<pb::Plan>(MinimalPlan() + rates +
+                                   "    - {glob: \"a.*\", multiplier: 0.5}\n"
+                                   "    - glob: b\n      multiplier: 2\n");
+  ASSERT_TRUE(plan.ok()) << plan.status();
+  ASSERT_EQ(plan->local().layer_rates().groups_size(), 2);
+  EXPECT_EQ(plan->local().layer_rates().groups(0).multiplier(), 0.5);
+  EXPECT_EQ(plan->local().layer_rates().groups(1).glob(), "b");
+  EXPECT_THAT(
+      PlanErrors(rates + "    - {glob: a}\n    - {glob: b, multiplier: -1}\n"
+                         "    - {glb: c, multiplier: 1}\n    - word\n"),
+      ElementsAre(
+          AllOf(StartsWith("f.yaml:13: local.layer_rates.groups[0].multiplier"),
+                HasSubstr("is missing")),
+          AllOf(StartsWith("f.yaml:14: local.layer_rates.groups[1].multiplier"),
+                HasSubstr("from 0 to 1000")),
+          AllOf(StartsWith("f.yaml:15: local.layer_rates.groups[2].glb"),
+                HasSubstr("did you mean")),
+          AllOf(StartsWith("f.yaml:15: local.layer_rates.groups[2].glob"),
+                HasSubstr("is missing")),
+          AllOf(StartsWith("f.yaml:16: local.layer_rates.groups[3]"),
+                HasSubstr("a list of up to 64 maps with the keys glob, "
+                          "multiplier"))));
+  EXPECT_THAT(PlanErrors("local: {layer_rates: {groups: {glob: a}}}\n"),
+              ElementsAre(HasSubstr("a list of up to 64 maps")));
 }
 
 TEST(YamlToProtoTest, AllErrorsComeTogetherInTheFilesOrder) {
