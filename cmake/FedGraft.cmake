@@ -19,6 +19,7 @@ find_package(yaml-cpp REQUIRED)
 find_package(nlohmann_json REQUIRED)
 find_package(spdlog REQUIRED)
 find_package(CLI11 REQUIRED)
+find_package(Eigen3 REQUIRED NO_MODULE)
 if(FEDGRAFT_TRAINER)  # decoders and torch: the trainer process only
   find_package(Torch REQUIRED)
   find_package(OpenCV 4 REQUIRED COMPONENTS core imgproc imgcodecs)

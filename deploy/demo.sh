@@ -15,6 +15,10 @@
 #   --image-size N       side of the network input in pixels
 #   --sites N            how many sites (phantom, NPZ)
 #   --strategy S         linear_probe (default), partial (last block) or full
+#   --solver S           none (default), newton or ridge: the exact head, before
+#                        the rounds of training (linear_probe: instead of them)
+#   --lambdas L          of the solver, such as "[100, 10, 1]"
+#   --site-intercept     each site fits its own intercept to the solved head
 #   --rounds N  --epochs N  --seed N  --learning-rate X
 #   --label-column C     for folders (default: projection)
 #   --final-split S      split of the last evaluation: test (default) or val
@@ -23,17 +27,20 @@ set -euo pipefail
 
 root=$(cd "$(dirname "$0")/.." && pwd)
 data=phantom backbone='' size='' sites='' strategy=linear_probe rounds='' epochs=''
+solver=none lambdas='[1]' site_intercept=false
 seed=1 learning_rate='' label_column=projection final_split=test out=$root/demo-out
 while [ $# -gt 0 ]; do
   case "$1" in
+    --site-intercept) site_intercept=true; shift; continue ;;
     -h | --help) awk 'NR > 1 { if (!/^#/) exit; print substr($0, 3) }' "$0"; exit 0 ;;
-    --data | --backbone | --image-size | --sites | --strategy | --rounds | --epochs | --seed | --learning-rate | --label-column | --final-split | --out)
+    --data | --backbone | --image-size | --sites | --strategy | --solver | --lambdas | --rounds | --epochs | --seed | --learning-rate | --label-column | --final-split | --out)
       [ $# -ge 2 ] || { echo "demo.sh: $1 needs a value" >&2; exit 2; } ;;&
     --data) data=$2 ;; --backbone) backbone=$2 ;; --image-size) size=$2 ;;
     --sites) sites=$2 ;; --strategy) strategy=$2 ;; --rounds) rounds=$2 ;;
     --epochs) epochs=$2 ;; --seed) seed=$2 ;; --learning-rate) learning_rate=$2 ;;
     --label-column) label_column=$2 ;; --final-split) final_split=$2 ;;
     --out) out=$2 ;;
+    --solver) solver=$2 ;; --lambdas) lambdas=$2 ;;
     *) echo "demo.sh: unknown option $1 (see --help)" >&2; exit 2 ;;
   esac
   shift 2
@@ -145,6 +152,7 @@ else
   optimizer="{kind: sgd, learning_rate: ${learning_rate:-0.003}, momentum: 0.9}"
   rounds=${rounds:-20} epochs=${epochs:-2}
 fi
+if [ "$solver" != none ] && [ "$strategy" = linear_probe ]; then rounds=0; fi
 digest=$(sha256sum "$backbone_file" | cut -d' ' -f1)
 cat >"$out/plan.yaml" <<YAML
 version: 1
@@ -161,6 +169,7 @@ strategy:
   batch_norm: frozen
   $unfreeze
 local: {epochs: $epochs, batch_size: 32, optimizer: $optimizer, schedule: {kind: cosine}}
+solver: {kind: $solver, lambdas: $lambdas, site_intercept: $site_intercept}
 evaluation: {every: 5, split: val, final_split: $final_split, compare_local: true}
 YAML
 # ImageNet backbones expect ImageNet statistics.
@@ -225,7 +234,7 @@ YAML
 done
 
 # --- the run ----------------------------------------------------------------
-echo "== Run: $strategy on $architecture, $rounds rounds, $count sites, mutual TLS 1.3"
+echo "== Run: $strategy on $architecture, solver $solver, $rounds rounds of training, $count sites, mutual TLS 1.3"
 "$aggregator" run start --config "$out/aggregator.yaml" --backbone "$backbone_file" "$out/plan.yaml" ||
   fail "the run did not start"
 "$aggregator" watch --config "$out/aggregator.yaml" --until-finished || fail "the run did not finish"

@@ -8,7 +8,7 @@ packages=(
   build-essential cmake ninja-build ccache pkg-config git ca-certificates
   libabsl-dev libprotobuf-dev protobuf-compiler
   libgrpc++-dev protobuf-compiler-grpc
-  libssl-dev libyaml-cpp-dev nlohmann-json3-dev libspdlog-dev libcli11-dev
+  libssl-dev libyaml-cpp-dev nlohmann-json3-dev libspdlog-dev libcli11-dev libeigen3-dev
   libopencv-dev libzip-dev
   # LibTorch on reference BLAS is 20 times slower than on OpenBLAS.
   libtorch-dev libopenblas0-pthread

@@ -13,6 +13,8 @@
 #include "common/model/evaluation_layout.h"
 #include "common/numeric/update_payload.h"
 #include "common/protocol/statements.h"
+#include "common/solve/head_values.h"
+#include "common/solve/solve_statistics.h"
 
 namespace fedgraft {
 namespace {
@@ -23,10 +25,6 @@ constexpr double kNormTolerance = 1e-4;
 template <typename... Parts>
 absl::Status Refuse(RefusalReason reason, const Parts&... parts) {
   return RefusalError(reason, absl::StrCat(parts...));
-}
-
-absl::string_view KindName(TaskKind kind) {
-  return kind == TaskKind::kTrain ? "train" : "evaluate";
 }
 
 // A site has at least one image, so at least its weight; uniform weights and
@@ -119,6 +117,32 @@ absl::Status CheckSums(const UpdateToVerify& update,
                 "evaluation sums: ", metrics.status().message());
 }
 
+void SetShape(UpdateForm& form) {
+  form.shape.head_bytes = UpdatePayloadHead::kBytes;
+  form.shape.total_bytes =
+      UpdatePayloadHead::kBytes + PackedBytes(form.ring.word_bits, form.count);
+}
+
+// A statistic without a record would make the solver divide by nothing. The
+// count comes first in every stage.
+absl::Status CheckRecords(const UpdateToVerify& update,
+                          const SealedContribution& contribution) {
+  ReduceJob job;
+  job.ring = update.form.ring;
+  job.count = update.form.count;
+  job.contributions = {contribution};
+  int64_t records = 0;
+  const ReduceOutcome outcome = ReduceSumsHere(
+      job, [&](uint64_t begin, absl::Span<const uint64_t> words) {
+        if (begin == 0) records = static_cast<int64_t>(words[0]);
+        return absl::OkStatus();
+      });
+  FG_RETURN_IF_ERROR(outcome.status);
+  if (records > 0) return absl::OkStatus();
+  return Refuse(RefusalReason::kBadLayout,
+                "solve statistics: expected a positive number of records");
+}
+
 }  // namespace
 
 absl::StatusOr<UpdateForm> MakeUpdateForm(const Plan& plan,
@@ -136,9 +160,22 @@ absl::StatusOr<UpdateForm> MakeUpdateForm(const Plan& plan,
     form.count =
         static_cast<uint64_t>(EvaluationLayout(plan.num_classes()).Count());
   }
-  form.shape.head_bytes = UpdatePayloadHead::kBytes;
-  form.shape.total_bytes =
-      UpdatePayloadHead::kBytes + PackedBytes(form.ring.word_bits, form.count);
+  SetShape(form);
+  return form;
+}
+
+UpdateForm MakeSolveForm(const RunState& state) {
+  UpdateForm form;
+  form.kind = TaskKind::kSolve;
+  if (!state.open() || !state.solve().open) return form;
+  const RunFacts& run = *state.run();
+  form.ring = SolveRing();
+  form.max_terms = MaxTerms(run.plan);
+  form.count = static_cast<uint64_t>(
+      SolveLayout(state.solve().stage, run.plan.num_classes(),
+                  HeadFeatures(run.plan, *run.layout), state.solve().candidates)
+          .words());
+  SetShape(form);
   return form;
 }
 
@@ -157,17 +194,17 @@ absl::Status CheckHeader(const RunState& state, const UpdateForm& form,
   if (state.HasContributed(site, header.round, header.kind)) {
     return Refuse(RefusalReason::kAlreadyContributed, "another update of ",
                   site.value, " for round ", header.round.value, " (",
-                  KindName(header.kind), ") was acknowledged");
+                  TaskKindName(header.kind), ") was acknowledged");
   }
   if (header.round != state.round() || state.task_kind() != header.kind) {
     return Refuse(RefusalReason::kWrongRound, "expected ",
                   PhaseName(state.phase()), " of round ", state.round().value,
-                  ", got ", KindName(header.kind), " of round ",
+                  ", got ", TaskKindName(header.kind), " of round ",
                   header.round.value);
   }
-  if (header.base_model != state.model().digest) {
+  if (header.base_model != state.task_model().digest) {
     return Refuse(RefusalReason::kWrongBaseModel, "base model: expected ",
-                  state.model().digest.Short(), ", got ",
+                  state.task_model().digest.Short(), ", got ",
                   header.base_model.Short());
   }
   const uint64_t size = form.shape.SealedTotal();
@@ -226,6 +263,8 @@ absl::StatusOr<std::shared_ptr<const SealedStreamOpener>> VerifyUpdate(
   FG_RETURN_IF_ERROR(CheckNorm(update, verified));
   if (form.kind == TaskKind::kEvaluate) {
     FG_RETURN_IF_ERROR(CheckSums(update, contribution));
+  } else if (form.kind == TaskKind::kSolve) {
+    FG_RETURN_IF_ERROR(CheckRecords(update, contribution));
   }
   return contribution.opener;
 }

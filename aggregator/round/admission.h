@@ -26,13 +26,16 @@ struct UpdateForm {
   RingSpec ring;
   int max_terms = 0;
   uint64_t count = 0;  // words
-  Digest layout;       // evaluation: zero
+  Digest layout;       // of the trainable set; other kinds: zero
   SealedStreamShape shape;
 };
-// INVALID_ARGUMENT: the plan's ring is impossible.
+// For kTrain and kEvaluate. INVALID_ARGUMENT: the plan's ring is impossible.
 absl::StatusOr<UpdateForm> MakeUpdateForm(const Plan& plan,
                                           const ParameterLayout& layout,
                                           TaskKind kind);
+
+// Of the current solve point; none is to be had (count 0) once solved.
+UpdateForm MakeSolveForm(const RunState& state);
 
 // Whether an upload with this header may be sent now: run, plan, phase, base
 // model, size, the site's part in the round, and no contribution before.

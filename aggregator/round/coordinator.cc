@@ -121,7 +121,8 @@ void Coordinator::Impl::OpenBlob(const SitePeer& site, const Digest& digest,
   bool known = false;
   if (run != nullptr) {
     known = digest == run->plan.backbone;
-    for (const ModelRef* model : {&run->initial_model, &state.model()}) {
+    for (const ModelRef* model :
+         {&run->initial_model, &state.model(), &state.solve().point}) {
       if (model->digest != digest) continue;
       wanted = *model;
       known = true;

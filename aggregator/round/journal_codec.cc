@@ -118,6 +118,38 @@ absl::StatusOr<Record> Decode(const pb::ContributionAccepted& in) {
   return out;
 }
 
+void Encode(const SolveAdvanced& in, pb::SolveAdvanced& out) {
+  out.set_state(in.state.AsWire());
+  out.set_state_size_bytes(in.state_size_bytes);
+  out.set_state_inline(Text(in.state_inline));
+  out.set_solved(in.solved);
+  if (in.solved) return;
+  out.set_point(in.point.AsWire());
+  out.set_point_size_bytes(in.point_size_bytes);
+  out.set_point_inline(Text(in.point_inline));
+  out.set_stage(static_cast<uint32_t>(in.stage));
+  out.set_candidates(static_cast<uint32_t>(in.candidates));
+}
+
+absl::StatusOr<SolveAdvanced> DecodeSolve(const pb::SolveAdvanced& in) {
+  SolveAdvanced out;
+  FG_ASSIGN_OR_RETURN(out.state, Digest::FromWire(in.state()));
+  out.state_size_bytes = in.state_size_bytes();
+  out.state_inline = Raw(in.state_inline());
+  out.solved = in.solved();
+  if (out.solved) return out;
+  FG_ASSIGN_OR_RETURN(out.point, Digest::FromWire(in.point()));
+  out.point_size_bytes = in.point_size_bytes();
+  out.point_inline = Raw(in.point_inline());
+  if (in.stage() < static_cast<uint32_t>(SolveStage::kMoments) ||
+      in.stage() > static_cast<uint32_t>(SolveStage::kValidate)) {
+    return absl::DataLossError("a solve stage that this version does not know");
+  }
+  out.stage = static_cast<SolveStage>(in.stage());
+  out.candidates = static_cast<int>(in.candidates());
+  return out;
+}
+
 void Encode(const RoundReduced& in, pb::JournalRecord& record) {
   pb::RoundReduced& out = *record.mutable_round_reduced();
   out.set_round(in.round.value);
@@ -129,6 +161,8 @@ void Encode(const RoundReduced& in, pb::JournalRecord& record) {
   out.set_bytes_down(in.bytes_down);
   out.set_elapsed_us(absl::ToInt64Microseconds(in.elapsed));
   out.set_opens_next(in.opens_next);
+  if (in.solve.has_value()) Encode(*in.solve, *out.mutable_solve());
+  out.mutable_metrics()->insert(in.metrics.begin(), in.metrics.end());
 }
 
 absl::StatusOr<Record> Decode(const pb::RoundReduced& in) {
@@ -142,6 +176,10 @@ absl::StatusOr<Record> Decode(const pb::RoundReduced& in) {
   out.bytes_down = in.bytes_down();
   out.elapsed = absl::Microseconds(in.elapsed_us());
   out.opens_next = in.opens_next();
+  if (in.has_solve()) {
+    FG_ASSIGN_OR_RETURN(out.solve, DecodeSolve(in.solve()));
+  }
+  out.metrics.insert(in.metrics().begin(), in.metrics().end());
   return out;
 }
 

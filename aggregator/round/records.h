@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <variant>
 #include <vector>
@@ -12,6 +13,7 @@
 #include "common/base/ids.h"
 #include "common/model/parameter_layout.h"
 #include "common/protocol/messages.h"
+#include "common/solve/solve_point.h"
 
 // What the coordinator writes to its log, as domain types. The stored form is
 // proto/journal.proto; aggregator/round/journal_codec.h converts.
@@ -48,6 +50,20 @@ struct ContributionAccepted {
   std::string spool_file;  // empty: inline
 };
 
+// What a solve round made beside the model: the solver's memory and, unless it
+// is done, the next point.
+struct SolveAdvanced {
+  Digest state;  // common/solve/head_solver.h
+  uint64_t state_size_bytes = 0;
+  Bytes state_inline;  // empty: in the blob store
+  Digest point;        // common/solve/solve_point.h
+  uint64_t point_size_bytes = 0;
+  Bytes point_inline;
+  SolveStage stage = SolveStage::kMoments;  // of the point
+  int candidates = 0;                       // of the point
+  bool solved = false;
+};
+
 struct RoundReduced {
   RoundId round;
   std::vector<SiteId> sites;  // canonical order
@@ -58,6 +74,8 @@ struct RoundReduced {
   uint64_t bytes_down = 0;  // sent to sites since the round opened
   absl::Duration elapsed;
   bool opens_next = false;  // as if RoundOpened of the next round followed
+  std::optional<SolveAdvanced> solve;  // solve rounds only
+  std::map<std::string, double> metrics;
 };
 
 struct EvaluationClosed {

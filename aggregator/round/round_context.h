@@ -25,9 +25,18 @@ struct RunTools {
   std::shared_ptr<const RunKey> key;
   UpdateForm train;
   UpdateForm evaluate;
+  UpdateForm solve;  // of the current point; changes from round to round
 
   const UpdateForm& form(TaskKind kind) const {
-    return kind == TaskKind::kTrain ? train : evaluate;
+    switch (kind) {
+      case TaskKind::kTrain:
+        return train;
+      case TaskKind::kEvaluate:
+        return evaluate;
+      case TaskKind::kSolve:
+        break;
+    }
+    return solve;
   }
 };
 // INVALID_ARGUMENT: the plan's ring is impossible.

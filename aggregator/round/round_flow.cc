@@ -37,10 +37,12 @@ void RoundFlow::Restart() {
   context_.sites.BeginPhase();
   const RunState& state = context_.state;
   if (state.phase() == Phase::kEnrolling) timed_round_ = RoundId();
-  if (state.phase() == Phase::kTraining && timed_round_ != state.round()) {
+  if (state.round() != timed_round_ && state.task_kind().has_value() &&
+      state.task_kind() != TaskKind::kEvaluate) {
     timed_round_ = state.round();
     round_opened_ = context_.ports.clock.Monotonic();
   }
+  context_.tools.solve = MakeSolveForm(state);
   if (state.open() && !state.paused()) {
     ArmDeadline();
     if (state.task_kind().has_value()) CheckProgress();
@@ -77,7 +79,7 @@ void RoundFlow::Extend() {
   deadline_passed_ = false;
   ArmDeadline();
   if (!state.task_kind().has_value()) return;
-  if (state.phase() == Phase::kTraining &&
+  if (state.task_kind() != TaskKind::kEvaluate &&
       state.joined().size() > state.participants().size()) {
     // Late joiners may be the ones that the quorum lacks.
     return Journal(RoundOpened{state.round()}, {});
@@ -125,14 +127,12 @@ void RoundFlow::Consider() {
   switch (state.phase()) {
     case Phase::kEnrolling:
       return ConsiderEnrolment();
+    case Phase::kSolving:
     case Phase::kTraining:
     case Phase::kEvaluating:
       return ConsiderPhase();
     case Phase::kPublished:
-      if (state.round().value ==
-          static_cast<uint32_t>(state.run()->plan.rounds)) {
-        return Close(/*stopped=*/false, "", nullptr);
-      }
+      if (state.IsLastRound()) return Close(/*stopped=*/false, "", nullptr);
       return OpenRound();
     case Phase::kIdle:
     case Phase::kClosed:
@@ -163,9 +163,9 @@ void RoundFlow::ConsiderPhase() {
   const TaskKind kind = *state.task_kind();
   const size_t have = state.contributions().size();
   if (!context_.closing) {
-    const size_t quorum = kind == TaskKind::kTrain
-                              ? static_cast<size_t>(state.run()->plan.quorum)
-                              : 1;
+    const size_t quorum = kind == TaskKind::kEvaluate
+                              ? 1
+                              : static_cast<size_t>(state.run()->plan.quorum);
     const size_t most =
         static_cast<size_t>(context_.tools.form(kind).max_terms);
     const bool complete = CountAwaited() == 0 || have >= most;
@@ -181,10 +181,10 @@ void RoundFlow::ConsiderPhase() {
   }
   // What was complete at the site by now still counts.
   if (!context_.admitting.empty()) return;
-  if (kind == TaskKind::kTrain) {
-    Reduce();
-  } else {
+  if (kind == TaskKind::kEvaluate) {
     PoolMetrics();
+  } else {
+    Reduce();
   }
 }
 
@@ -199,6 +199,7 @@ std::shared_ptr<const PhaseJob> RoundFlow::MakeJob() const {
   job->key = context_.tools.key;
   job->form = context_.tools.form(*state.task_kind());
   job->base = state.model();
+  job->solver_state = state.solve().state;
   job->contributions = state.contributions();
   job->openers = context_.openers;
   job->inline_bytes_max = context_.options.inline_bytes_max;
@@ -212,7 +213,11 @@ void RoundFlow::Reduce() {
   context_.off_strand.Begin<absl::StatusOr<NewModel>>(
       [job = MakeJob(), &files = context_.ports.files,
        &executor = context_.ports.executor](auto done) {
-        ReduceRound(job, files, executor, std::move(done));
+        if (job->form.kind == TaskKind::kSolve) {
+          done(AdvanceSolve(*job, files));
+        } else {
+          ReduceRound(job, files, executor, std::move(done));
+        }
       },
       [this](absl::StatusOr<NewModel> model) { Publish(std::move(model)); });
   context_.changed();
@@ -238,19 +243,26 @@ void RoundFlow::Publish(absl::StatusOr<NewModel> model) {
               reduced.sites.size(), reduced.model_size_bytes);
   Obsolete obsolete = MakeObsolete();
   const ModelRef& base = state.model();
-  if (base.inline_bytes == nullptr && base.digest != reduced.model &&
-      base.digest != state.run()->initial_model.digest) {
-    obsolete.model = base.digest;
+  const bool is_best =
+      state.best().has_value() && state.best()->model.digest == base.digest;
+  if (base.digest != reduced.model && !is_best) DropModel(base, obsolete);
+  reduced.solve = std::move(model->solve);
+  reduced.metrics = std::move(model->metrics);
+  const bool solved = !state.solve().open || reduced.solve->solved;
+  if (state.solve().open) {
+    for (const ModelRef* old : {&state.solve().state, &state.solve().point}) {
+      if (old->size_bytes > 0 && old->inline_bytes == nullptr) {
+        obsolete.blobs.push_back(old->digest);
+      }
+    }
   }
-  reduced.opens_next =
-      !EvaluationDue(state.run()->plan, state.round()) && OpensNext();
+  reduced.opens_next = !state.EvaluationDue(solved) && OpensNext(solved);
   Journal(std::move(reduced), std::move(obsolete));
 }
 
-bool RoundFlow::OpensNext() const {
+bool RoundFlow::OpensNext(bool solved) const {
   const RunState& state = context_.state;
-  return !state.paused() &&
-         state.round().value < static_cast<uint32_t>(state.run()->plan.rounds);
+  return !state.paused() && !state.IsLastRound(solved);
 }
 
 RoundFlow::Obsolete RoundFlow::MakeObsolete() const {
@@ -261,6 +273,13 @@ RoundFlow::Obsolete RoundFlow::MakeObsolete() const {
     }
   }
   return obsolete;
+}
+
+void RoundFlow::DropModel(const ModelRef& model, Obsolete& obsolete) const {
+  if (model.inline_bytes == nullptr &&
+      model.digest != context_.state.run()->initial_model.digest) {
+    obsolete.blobs.push_back(model.digest);
+  }
 }
 
 void RoundFlow::PoolMetrics() {
@@ -291,8 +310,17 @@ void RoundFlow::CloseEvaluation(
   }
   FG_LOG_INFO("run {} round {}: evaluated at {} sites", state.run()->id.value,
               state.round().value, closed.sites.size());
-  closed.opens_next = OpensNext();
-  Journal(std::move(closed), MakeObsolete());
+  const bool stops = state.Stops(closed.metrics);
+  closed.opens_next = !stops && OpensNext(!state.solve().open);
+  Obsolete obsolete = MakeObsolete();
+  const bool has_other = state.best().has_value() &&
+                         state.best()->model.digest != state.model().digest;
+  if (has_other && state.Improves(closed.metrics)) {
+    DropModel(state.best()->model, obsolete);
+  } else if (has_other && stops) {
+    DropModel(state.model(), obsolete);
+  }
+  Journal(std::move(closed), std::move(obsolete));
 }
 
 void RoundFlow::Journal(Record record, Obsolete obsolete) {
@@ -328,7 +356,7 @@ void RoundFlow::RetryLater(const absl::Status& status) {
 }
 
 void RoundFlow::Remove(Obsolete obsolete) {
-  if (obsolete.spool_files.empty() && !obsolete.model.has_value()) return;
+  if (obsolete.spool_files.empty() && obsolete.blobs.empty()) return;
   context_.ports.executor.Run([obsolete = std::move(obsolete),
                                spool = context_.spool, blobs = context_.blobs] {
     // A file that stays costs space until the next restart looks.
@@ -338,11 +366,11 @@ void RoundFlow::Remove(Obsolete obsolete) {
                        std::string(removed.message()));
       }
     }
-    if (!obsolete.model.has_value()) return;
-    if (const absl::Status removed = blobs->Remove(*obsolete.model);
-        !removed.ok()) {
-      FG_LOG_WARNING("model {} stays: {}", obsolete.model->Short(),
-                     std::string(removed.message()));
+    for (const Digest& blob : obsolete.blobs) {
+      if (const absl::Status removed = blobs->Remove(blob); !removed.ok()) {
+        FG_LOG_WARNING("blob {} stays: {}", blob.Short(),
+                       std::string(removed.message()));
+      }
     }
   });
 }

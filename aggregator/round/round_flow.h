@@ -3,7 +3,6 @@
 #include <functional>
 #include <map>
 #include <memory>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -21,8 +20,9 @@ namespace fedgraft {
 // reduces, publishes, evaluates, ends the run. Timers only make it look again;
 // without them, whatever an event completes is acted upon at once.
 //
-//   enrolling ──expected joined, or deadline and quorum──▶ training r
-//   training ──all awaited contributed, or deadline; never below quorum──▶
+//   enrolling ──expected joined, or deadline and quorum──▶ solving or training
+//   r solving, training ──all awaited contributed, or deadline; never below
+//   quorum──▶
 //     reduce off the strand ──▶ RoundReduced ──▶ evaluating r or published
 //   evaluating ──all awaited contributed, or deadline──▶ published
 //   published ──▶ training r + 1, or RunClosed after the last round
@@ -59,7 +59,7 @@ class RoundFlow {
   // On disk, but of no use once a record is applied.
   struct Obsolete {
     std::vector<std::string> spool_files;
-    std::optional<Digest> model;
+    std::vector<Digest> blobs;
   };
 
   void ArmDeadline();
@@ -81,8 +81,9 @@ class RoundFlow {
 
   std::shared_ptr<const PhaseJob> MakeJob() const;
   // Whether the next round opens with the record that ends the current one.
-  bool OpensNext() const;
+  bool OpensNext(bool solved) const;
   Obsolete MakeObsolete() const;
+  void DropModel(const ModelRef& model, Obsolete& obsolete) const;
   void Journal(Record record, Obsolete obsolete);
   // The end of work that kept the flow busy; begins what waited for it.
   void Idle();

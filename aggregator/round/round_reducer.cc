@@ -1,5 +1,6 @@
 #include "aggregator/round/round_reducer.h"
 
+#include <algorithm>
 #include <utility>
 #include <vector>
 
@@ -11,6 +12,9 @@
 #include "common/model/evaluation_layout.h"
 #include "common/model/safetensors.h"
 #include "common/runtime/blob_store.h"
+#include "common/solve/head_solver.h"
+#include "common/solve/head_values.h"
+#include "common/solve/solve_statistics.h"
 
 namespace fedgraft {
 namespace {
@@ -86,22 +90,57 @@ absl::Status ApplyShard(RoundWork& work, uint64_t begin,
   return work.rule->Apply(shard, next);
 }
 
-absl::StatusOr<NewModel> Encode(RoundWork& work, FileStore& files) {
-  const PhaseJob& job = *work.job;
-  FromMoments(*job.run->layout, work.values);
-  Bytes encoded = EncodeTrainableSet(*job.run->layout, work.values);
-  work.values = ParameterVector();
-  NewModel model;
-  model.size_bytes = encoded.size();
-  model.saturated = work.saturated;
-  if (encoded.size() <= job.inline_bytes_max) {
-    model.digest = Sha256(encoded);
-    model.inline_bytes = std::move(encoded);
-  } else {
-    FG_ASSIGN_OR_RETURN(model.digest,
-                        BlobStore(files, kBlobFolder).Put(encoded));
+// Bytes to be published: in `inline_bytes` if small, else in the blob store.
+absl::StatusOr<Digest> Keep(Bytes bytes, const PhaseJob& job, FileStore& files,
+                            uint64_t& size_bytes, Bytes& inline_bytes) {
+  size_bytes = bytes.size();
+  if (bytes.size() > job.inline_bytes_max) {
+    return BlobStore(files, kBlobFolder).Put(bytes);
   }
+  inline_bytes = std::move(bytes);
+  return Sha256(inline_bytes);
+}
+
+absl::StatusOr<NewModel> EncodeModel(const PhaseJob& job,
+                                     ParameterVector values, FileStore& files) {
+  Bytes encoded = EncodeTrainableSet(*job.run->layout, values);
+  values = ParameterVector();
+  NewModel model;
+  FG_ASSIGN_OR_RETURN(model.digest, Keep(std::move(encoded), job, files,
+                                         model.size_bytes, model.inline_bytes));
   return model;
+}
+
+absl::StatusOr<NewModel> Encode(RoundWork& work, FileStore& files) {
+  FromMoments(*work.job->run->layout, work.values);
+  FG_ASSIGN_OR_RETURN(NewModel model,
+                      EncodeModel(*work.job, std::move(work.values), files));
+  model.saturated = work.saturated;
+  return model;
+}
+
+absl::StatusOr<SolverState> LoadSolver(const PhaseJob& job, FileStore& files) {
+  if (job.solver_state.size_bytes == 0) {
+    return InitialSolverState(job.run->plan,
+                              HeadFeatures(job.run->plan, *job.run->layout));
+  }
+  FG_ASSIGN_OR_RETURN(const auto file, OpenModel(files, job.solver_state));
+  Bytes content(file->size_bytes());
+  FG_RETURN_IF_ERROR(file->ReadAt(0, absl::MakeSpan(content)));
+  return DecodeSolverState(content);
+}
+
+absl::StatusOr<std::vector<uint64_t>> SumWords(const PhaseJob& job,
+                                               FileStore& files) {
+  FG_ASSIGN_OR_RETURN(const ReduceJob reduce, OpenAll(job, files));
+  std::vector<uint64_t> words(job.form.count);
+  const ReduceOutcome outcome = ReduceSumsHere(
+      reduce, [&](uint64_t begin, absl::Span<const uint64_t> sums) {
+        std::copy(sums.begin(), sums.end(), words.begin() + begin);
+        return absl::OkStatus();
+      });
+  FG_RETURN_IF_ERROR(outcome.status);
+  return words;
 }
 
 }  // namespace
@@ -152,6 +191,33 @@ void ReduceRound(std::shared_ptr<const PhaseJob> job, FileStore& files,
   } else {
     ReduceSums(executor, std::move(reduce), std::move(sink), std::move(finish));
   }
+}
+
+absl::StatusOr<NewModel> AdvanceSolve(const PhaseJob& job, FileStore& files) {
+  const Plan& plan = job.run->plan;
+  FG_ASSIGN_OR_RETURN(const SolverState before, LoadSolver(job, files));
+  const SolvePoint point = NextPoint(plan, before);
+  FG_ASSIGN_OR_RETURN(const std::vector<uint64_t> words, SumWords(job, files));
+  FG_ASSIGN_OR_RETURN(const SolverState state,
+                      Advance(plan, before, UnpackSolveSums(point, words)));
+  FG_ASSIGN_OR_RETURN(ParameterVector values, LoadBase(job, files));
+  SetHead(plan, *job.run->layout, PublishedHead(state), values);
+  FG_ASSIGN_OR_RETURN(NewModel model,
+                      EncodeModel(job, std::move(values), files));
+  model.metrics = SolveMetrics(plan, state);
+  SolveAdvanced& solve = model.solve.emplace();
+  FG_ASSIGN_OR_RETURN(solve.state,
+                      Keep(EncodeSolverState(state), job, files,
+                           solve.state_size_bytes, solve.state_inline));
+  solve.solved = state.done;
+  if (state.done) return model;
+  const SolvePoint next = NextPoint(plan, state);
+  solve.stage = next.stage;
+  solve.candidates = next.candidates;
+  FG_ASSIGN_OR_RETURN(solve.point,
+                      Keep(EncodeSolvePoint(next), job, files,
+                           solve.point_size_bytes, solve.point_inline));
+  return model;
 }
 
 absl::StatusOr<std::map<std::string, double>> PoolEvaluation(

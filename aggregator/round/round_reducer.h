@@ -4,10 +4,12 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "absl/status/statusor.h"
 #include "aggregator/round/admission.h"
+#include "aggregator/round/records.h"
 #include "aggregator/round/run_key.h"
 #include "aggregator/round/run_state.h"
 #include "common/base/digest.h"
@@ -25,6 +27,7 @@ struct PhaseJob {
   std::shared_ptr<const RunKey> key;
   UpdateForm form;
   ModelRef base;
+  ModelRef solver_state;  // no size: the solver has not begun
   std::map<SiteId, Contribution> contributions;
   // Of contributions that this process verified; the rest are opened with
   // `key` again.
@@ -39,6 +42,8 @@ struct NewModel {
   uint64_t size_bytes = 0;
   Bytes inline_bytes;  // empty: in the blob store
   uint64_t saturated = 0;
+  std::optional<SolveAdvanced> solve;  // solve rounds
+  std::map<std::string, double> metrics;
 };
 
 // The base model plus the rule's delta, as safetensors bytes. Begins on the
@@ -48,6 +53,10 @@ struct NewModel {
 void ReduceRound(std::shared_ptr<const PhaseJob> job, FileStore& files,
                  Executor& executor,
                  std::function<void(absl::StatusOr<NewModel>)> done);
+
+// A solve round: the solver takes in the exact sums; the base model with the
+// head that it has reached. On the calling worker alone.
+absl::StatusOr<NewModel> AdvanceSolve(const PhaseJob& job, FileStore& files);
 
 // Pooled metrics from the exact sums of an evaluation; none if no site
 // evaluated a record. On the calling worker alone.

@@ -10,6 +10,7 @@
 #include "common/base/status_macros.h"
 #include "common/crypto/sha256.h"
 #include "common/model/safetensors.h"
+#include "common/solve/head_values.h"
 
 namespace fedgraft {
 namespace {
@@ -32,6 +33,13 @@ absl::Status CheckRun(const Plan& plan, const RunModel& model) {
   }
   FG_RETURN_IF_ERROR(
       MakeUpdateForm(plan, model.layout, TaskKind::kTrain).status());
+  if (plan.solver.kind != SolverKind::kNone &&
+      HeadFeatures(plan, model.layout) < 1) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("solver.kind: the head of ", plan.architecture,
+                     " is not linear in its features and cannot be solved "
+                     "exactly; expected none, or another backbone"));
+  }
   return MakeRule(plan).status();
 }
 

@@ -6,6 +6,9 @@
 #include "absl/strings/str_cat.h"
 #include "common/base/status_macros.h"
 #include "common/config/plan_loader.h"
+#include "common/crypto/sha256.h"
+#include "common/solve/head_solver.h"
+#include "common/solve/head_values.h"
 
 namespace fedgraft {
 namespace {
@@ -26,6 +29,8 @@ absl::string_view PhaseName(Phase phase) {
       return "idle";
     case Phase::kEnrolling:
       return "enrolling";
+    case Phase::kSolving:
+      return "solving";
     case Phase::kTraining:
       return "training";
     case Phase::kEvaluating:
@@ -38,11 +43,54 @@ absl::string_view PhaseName(Phase phase) {
   return "unknown";
 }
 
-bool EvaluationDue(const Plan& plan, RoundId round) {
-  const int every = plan.evaluation.every;
-  if (every < 0) return false;
-  if (round.value == static_cast<uint32_t>(plan.rounds)) return true;
-  return every > 0 && round.value % static_cast<uint32_t>(every) == 0;
+namespace {
+
+// Larger is better; nullopt if the metric is not there.
+std::optional<double> ScoreOf(const Plan& plan,
+                              const std::map<std::string, double>& metrics) {
+  const char* name = plan.stopping.metric == StoppingMetric::kLoss ? "loss"
+                     : plan.stopping.metric == StoppingMetric::kAuc
+                         ? "auc"
+                         : "balanced_accuracy";
+  const auto found = metrics.find(name);
+  if (found == metrics.end()) return std::nullopt;
+  return plan.stopping.metric == StoppingMetric::kLoss ? -found->second
+                                                       : found->second;
+}
+
+}  // namespace
+
+bool RunState::Improves(const std::map<std::string, double>& metrics) const {
+  const Plan& plan = run_->plan;
+  if (plan.stopping.patience == 0 || final_) return false;
+  const auto score = ScoreOf(plan, metrics);
+  return score.has_value() && (!best_.has_value() ||
+                               *score > best_->score + plan.stopping.min_delta);
+}
+
+bool RunState::Stops(const std::map<std::string, double>& metrics) const {
+  const int patience = run_->plan.stopping.patience;
+  if (patience == 0 || final_) return false;
+  // Without any score there is nothing to choose from.
+  if (Improves(metrics)) return IsLastRound();
+  return best_.has_value() &&
+         (IsLastRound() || without_improvement_ + 1 >= patience);
+}
+
+bool RunState::IsLastRound(bool solved) const {
+  if (final_) return true;
+  if (!solved) return false;
+  const uint32_t before = solve_.open ? round_.value : solve_.rounds;
+  return round_.value - before == static_cast<uint32_t>(run_->plan.rounds);
+}
+
+bool RunState::EvaluationDue(bool solved) const {
+  const int every = run_->plan.evaluation.every;
+  if (every < 0 || !solved) return false;
+  // The head is evaluated once, when it is solved.
+  if (IsLastRound(solved) || solve_.open) return true;
+  return every > 0 &&
+         training_round().value % static_cast<uint32_t>(every) == 0;
 }
 
 absl::Status RunState::Apply(JournalEntry entry, uint64_t sequence) {
@@ -59,6 +107,7 @@ absl::Status RunState::Apply(JournalEntry entry, uint64_t sequence) {
 }
 
 std::optional<TaskKind> RunState::task_kind() const {
+  if (phase_ == Phase::kSolving) return TaskKind::kSolve;
   if (phase_ == Phase::kTraining) return TaskKind::kTrain;
   if (phase_ == Phase::kEvaluating) return TaskKind::kEvaluate;
   return std::nullopt;
@@ -117,6 +166,14 @@ absl::Status RunState::On(RunOpened record, absl::Time time, uint64_t) {
   run_ = std::move(facts);
   model_ = run_->initial_model;
   phase_ = Phase::kEnrolling;
+  if (run_->plan.solver.kind != SolverKind::kNone) {
+    const int64_t features = HeadFeatures(run_->plan, *run_->layout);
+    if (features < 1) return absl::DataLossError("no linear head to solve");
+    Bytes point = EncodeSolvePoint(
+        NextPoint(run_->plan, InitialSolverState(run_->plan, features)));
+    solve_.open = true;
+    solve_.point = {Sha256(point), point.size(), Share(std::move(point))};
+  }
   return absl::OkStatus();
 }
 
@@ -128,7 +185,8 @@ absl::Status RunState::On(SiteJoined record, absl::Time, uint64_t) {
 }
 
 absl::Status RunState::On(RoundOpened record, absl::Time, uint64_t) {
-  if (phase_ == Phase::kTraining && record.round == round_) {
+  if ((phase_ == Phase::kTraining || phase_ == Phase::kSolving) &&
+      record.round == round_) {
     participants_ = joined_;  // opened again
     return absl::OkStatus();
   }
@@ -136,10 +194,9 @@ absl::Status RunState::On(RoundOpened record, absl::Time, uint64_t) {
     return absl::DataLossError("a round cannot be opened now");
   }
   if (record.round.value != round_.value + 1 ||
-      record.round.value > static_cast<uint32_t>(run_->plan.rounds)) {
-    return absl::DataLossError(absl::StrCat("round ", record.round.value,
-                                            " is not the next of ",
-                                            run_->plan.rounds));
+      (phase_ == Phase::kPublished && IsLastRound())) {
+    return absl::DataLossError(
+        absl::StrCat("round ", record.round.value, " is not the next"));
   }
   OpenNext();
   return absl::OkStatus();
@@ -148,13 +205,24 @@ absl::Status RunState::On(RoundOpened record, absl::Time, uint64_t) {
 void RunState::OpenNext() {
   ++round_.value;
   participants_ = joined_;
-  phase_ = Phase::kTraining;
+  phase_ = solve_.open ? Phase::kSolving : Phase::kTraining;
 }
 
-absl::Status RunState::CheckOpensNext(bool opens_next,
-                                      bool evaluation_due) const {
-  const bool possible = !evaluation_due &&
-                        round_.value < static_cast<uint32_t>(run_->plan.rounds);
+void RunState::TakeSolve(SolveAdvanced solve) {
+  ++solve_.rounds;
+  solve_.state = {solve.state, solve.state_size_bytes,
+                  Share(std::move(solve.state_inline))};
+  solve_.open = !solve.solved;
+  if (solve.solved) return;
+  solve_.point = {solve.point, solve.point_size_bytes,
+                  Share(std::move(solve.point_inline))};
+  solve_.stage = solve.stage;
+  solve_.candidates = solve.candidates;
+}
+
+absl::Status RunState::CheckOpensNext(bool opens_next, bool evaluation_due,
+                                      bool solved) const {
+  const bool possible = !evaluation_due && !IsLastRound(solved);
   if (!opens_next || possible) return absl::OkStatus();
   return absl::DataLossError("no round can be opened after it");
 }
@@ -173,7 +241,7 @@ absl::Status RunState::On(ContributionAccepted record, absl::Time,
   }
   SiteFacts& facts = sites_[record.site];
   facts.receipts[header.kind] = {round_, {header.sealed_digest, sequence}};
-  if (header.kind == TaskKind::kTrain) ++facts.rounds_contributed;
+  if (header.kind != TaskKind::kEvaluate) ++facts.rounds_contributed;
   contributions_.emplace(
       std::move(record.site),
       Contribution{header, sequence, Share(std::move(record.sealed_inline)),
@@ -195,12 +263,19 @@ absl::Status RunState::CheckSites(const std::vector<SiteId>& sites) const {
 }
 
 absl::Status RunState::On(RoundReduced record, absl::Time, uint64_t) {
-  if (phase_ != Phase::kTraining || record.round != round_) {
+  const bool solving = phase_ == Phase::kSolving;
+  if ((phase_ != Phase::kTraining && !solving) || record.round != round_) {
     return absl::DataLossError("this round is not in training");
   }
+  if (solving != record.solve.has_value()) {
+    return absl::DataLossError(
+        "a solve round without its step, or the other "
+        "way round");
+  }
   FG_RETURN_IF_ERROR(CheckSites(record.sites));
-  FG_RETURN_IF_ERROR(
-      CheckOpensNext(record.opens_next, EvaluationDue(run_->plan, round_)));
+  const bool solved = !solving || record.solve->solved;
+  const bool evaluation_due = EvaluationDue(solved);
+  FG_RETURN_IF_ERROR(CheckOpensNext(record.opens_next, evaluation_due, solved));
   if (record.sites.size() < static_cast<size_t>(run_->plan.quorum)) {
     return absl::DataLossError(absl::StrCat(record.sites.size(),
                                             " sites are below the quorum of ",
@@ -212,6 +287,7 @@ absl::Status RunState::On(RoundReduced record, absl::Time, uint64_t) {
   done.elapsed = record.elapsed;
   done.bytes_down = record.bytes_down;
   done.saturated = record.saturated;
+  done.metrics = std::move(record.metrics);
   for (const auto& [site, contribution] : contributions_) {
     done.bytes_up += contribution.header.size_bytes;
   }
@@ -219,8 +295,8 @@ absl::Status RunState::On(RoundReduced record, absl::Time, uint64_t) {
   model_ = {record.model, record.model_size_bytes,
             Share(std::move(record.model_inline))};
   contributions_.clear();
-  phase_ = EvaluationDue(run_->plan, round_) ? Phase::kEvaluating
-                                             : Phase::kPublished;
+  if (solving) TakeSolve(*std::move(record.solve));
+  phase_ = evaluation_due ? Phase::kEvaluating : Phase::kPublished;
   if (record.opens_next) OpenNext();
   return absl::OkStatus();
 }
@@ -230,12 +306,30 @@ absl::Status RunState::On(EvaluationClosed record, absl::Time, uint64_t) {
     return absl::DataLossError("this round is not being evaluated");
   }
   FG_RETURN_IF_ERROR(CheckSites(record.sites));
-  FG_RETURN_IF_ERROR(CheckOpensNext(record.opens_next, false));
+  const bool stops = Stops(record.metrics);
+  FG_RETURN_IF_ERROR(CheckOpensNext(record.opens_next, stops, !solve_.open));
+  if (final_) history_.emplace_back().round = round_;
   for (const auto& [site, contribution] : contributions_) {
     history_.back().bytes_up += contribution.header.size_bytes;
   }
-  history_.back().metrics = std::move(record.metrics);
+  const bool improves = Improves(record.metrics);
+  without_improvement_ = improves ? 0 : without_improvement_ + 1;
+  if (improves) {
+    best_ =
+        Best{*ScoreOf(run_->plan, record.metrics), model_, training_round()};
+  }
+  history_.back().metrics.merge(record.metrics);
   contributions_.clear();
+  if (stops) {
+    // A round of its own, so that sites that have evaluated this one may
+    // evaluate again.
+    model_ = best_->model;
+    final_ = true;
+    ++round_.value;
+    participants_ = joined_;
+    phase_ = Phase::kEvaluating;
+    return absl::OkStatus();
+  }
   phase_ = Phase::kPublished;
   if (record.opens_next) OpenNext();
   return absl::OkStatus();

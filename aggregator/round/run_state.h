@@ -25,6 +25,7 @@ namespace fedgraft {
 enum class Phase {
   kIdle,        // no run yet
   kEnrolling,   // RunOpened
+  kSolving,     // RoundOpened, while the exact head is not solved
   kTraining,    // RoundOpened
   kEvaluating,  // RoundReduced, if this round's model is to be evaluated
   kPublished,   // RoundReduced or EvaluationClosed: the round is complete
@@ -59,9 +60,6 @@ struct RunFacts {
   absl::Time opened;  // wall
 };
 
-// True if the model of `round` is to be evaluated, by plan.evaluation.
-bool EvaluationDue(const Plan& plan, RoundId round);
-
 // The run as the journal tells it: the state is a pure function of the records
 // applied, so that a restart, which applies them again, stands where the last
 // process stood. Single-strand.
@@ -88,6 +86,46 @@ class RunState {
   // What sites are asked in this phase; nullopt if nothing.
   std::optional<TaskKind> task_kind() const;
   const ModelRef& model() const { return model_; }  // newest published
+  // What a task of this phase starts from: the solve point, or the model.
+  const ModelRef& task_model() const {
+    return phase_ == Phase::kSolving ? solve_.point : model_;
+  }
+  // The exact head's progress. `state` has no size before the first round.
+  struct Solve {
+    ModelRef point, state;
+    SolveStage stage = SolveStage::kMoments;
+    int candidates = 0;
+    bool open = false;    // rounds solve, and do not train
+    uint32_t rounds = 0;  // that it took, or has taken
+  };
+  const Solve& solve() const { return solve_; }
+  // Rounds of training up to now: what the plan's schedules count. In the final
+  // evaluation of an early stop: those of the model that was chosen.
+  RoundId training_round() const {
+    if (final_) return best_->training_round;
+    return RoundId{solve_.open ? 0 : round_.value - solve_.rounds};
+  }
+  // True if the evaluation under way, if any, is the run's last.
+  bool IsFinalEvaluation() const {
+    return final_ || (run_->plan.stopping.patience == 0 && IsLastRound());
+  }
+  // Early stopping (plan.stopping): the best evaluated model so far, and
+  // whether an evaluation with these metrics would replace it, or end the
+  // training.
+  struct Best {
+    double score = 0;  // larger is better
+    ModelRef model;
+    RoundId training_round;
+  };
+  const std::optional<Best>& best() const { return best_; }
+  bool Improves(const std::map<std::string, double>& metrics) const;
+  bool Stops(const std::map<std::string, double>& metrics) const;
+  // True if no round follows the current one.
+  bool IsLastRound() const { return IsLastRound(!solve_.open); }
+  // `solved`: the head is solved by this round at the latest.
+  bool IsLastRound(bool solved) const;
+  // Whether the model that ends the current round is to be evaluated.
+  bool EvaluationDue(bool solved) const;
   const std::set<SiteId>& joined() const { return joined_; }
   // Sites that had joined when the round was opened, or opened again.
   const std::set<SiteId>& participants() const { return participants_; }
@@ -124,8 +162,10 @@ class RunState {
   absl::Status On(RunClosed record, absl::Time, uint64_t sequence);
   absl::Status On(RunPaused record, absl::Time, uint64_t sequence);
   absl::Status On(SiteReported record, absl::Time, uint64_t sequence);
+  void TakeSolve(SolveAdvanced solve);
   void OpenNext();
-  absl::Status CheckOpensNext(bool opens_next, bool evaluation_due) const;
+  absl::Status CheckOpensNext(bool opens_next, bool evaluation_due,
+                              bool solved) const;
   // OK if `sites` are those that contributed, in canonical order.
   absl::Status CheckSites(const std::vector<SiteId>& sites) const;
 
@@ -135,6 +175,10 @@ class RunState {
   std::shared_ptr<const RunFacts> run_;
   RoundId round_;
   ModelRef model_;
+  Solve solve_;
+  std::optional<Best> best_;
+  int without_improvement_ = 0;  // evaluations
+  bool final_ = false;           // the chosen model is being evaluated, or was
   std::set<SiteId> joined_;
   std::set<SiteId> participants_;
   std::map<SiteId, Contribution> contributions_;

@@ -1,5 +1,6 @@
 #include "aggregator/round/snapshot.h"
 
+#include <algorithm>
 #include <string>
 #include <utility>
 
@@ -29,7 +30,7 @@ std::string SiteStateName(const RoundContext& context, const SiteId& site,
   if (uploading) return "uploading";
   if (!state.task_kind().has_value() || !live.has_task) return "waiting";
   if (live.attempts_refused >= SiteTable::kAttemptsMax) return "refused";
-  return state.task_kind() == TaskKind::kTrain ? "training" : "evaluating";
+  return std::string(PhaseName(state.phase()));
 }
 
 }  // namespace
@@ -57,7 +58,10 @@ CoordinatorSnapshot MakeSnapshot(
   snapshot.plan_name = run.plan.name;
   snapshot.plan_hash = run.plan.hash;
   snapshot.round = state.round();
-  snapshot.rounds = static_cast<uint32_t>(run.plan.rounds);
+  // While the head is being solved, how many rounds that takes is not known.
+  snapshot.rounds = static_cast<uint32_t>(run.plan.rounds) +
+                    std::max(state.solve().rounds,
+                             state.solve().open ? state.round().value : 0);
   snapshot.quorum = static_cast<uint32_t>(run.plan.quorum);
   snapshot.model = state.model().digest;
   snapshot.started = run.opened;

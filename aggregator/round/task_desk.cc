@@ -95,16 +95,15 @@ Task TaskDesk::MakeTask() const {
   task.round = state.round();
   task.kind = *state.task_kind();
   task.plan_hash = run.plan.hash;
-  task.model = state.model().digest;
-  task.model_size_bytes = state.model().size_bytes;
-  if (state.model().inline_bytes != nullptr) {
-    task.model_inline = *state.model().inline_bytes;
-  }
+  const ModelRef& model = state.task_model();
+  task.model = model.digest;
+  task.model_size_bytes = model.size_bytes;
+  if (model.inline_bytes != nullptr) task.model_inline = *model.inline_bytes;
+  task.training_round = state.training_round();
   task.progress_timeout = run.plan.progress_timeout;
   if (task.kind == TaskKind::kEvaluate) {
     const EvaluationSpec& evaluation = run.plan.evaluation;
-    const bool last =
-        state.round().value == static_cast<uint32_t>(run.plan.rounds);
+    const bool last = state.IsFinalEvaluation();
     task.split = SplitName(last ? evaluation.final_split : evaluation.split);
     task.compare_local = last && evaluation.compare_local;
   }

@@ -237,9 +237,8 @@ void UploadDesk::Journalled(std::shared_ptr<Candidate> candidate,
   FG_LOG_INFO(
       "run {} round {}: {} update of site {} accepted, {} bytes, "
       "record {}",
-      header.run.value, header.round.value,
-      header.kind == TaskKind::kTrain ? "train" : "evaluate", site.value,
-      header.size_bytes, *sequence);
+      header.run.value, header.round.value, TaskKindName(header.kind),
+      site.value, header.size_bytes, *sequence);
   candidate->reply(UploadReceipt{header.sealed_digest, *sequence});
   context_.consider();
   context_.changed();

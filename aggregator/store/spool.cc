@@ -59,7 +59,7 @@ Spool::~Spool() = default;
 
 std::string Spool::SlotOf(const SpoolKey& key) {
   return absl::StrCat(key.run.value, ".", key.round.value, ".",
-                      key.kind == TaskKind::kTrain ? "train" : "evaluate", ".",
+                      TaskKindName(key.kind), ".",
                       key.site.value);
 }
 

@@ -23,9 +23,6 @@ namespace {
 
 // "Nothing yet" sooner than this, again and again, must not become a hot loop.
 constexpr absl::Duration kEarlyAnswer = absl::Milliseconds(50);
-const char* KindName(TaskKind kind) {
-  return kind == TaskKind::kTrain ? "train" : "evaluate";
-}
 
 }  // namespace
 
@@ -323,14 +320,14 @@ void Agent::Impl::OnTaskFailed(const absl::Status& status) {
   if (attempts_.Failed(task_, status)) return Rejoin(status, retry_);
   Note(status);
   FG_LOG_ERROR("round {}: this site skips the {} task", task_.round.value,
-               KindName(task_.kind));
+               TaskKindName(task_.kind));
   AuditEvent event;
   const auto refusal = RefusalOf(status);
   event.event = refusal.has_value() ? "refused" : "task_failed";
   event.run = task_.run;
   event.round = task_.round;
   event.detail = absl::StrCat(
-      KindName(task_.kind), ": ",
+      TaskKindName(task_.kind), ": ",
       refusal.has_value() ? std::string(RefusalName(*refusal)) + ": " : "",
       std::string(status.message()));
   AuditOutcome(std::move(event));

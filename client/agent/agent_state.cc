@@ -41,8 +41,7 @@ absl::StatusOr<RunFiles> RunFiles::Create(const RunId& run) {
 }
 
 std::string RunFiles::UpdatePath(TaskKind kind) const {
-  return folder_ + (kind == TaskKind::kTrain ? "update-train.sealed"
-                                             : "update-evaluate.sealed");
+  return absl::StrCat(folder_, "update-", TaskKindName(kind), ".sealed");
 }
 
 std::string BackbonePath(const Digest& digest) {

@@ -44,6 +44,7 @@ std::string BackbonePath(const Digest& digest);
 // Of the current task; nothing here need survive a restart.
 inline constexpr char kWorkModelPath[] = "work/model.safetensors";
 inline constexpr char kWorkDeltaPath[] = "work/delta.f32";
+inline constexpr char kWorkSumsPath[] = "work/sums.f64";
 
 // The run that this site prepared last. Durable once OK.
 absl::Status WriteLastRun(FileStore& files, const RunId& run);

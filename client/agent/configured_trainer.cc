@@ -15,28 +15,38 @@ void ConfiguredTrainer::Open(TrainerSetup setup, Digest layout,
                     kRetriesMax, std::move(reply));
 }
 
+template <typename Request, typename T>
+void ConfiguredTrainer::Begin(
+    void (LocalTrainer::*method)(Request, LocalTrainer::Progress, Reply<T>),
+    Request request, LocalTrainer::Progress progress, Reply<T> reply) {
+  cancelled_ = false;
+  Run<T>(
+      [this, method, request = std::move(request),
+       progress = std::move(progress)](Reply<T> done) {
+        (trainer_.*method)(request, progress, std::move(done));
+      },
+      kRetriesMax, std::move(reply));
+}
+
 void ConfiguredTrainer::Train(TrainRequest request,
                               LocalTrainer::Progress progress,
                               Reply<TrainResult> reply) {
-  cancelled_ = false;
-  Run<TrainResult>(
-      [this, request = std::move(request),
-       progress = std::move(progress)](Reply<TrainResult> done) {
-        trainer_.Train(request, progress, std::move(done));
-      },
-      kRetriesMax, std::move(reply));
+  Begin(&LocalTrainer::Train, std::move(request), std::move(progress),
+        std::move(reply));
 }
 
 void ConfiguredTrainer::Evaluate(EvaluateRequest request,
                                  LocalTrainer::Progress progress,
                                  Reply<EvaluateResult> reply) {
-  cancelled_ = false;
-  Run<EvaluateResult>(
-      [this, request = std::move(request),
-       progress = std::move(progress)](Reply<EvaluateResult> done) {
-        trainer_.Evaluate(request, progress, std::move(done));
-      },
-      kRetriesMax, std::move(reply));
+  Begin(&LocalTrainer::Evaluate, std::move(request), std::move(progress),
+        std::move(reply));
+}
+
+void ConfiguredTrainer::Solve(SolveRequest request,
+                              LocalTrainer::Progress progress,
+                              Reply<SolveResult> reply) {
+  Begin(&LocalTrainer::Solve, std::move(request), std::move(progress),
+        std::move(reply));
 }
 
 void ConfiguredTrainer::Cancel() {

@@ -27,6 +27,8 @@ class ConfiguredTrainer {
              Reply<TrainResult> reply);
   void Evaluate(EvaluateRequest request, LocalTrainer::Progress progress,
                 Reply<EvaluateResult> reply);
+  void Solve(SolveRequest request, LocalTrainer::Progress progress,
+             Reply<SolveResult> reply);
   void Cancel();
 
  private:
@@ -34,6 +36,10 @@ class ConfiguredTrainer {
   using Call = std::function<void(Reply<T>)>;
 
   void Configure(Reply<TrainerReady> reply);
+  template <typename Request, typename T>
+  void Begin(void (LocalTrainer::*method)(Request, LocalTrainer::Progress,
+                                          Reply<T>),
+             Request request, LocalTrainer::Progress progress, Reply<T> reply);
   // Runs `call` on a configured trainer. `retries`: how many are left.
   template <typename T>
   void Run(Call<T> call, int retries, Reply<T> reply);

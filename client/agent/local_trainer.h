@@ -26,7 +26,7 @@ struct TrainerReady {
   std::string device;
 };
 struct TrainRequest {
-  RoundId round;
+  RoundId round;           // of training: solve rounds do not count
   std::string model_path;  // safetensors: the global trainable set
   std::string delta_path;  // out: raw little-endian F32 in layout order
 };
@@ -36,7 +36,7 @@ struct TrainResult {
   double seconds = 0;
 };
 struct EvaluateRequest {
-  RoundId round;
+  RoundId round;  // of training, the last before
   std::string model_path;
   Split split = Split::kVal;
   bool compare_local = false;
@@ -45,6 +45,14 @@ struct EvaluateRequest {
 struct EvaluateResult {
   std::vector<double> sums;  // common/model/evaluation_layout.h
   std::map<std::string, double> scalars;
+};
+
+struct SolveRequest {
+  std::string point_path;  // common/solve/solve_point.h
+  std::string sums_path;   // out: raw little-endian F64
+};
+struct SolveResult {
+  uint64_t samples = 0;
 };
 
 // Port: training at the site. One call at a time; answers on the agent's
@@ -60,6 +68,8 @@ class LocalTrainer {
                      Reply<TrainResult> reply) = 0;
   virtual void Evaluate(EvaluateRequest request, Progress progress,
                         Reply<EvaluateResult> reply) = 0;
+  virtual void Solve(SolveRequest request, Progress progress,
+                     Reply<SolveResult> reply) = 0;
   // Ends the call under way (it answers CANCELLED).
   virtual void Cancel() = 0;
 };

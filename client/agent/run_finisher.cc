@@ -32,7 +32,7 @@ absl::Status RunFinisher::Mark(const RunFinished& finished) {
       ports_.files,
       {finished.run, finished.model, finished.rounds, finished.stopped}));
   FG_ASSIGN_OR_RETURN(const RunFiles files, RunFiles::Create(finished.run));
-  for (TaskKind kind : {TaskKind::kTrain, TaskKind::kEvaluate}) {
+  for (TaskKind kind : kAllTaskKinds) {
     const absl::Status removed = ports_.files.Remove(files.UpdatePath(kind));
     if (!removed.ok() && !absl::IsNotFound(removed)) {
       FG_LOG_WARNING("{}", removed.ToString());  // it only takes room

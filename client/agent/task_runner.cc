@@ -68,11 +68,25 @@ absl::Status TaskRunner::CheckTask() const {
                                      run_->descriptor.run.value, ", plan ",
                                      run_->descriptor.plan_hash.Short()));
   }
-  const uint32_t rounds = static_cast<uint32_t>(run_->plan.rounds);
-  if (task_.round.value > rounds ||
-      (task_.round.value == 0 && task_.kind == TaskKind::kTrain)) {
+  const Plan& plan = run_->plan;
+  const bool solves = plan.solver.kind != SolverKind::kNone;
+  const uint32_t rounds = static_cast<uint32_t>(plan.rounds);
+  const uint32_t solve_rounds =
+      solves ? static_cast<uint32_t>(plan.solver.rounds_max) : 0;
+  // An early stop evaluates the chosen model in a round of its own.
+  const uint32_t stops = plan.stopping.patience > 0 ? 1 : 0;
+  if (task_.training_round.value > rounds ||
+      task_.round.value > rounds + solve_rounds + stops ||
+      (task_.training_round.value == 0 && task_.kind == TaskKind::kTrain) ||
+      (task_.round.value == 0 && task_.kind != TaskKind::kEvaluate)) {
     return Wrong(task_,
-                 absl::StrCat("is not one of the plan's ", rounds, " rounds"));
+                 absl::StrCat("(of training ", task_.training_round.value,
+                              ") is not one of the plan's ", rounds,
+                              " rounds of training and at most ", solve_rounds,
+                              " solve rounds"));
+  }
+  if (task_.kind == TaskKind::kSolve && !solves) {
+    return Wrong(task_, "asks for statistics; the plan has no solver");
   }
   if (!task_.model_inline.empty() &&
       task_.model_inline.size() != task_.model_size_bytes) {
@@ -164,16 +178,27 @@ absl::Status TaskRunner::StoreInlineModel() {
 
 void TaskRunner::Work() {
   training_ = true;
-  task_.kind == TaskKind::kTrain ? Train() : Evaluate();
+  switch (task_.kind) {
+    case TaskKind::kTrain:
+      return Train();
+    case TaskKind::kEvaluate:
+      return Evaluate();
+    case TaskKind::kSolve:
+      return Solve();
+  }
+}
+
+absl::Status TaskRunner::RemoveWork(const char* path) {
+  const absl::Status removed = ports_.files.Remove(path);
+  return absl::IsNotFound(removed) ? absl::OkStatus() : removed;
 }
 
 void TaskRunner::Train() {
   progress_(AgentState::kTraining, 0);
-  // A file that an earlier attempt left must not pass for this one's result.
-  const absl::Status removed = ports_.files.Remove(kWorkDeltaPath);
-  if (!removed.ok() && !absl::IsNotFound(removed)) return Answer(removed);
+  const absl::Status removed = RemoveWork(kWorkDeltaPath);
+  if (!removed.ok()) return Answer(removed);
   TrainRequest request;
-  request.round = task_.round;
+  request.round = task_.training_round;
   request.model_path = kWorkModelPath;
   request.delta_path = kWorkDeltaPath;
   trainer_.Train(std::move(request), guard_([this](float fraction) {
@@ -189,7 +214,7 @@ void TaskRunner::Train() {
 void TaskRunner::Evaluate() {
   progress_(AgentState::kEvaluating, 0);
   EvaluateRequest request;
-  request.round = task_.round;
+  request.round = task_.training_round;
   request.model_path = kWorkModelPath;
   request.split = *ParseSplit(task_.split);
   request.compare_local = task_.compare_local;
@@ -204,6 +229,23 @@ void TaskRunner::Evaluate() {
                       if (!result.ok()) return Answer(result.status());
                       SealEvaluated(*std::move(result));
                     }));
+}
+
+void TaskRunner::Solve() {
+  progress_(AgentState::kTraining, 0);
+  const absl::Status removed = RemoveWork(kWorkSumsPath);
+  if (!removed.ok()) return Answer(removed);
+  SolveRequest request;
+  request.point_path = kWorkModelPath;
+  request.sums_path = kWorkSumsPath;
+  trainer_.Solve(std::move(request), guard_([this](float fraction) {
+                   if (training_) progress_(AgentState::kTraining, fraction);
+                 }),
+                 guard_([this](absl::StatusOr<SolveResult> result) {
+                   training_ = false;
+                   if (!result.ok()) return Answer(result.status());
+                   SealSolved(*result);
+                 }));
 }
 
 void TaskRunner::SealTrained(const TrainResult& result) {
@@ -231,6 +273,25 @@ void TaskRunner::SealEvaluated(EvaluateResult result) {
     return QuantizedUpdate::FromSums(std::move(valid), run->plan);
   };
   Seal(std::move(quantize), 0, std::move(result.scalars));
+}
+
+void TaskRunner::SealSolved(const SolveResult& result) {
+  auto quantize = [&files = ports_.files, run = run_,
+                   samples =
+                       result.samples]() -> absl::StatusOr<QuantizedUpdate> {
+    FG_ASSIGN_OR_RETURN(const Bytes content, ReadAll(files, kWorkModelPath));
+    FG_ASSIGN_OR_RETURN(SolvePoint point, DecodeSolvePoint(content));
+    absl::StatusOr<SolveSums> sums =
+        ReadSolveSums(files, kWorkSumsPath, std::move(point));
+    // As an update in the clear: no longer on disk than needed.
+    const absl::Status removed = files.Remove(kWorkSumsPath);
+    FG_RETURN_IF_ERROR(sums.status());
+    FG_RETURN_IF_ERROR(removed);
+    FG_LOG_INFO("statistics of {} images: {} sums", samples,
+                sums->values().size());
+    return QuantizedUpdate::FromSolveSums(*std::move(sums), run->plan);
+  };
+  Seal(std::move(quantize), 0, {});
 }
 
 void TaskRunner::Seal(std::function<absl::StatusOr<QuantizedUpdate>()> quantize,

@@ -52,6 +52,8 @@ class TaskRunner {
 
  private:
   absl::Status CheckTask() const;
+  // A file that an earlier attempt left must not pass for this one's result.
+  absl::Status RemoveWork(const char* path);
   void FindFinished();
   bool IsOfTask(const UploadHeader& header) const;
   void PrepareModel();
@@ -59,8 +61,10 @@ class TaskRunner {
   void Work();
   void Train();
   void Evaluate();
+  void Solve();
   void SealTrained(const TrainResult& result);
   void SealEvaluated(EvaluateResult result);
+  void SealSolved(const SolveResult& result);
   // Runs `quantize` and seals what it makes, on the executor.
   void Seal(std::function<absl::StatusOr<QuantizedUpdate>()> quantize,
             double loss, std::map<std::string, double> scalars);

@@ -69,6 +69,12 @@ absl::StatusOr<TrainResult> Convert(const pb::TrainerReply& reply,
   return TrainResult{wire.samples(), wire.loss(), wire.seconds()};
 }
 
+absl::StatusOr<SolveResult> Convert(const pb::TrainerReply& reply,
+                                    SolveResult*) {
+  if (!reply.has_solved()) return Broke("no answer to solve");
+  return SolveResult{reply.solved().samples()};
+}
+
 absl::StatusOr<EvaluateResult> Convert(const pb::TrainerReply& reply,
                                        EvaluateResult*) {
   if (!reply.has_evaluated()) return Broke("no answer to evaluate");
@@ -186,6 +192,18 @@ void TrainerProcess::Evaluate(EvaluateRequest request, Progress progress,
   wire.set_split(SplitName(request.split));
   wire.set_compare_local(request.compare_local);
   wire.set_initial_model_path(FullPath(request.initial_model_path));
+  Call call;
+  call.progress = std::move(progress);
+  Answer(reply, call);
+  Send(message, std::move(call));
+}
+
+void TrainerProcess::Solve(SolveRequest request, Progress progress,
+                           Reply<SolveResult> reply) {
+  pb::TrainerRequest message;
+  pb::TrainerSolve& wire = *message.mutable_solve();
+  wire.set_point_path(FullPath(request.point_path));
+  wire.set_sums_path(FullPath(request.sums_path));
   Call call;
   call.progress = std::move(progress);
   Answer(reply, call);

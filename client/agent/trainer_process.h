@@ -62,6 +62,8 @@ class TrainerProcess : public LocalTrainer {
              Reply<TrainResult> reply) override;
   void Evaluate(EvaluateRequest request, Progress progress,
                 Reply<EvaluateResult> reply) override;
+  void Solve(SolveRequest request, Progress progress,
+             Reply<SolveResult> reply) override;
   void Cancel() override;
 
  private:

@@ -61,7 +61,7 @@ void Uploader::Submit(uint64_t offset) {
   event.round = header.round;
   event.bytes = header.size_bytes - offset;
   event.digest = header.sealed_digest;
-  event.detail = header.kind == TaskKind::kTrain ? "train" : "evaluate";
+  event.detail = TaskKindName(header.kind);
   absl::Status recorded = ports_.audit.Record(event);
   if (!recorded.ok()) return Answer(std::move(recorded));
   ports_.link.Submit(header, offset, *std::move(sealed),

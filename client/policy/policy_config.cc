@@ -46,6 +46,7 @@ absl::StatusOr<SitePolicy> PolicyFromConfig(const pb::PolicyConfig& config) {
                       Positive("samples_min", config.samples_min(),
                                static_cast<int64_t>(policy.samples_min)));
   policy.share_site_scalars = config.share_site_scalars();
+  policy.exact_statistics = config.exact_statistics() != "refuse";
   for (const std::string& hex : config.plans()) {
     auto digest = Digest::FromHex(hex);
     if (!digest.ok()) return Annotate(digest.status(), "policy.plans");

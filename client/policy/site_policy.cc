@@ -60,8 +60,14 @@ absl::Status CheckPlan(const SitePolicy& policy, const Plan& plan) {
     return Denied("strategies", StrategyName(plan.strategy),
                   absl::StrJoin(names, ", "));
   }
-  if (plan.rounds > policy.rounds_max) {
-    return Denied("rounds_max", absl::StrCat(plan.rounds, " rounds"),
+  const bool solves = plan.solver.kind != SolverKind::kNone;
+  if (solves && !policy.exact_statistics) {
+    return Denied("exact_statistics", "exact sums of features for its solver",
+                  "none");
+  }
+  const int rounds = plan.rounds + (solves ? plan.solver.rounds_max : 0);
+  if (rounds > policy.rounds_max) {
+    return Denied("rounds_max", absl::StrCat("up to ", rounds, " rounds"),
                   absl::StrCat("at most ", policy.rounds_max));
   }
   if (plan.quorum < policy.cohort_min) {

@@ -2,6 +2,7 @@
 
 #include <torch/torch.h>
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <optional>
@@ -13,6 +14,7 @@
 #include "client/model/network_state.h"
 #include "client/train/activation_store.h"
 #include "client/train/compute.h"
+#include "client/train/exact_head.h"
 #include "client/train/guard.h"
 #include "client/train/learner.h"
 #include "client/train/local_state.h"
@@ -66,6 +68,7 @@ struct TrainerSession::State {
   std::unique_ptr<Learner> learner;
   std::unique_ptr<PosixFileStore> files;  // null: nothing is kept
   std::unique_ptr<LocalState> local;      // null: no local tensors
+  std::unique_ptr<ExactHead> head;        // null: the plan has no solver
   std::map<Split, std::unique_ptr<ActivationStore>> stores;
 
   State(SessionConfig config, const Clock& clock)
@@ -79,12 +82,20 @@ struct TrainerSession::State {
   absl::Status LoadLocal(int round);
   absl::Status SaveLocal(int round);
   absl::StatusOr<ParameterVector> Delta(ParameterVector before);
+  // Frozen features of `split`, unless it is empty or they are there.
+  absl::Status TakeFeatures(Split split, const ProgressSink& progress);
   absl::StatusOr<Trained> RunTrain(const Train& task,
                                    const ProgressSink& progress);
+  absl::StatusOr<uint64_t> RunSolve(const Solve& task,
+                                    const ProgressSink& progress);
+  // The model as this site applies it: with its local tensors, and the head
+  // localised. For a model after `round` rounds of training.
+  absl::Status ApplyModel(ParameterVector model, int round,
+                          const ProgressSink& progress);
   absl::StatusOr<Evaluated> RunEvaluate(const Evaluate& task,
                                         const ProgressSink& progress);
   // Trains from `initial` as if there were no other site.
-  absl::Status TrainAlone(const ParameterVector& initial,
+  absl::Status TrainAlone(ParameterVector initial,
                           const ProgressSink& progress);
 };
 
@@ -108,6 +119,9 @@ absl::Status TrainerSession::State::SetUp() {
                       TrainableLayout(config.plan, backbone));
   FG_ASSIGN_OR_RETURN(learner, Learner::Create(config.plan, std::move(layout),
                                                std::move(network), compute));
+  if (config.plan.solver.kind != SolverKind::kNone) {
+    head = std::make_unique<ExactHead>(config.plan, *learner);
+  }
   if (!config.state_dir.empty()) {
     FG_ASSIGN_OR_RETURN(files, PosixFileStore::Open(config.state_dir));
   }
@@ -141,8 +155,9 @@ absl::StatusOr<ActivationStore*> TrainerSession::State::Store(
     Split split, const ProgressSink& progress) {
   std::unique_ptr<ActivationStore>& store = stores[split];
   if (store == nullptr) {
-    const bool augmented =
-        split == Split::kTrain && config.plan.augmentation.any();
+    // Rounds of training see augmented images; the solver sees them plain.
+    const bool augmented = split == Split::kTrain && config.plan.rounds > 0 &&
+                           config.plan.augmentation.any();
     ActivationStore::Options options;
     options.network = &learner->network();
     options.compute = &compute;
@@ -223,15 +238,57 @@ absl::StatusOr<TrainerSession::Trained> TrainerSession::State::RunTrain(
   return trained;
 }
 
-absl::Status TrainerSession::State::TrainAlone(const ParameterVector& initial,
+absl::Status TrainerSession::State::TakeFeatures(Split split,
+                                                 const ProgressSink& progress) {
+  if (head->HasFeatures(split) || config.data->Samples(split).empty()) {
+    return absl::OkStatus();
+  }
+  FG_ASSIGN_OR_RETURN(ActivationStore * store, Store(split, progress));
+  return head->TakeFeatures(split, *store);
+}
+
+absl::StatusOr<uint64_t> TrainerSession::State::RunSolve(
+    const Solve& task, const ProgressSink& progress) {
+  if (head == nullptr) {
+    return absl::InvalidArgumentError("the plan has no solver");
+  }
+  FG_ASSIGN_OR_RETURN(const Bytes content, ReadFile(task.point_path));
+  absl::StatusOr<SolvePoint> point = DecodeSolvePoint(content);
+  if (!point.ok()) return Annotate(point.status(), task.point_path);
+  FG_RETURN_IF_ERROR(TakeFeatures(Split::kTrain, Part(progress, 0, 0.6)));
+  FG_RETURN_IF_ERROR(TakeFeatures(Split::kVal, Part(progress, 0.6, 0.9)));
+  FG_ASSIGN_OR_RETURN(const std::vector<double> sums, head->Statistics(*point));
+  FG_RETURN_IF_ERROR(
+      WriteFile(task.sums_path, {reinterpret_cast<const uint8_t*>(sums.data()),
+                                 sums.size() * sizeof(double)}));
+  return static_cast<uint64_t>(head->Features(Split::kTrain).count());
+}
+
+absl::Status TrainerSession::State::ApplyModel(ParameterVector model, int round,
+                                               const ProgressSink& progress) {
+  if (head != nullptr && head->localises()) {
+    FG_RETURN_IF_ERROR(TakeFeatures(Split::kTrain, progress));
+    head->Localise(model);
+  }
+  FG_RETURN_IF_ERROR(LoadLocal(round));
+  return learner->SetValues(model);
+}
+
+absl::Status TrainerSession::State::TrainAlone(ParameterVector initial,
                                                const ProgressSink& progress) {
   FG_ASSIGN_OR_RETURN(ActivationStore * store,
-                      Store(Split::kTrain, Part(progress, 0, 0.3)));
+                      Store(Split::kTrain, Part(progress, 0, 0.2)));
+  if (head != nullptr) {
+    FG_RETURN_IF_ERROR(TakeFeatures(Split::kTrain, Part(progress, 0.2, 0.2)));
+    FG_RETURN_IF_ERROR(TakeFeatures(Split::kVal, Part(progress, 0.2, 0.3)));
+    FG_RETURN_IF_ERROR(head->SolveAlone(initial));
+    head->Localise(initial);
+  }
   FG_RETURN_IF_ERROR(learner->SetValues(initial));
   if (local != nullptr) {
     FG_RETURN_IF_ERROR(learner->SetLocalValues(local->initial()));
   }
-  const double step = 0.7 / config.plan.rounds;
+  const double step = 0.7 / std::max(1, config.plan.rounds);
   for (int round = 1; round <= config.plan.rounds; ++round) {
     const double begin = 0.3 + step * (round - 1);
     FG_RETURN_IF_ERROR(
@@ -252,8 +309,8 @@ absl::StatusOr<TrainerSession::Evaluated> TrainerSession::State::RunEvaluate(
   const double share = task.compare_local ? 0.2 : 1;
   FG_ASSIGN_OR_RETURN(ActivationStore * store,
                       Store(task.split, Part(progress, 0, share / 2)));
-  FG_RETURN_IF_ERROR(LoadLocal(task.round));
-  FG_RETURN_IF_ERROR(learner->SetValues(model));
+  FG_RETURN_IF_ERROR(ApplyModel(std::move(model), task.round,
+                                Part(progress, share / 2, share / 2)));
   FG_ASSIGN_OR_RETURN(
       Predictions predictions,
       learner->Predict(*store, Part(progress, share / 2, share)));
@@ -262,7 +319,8 @@ absl::StatusOr<TrainerSession::Evaluated> TrainerSession::State::RunEvaluate(
   if (task.compare_local) {
     FG_ASSIGN_OR_RETURN(ParameterVector initial,
                         ReadModel(task.initial_model_path));
-    FG_RETURN_IF_ERROR(TrainAlone(initial, Part(progress, share, 0.95)));
+    FG_RETURN_IF_ERROR(
+        TrainAlone(std::move(initial), Part(progress, share, 0.95)));
     FG_ASSIGN_OR_RETURN(predictions,
                         learner->Predict(*store, Part(progress, 0.95, 1)));
     evaluated.scalars.merge(SiteMetrics(predictions, "local_"));
@@ -294,6 +352,11 @@ std::string TrainerSession::device() const {
 absl::StatusOr<TrainerSession::Trained> TrainerSession::RunTrain(
     const Train& task, const ProgressSink& progress) {
   return CatchTorch([&] { return state_->RunTrain(task, progress); });
+}
+
+absl::StatusOr<uint64_t> TrainerSession::RunSolve(
+    const Solve& task, const ProgressSink& progress) {
+  return CatchTorch([&] { return state_->RunSolve(task, progress); });
 }
 
 absl::StatusOr<TrainerSession::Evaluated> TrainerSession::RunEvaluate(

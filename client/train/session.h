@@ -71,6 +71,11 @@ class TrainerSession {
     std::map<std::string, double> scalars;
   };
 
+  struct Solve {
+    std::string point_path;  // common/solve/solve_point.h
+    std::string sums_path;   // out: raw little-endian F64
+  };
+
   // Loads the backbone and derives the layout; computes no features yet.
   // INVALID_ARGUMENT or NOT_FOUND: backbone file, plan, data or device.
   // `clock` outlives the session.
@@ -87,6 +92,11 @@ class TrainerSession {
   // update not finite). Nothing is left behind then.
   absl::StatusOr<Trained> RunTrain(const Train& task,
                                    const ProgressSink& progress);
+  // One step of the exact head; returns the number of training images.
+  // INVALID_ARGUMENT: not a point of this head; FAILED_PRECONDITION: no
+  // training images.
+  absl::StatusOr<uint64_t> RunSolve(const Solve& task,
+                                    const ProgressSink& progress);
   // FAILED_PRECONDITION: the split is empty.
   absl::StatusOr<Evaluated> RunEvaluate(const Evaluate& task,
                                         const ProgressSink& progress);

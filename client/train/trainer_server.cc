@@ -45,6 +45,8 @@ class Server {
       const pb::TrainerConfigure& request);
   absl::StatusOr<pb::TrainerTrained> Train(const pb::TrainerTrain& request,
                                            const ProgressSink& progress);
+  absl::StatusOr<pb::TrainerSolved> Solve(const pb::TrainerSolve& request,
+                                          const ProgressSink& progress);
   absl::StatusOr<pb::TrainerEvaluated> Evaluate(
       const pb::TrainerEvaluate& request, const ProgressSink& progress);
 
@@ -128,11 +130,17 @@ absl::StatusOr<pb::TrainerReply> Server::Answer(
                           Evaluate(request.evaluate(), progress));
       return reply;
     }
+    case pb::TrainerRequest::kSolve: {
+      FG_ASSIGN_OR_RETURN(*reply.mutable_solved(),
+                          Solve(request.solve(), progress));
+      return reply;
+    }
     case pb::TrainerRequest::REQUEST_NOT_SET:
       break;
   }
   return absl::InvalidArgumentError(
-      "expected configure, train or evaluate; the request has none of them");
+      "expected configure, train, evaluate or solve; the request has none of "
+      "them");
 }
 
 absl::StatusOr<pb::TrainerConfigured> Server::Configure(
@@ -174,6 +182,20 @@ absl::StatusOr<pb::TrainerTrained> Server::Train(
   reply.set_samples(trained.samples);
   reply.set_loss(trained.loss);
   reply.set_seconds(trained.seconds);
+  return reply;
+}
+
+absl::StatusOr<pb::TrainerSolved> Server::Solve(const pb::TrainerSolve& request,
+                                                const ProgressSink& progress) {
+  if (session_ == nullptr) {
+    return absl::FailedPreconditionError("configure before solve");
+  }
+  pb::TrainerSolved reply;
+  FG_ASSIGN_OR_RETURN(
+      const uint64_t samples,
+      session_->RunSolve({request.point_path(), request.sums_path()},
+                         progress));
+  reply.set_samples(samples);
   return reply;
 }
 

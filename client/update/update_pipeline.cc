@@ -9,6 +9,7 @@
 #include "common/base/status_macros.h"
 #include "common/model/evaluation_layout.h"
 #include "common/numeric/ring_codec.h"
+#include "common/solve/solve_statistics.h"
 
 namespace fedgraft {
 namespace {
@@ -130,6 +131,39 @@ absl::StatusOr<EvaluationSums> EvaluationSums::Create(
   return EvaluationSums(std::move(sums));
 }
 
+absl::StatusOr<SolveSums> SolveSums::Create(SolvePoint point,
+                                            std::vector<double> sums) {
+  const SolveLayout layout(point);
+  if (static_cast<int64_t>(sums.size()) != layout.count()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("solve task has ", sums.size(),
+                     " sums, its point asks for ", layout.count()));
+  }
+  for (size_t i = 0; i < sums.size(); ++i) {
+    if (!std::isfinite(sums[i])) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "solve sum ", i, " is not finite: ", sums[i], "; nothing was sent"));
+    }
+  }
+  return SolveSums(std::move(point), std::move(sums));
+}
+
+absl::StatusOr<SolveSums> ReadSolveSums(FileStore& files, std::string_view path,
+                                        SolvePoint point) {
+  FG_ASSIGN_OR_RETURN(const auto file, files.OpenRead(path));
+  const uint64_t expected =
+      static_cast<uint64_t>(SolveLayout(point).count()) * sizeof(double);
+  if (file->size_bytes() != expected) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("the trainer's sums ", std::string(path), " have ",
+                     file->size_bytes(), " bytes, expected ", expected));
+  }
+  std::vector<double> sums(expected / sizeof(double));
+  FG_RETURN_IF_ERROR(file->ReadAt(
+      0, absl::MakeSpan(reinterpret_cast<uint8_t*>(sums.data()), expected)));
+  return SolveSums::Create(std::move(point), std::move(sums));
+}
+
 absl::StatusOr<QuantizedUpdate> QuantizedUpdate::FromUpdate(
     ClippedUpdate&& clipped, const Plan& plan) {
   const ClippedUpdate update = std::move(clipped);
@@ -161,6 +195,25 @@ absl::StatusOr<QuantizedUpdate> QuantizedUpdate::FromSums(EvaluationSums&& sums,
         return QuantizeDoubles(
             head.ring, MaxTerms(plan),
             absl::MakeConstSpan(taken.values()).subspan(begin, count));
+      }));
+  return QuantizedUpdate(head, std::move(payload));
+}
+
+absl::StatusOr<QuantizedUpdate> QuantizedUpdate::FromSolveSums(
+    SolveSums&& sums, const Plan& plan) {
+  const SolveSums taken = std::move(sums);
+  FG_ASSIGN_OR_RETURN(
+      const std::vector<uint64_t> words,
+      PackSolveSums(taken.point(), MaxTerms(plan), taken.values()));
+  UpdatePayloadHead head;
+  head.ring = SolveRing();
+  head.count = words.size();
+  head.weight_word = uint64_t{1} << kWeightFractionBits;
+  FG_ASSIGN_OR_RETURN(
+      Bytes payload, BuildPayload(head, [&](uint64_t begin, uint64_t count) {
+        const auto slice = absl::MakeConstSpan(words).subspan(begin, count);
+        return absl::StatusOr<QuantizeResult>(
+            QuantizeResult{{slice.begin(), slice.end()}, 0});
       }));
   return QuantizedUpdate(head, std::move(payload));
 }

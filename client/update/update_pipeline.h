@@ -13,6 +13,7 @@
 #include "common/model/parameter_layout.h"
 #include "common/numeric/update_payload.h"
 #include "common/runtime/file_store.h"
+#include "common/solve/solve_point.h"
 
 // What a site computed, on its way out: Raw → Clipped → Quantized → Sealed
 // (update_file.h). Each stage is a type of its own that only the step before
@@ -81,6 +82,27 @@ class EvaluationSums {
   std::vector<double> sums_;
 };
 
+// The sums of a solve task, in the order of common/solve/solve_statistics.h.
+class SolveSums {
+ public:
+  // INVALID_ARGUMENT: not as many sums as the point asks for, or one that is
+  // not finite (naming its index).
+  static absl::StatusOr<SolveSums> Create(SolvePoint point,
+                                          std::vector<double> sums);
+  const SolvePoint& point() const { return point_; }
+  const std::vector<double>& values() const { return sums_; }
+
+ private:
+  SolveSums(SolvePoint point, std::vector<double> sums)
+      : point_(std::move(point)), sums_(std::move(sums)) {}
+  SolvePoint point_;
+  std::vector<double> sums_;
+};
+
+// The trainer's file: raw little-endian F64. Errors name the file.
+absl::StatusOr<SolveSums> ReadSolveSums(FileStore& files, std::string_view path,
+                                        SolvePoint point);
+
 // Ring words, packed, behind their head: the plaintext of a sealed update.
 class QuantizedUpdate {
  public:
@@ -90,6 +112,10 @@ class QuantizedUpdate {
   // Weight 1 on the 64-bit evaluation ring.
   static absl::StatusOr<QuantizedUpdate> FromSums(EvaluationSums&& sums,
                                                   const Plan& plan);
+  // Weight 1, 64-bit words that are never cut: INVALID_ARGUMENT if a sum is too
+  // large for its grid.
+  static absl::StatusOr<QuantizedUpdate> FromSolveSums(SolveSums&& sums,
+                                                       const Plan& plan);
   const UpdatePayloadHead& head() const { return head_; }
   ByteSpan payload() const { return payload_; }  // head, then words
 

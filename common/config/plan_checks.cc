@@ -357,6 +357,24 @@ void CheckSolver(const Plan& plan, ConfigErrors& errors) {
   }
 }
 
+void CheckStopping(const Plan& plan, ConfigErrors& errors) {
+  if (plan.stopping.patience == 0) return;
+  if (plan.evaluation.every < 1) {
+    errors.Add("stopping.patience",
+               absl::StrCat("found ", plan.stopping.patience,
+                            " with evaluation.every ", plan.evaluation.every,
+                            "; early stopping expects evaluations during the "
+                            "run (every: 1 or more)"));
+  }
+  if (plan.batch_norm == BatchNormPolicy::kLocal ||
+      plan.personal.kind != PersonalKind::kNone) {
+    errors.Add("stopping.patience",
+               absl::StrCat("found ", plan.stopping.patience,
+                            " with layers that stay at the sites, whose "
+                            "earlier state is not kept; expected 0"));
+  }
+}
+
 void CheckEvaluation(const EvaluationSpec& spec, ConfigErrors& errors) {
   if (spec.compare_local && spec.every < 0) {
     errors.Add("evaluation.compare_local",
@@ -442,6 +460,7 @@ void CheckPlan(const Plan& plan, ConfigErrors& errors) {
   CheckStrategy(plan, errors);
   CheckUpdate(plan, errors);
   CheckSolver(plan, errors);
+  CheckStopping(plan, errors);
   CheckEvaluation(plan.evaluation, errors);
 }
 

@@ -70,8 +70,10 @@ class Checker {
         return TaskKind::kTrain;
       case pb::TASK_KIND_EVALUATE:
         return TaskKind::kEvaluate;
+      case pb::TASK_KIND_SOLVE:
+        return TaskKind::kSolve;
       default:
-        return Wrong("kind", "train (1) or evaluate (2)",
+        return Wrong("kind", "train (1), evaluate (2) or solve (3)",
                      absl::StrCat(static_cast<int>(kind)));
     }
   }
@@ -86,8 +88,7 @@ class Checker {
 };
 
 pb::TaskKind ToWire(TaskKind kind) {
-  return kind == TaskKind::kTrain ? pb::TASK_KIND_TRAIN
-                                  : pb::TASK_KIND_EVALUATE;
+  return static_cast<pb::TaskKind>(kind);  // the same numbers
 }
 
 std::string ToWire(const Bytes& bytes) { return std::string(AsText(bytes)); }
@@ -228,6 +229,7 @@ pb::Task ToWire(const Task& message) {
   wire.set_progress_timeout_ms(ToMilliseconds(message.progress_timeout));
   wire.set_split(message.split);
   wire.set_compare_local(message.compare_local);
+  wire.set_training_round(message.training_round.value);
   return wire;
 }
 
@@ -258,9 +260,15 @@ absl::StatusOr<Task> FromWire(const pb::Task& wire) {
   if (message.kind == TaskKind::kEvaluate && !is_split) {
     return check.Wrong("split", "train, val or test", "another word");
   }
-  if (message.kind == TaskKind::kTrain && !wire.split().empty()) {
-    return check.Wrong("split", "nothing in a train task", "a word");
+  if (message.kind != TaskKind::kEvaluate && !wire.split().empty()) {
+    return check.Wrong(
+        "split",
+        absl::StrCat("nothing in a ", TaskKindName(message.kind), " task"),
+        "a word");
   }
+  FG_RETURN_IF_ERROR(
+      check.Between("training_round", wire.training_round(), 0, wire.round()));
+  message.training_round = RoundId{wire.training_round()};
   message.model_size_bytes = wire.model_size_bytes();
   message.model_inline = ToBytes(AsBytes(wire.model_inline()));
   message.progress_timeout = absl::Milliseconds(wire.progress_timeout_ms());

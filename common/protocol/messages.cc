@@ -59,6 +59,18 @@ std::optional<RefusalReason> RefusalOf(const absl::Status& status) {
   return static_cast<RefusalReason>(number);
 }
 
+const char* TaskKindName(TaskKind kind) {
+  switch (kind) {
+    case TaskKind::kTrain:
+      return "train";
+    case TaskKind::kEvaluate:
+      return "evaluate";
+    case TaskKind::kSolve:
+      return "solve";
+  }
+  return "unknown";
+}
+
 std::string_view RefusalName(RefusalReason reason) {
   switch (reason) {
     case RefusalReason::kProtocolVersion:

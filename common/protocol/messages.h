@@ -20,7 +20,11 @@ namespace fedgraft {
 
 inline constexpr uint32_t kProtocolVersion = 1;
 
-enum class TaskKind { kTrain = 1, kEvaluate = 2 };
+enum class TaskKind { kTrain = 1, kEvaluate = 2, kSolve = 3 };
+inline constexpr TaskKind kAllTaskKinds[] = {
+    TaskKind::kTrain, TaskKind::kEvaluate, TaskKind::kSolve};
+// "train", "evaluate", "solve".
+const char* TaskKindName(TaskKind kind);
 
 struct JoinRequest {
   uint32_t protocol_version = kProtocolVersion;
@@ -56,6 +60,8 @@ struct Task {
   absl::Duration progress_timeout;
   std::string split;           // evaluate
   bool compare_local = false;  // evaluate
+  // Rounds of training up to this task; solve rounds do not count.
+  RoundId training_round;
 };
 
 struct WaitMore {};

@@ -66,6 +66,9 @@ class FakeTrainer : public LocalTrainer {
     if (file.ok()) (void)(*file)->Append(bytes);
     Later<TrainResult>(reply, TrainResult{script_.samples, 0.7, 0.02});
   }
+  void Solve(SolveRequest, Progress, Reply<SolveResult> reply) override {
+    Later<SolveResult>(reply, absl::UnimplementedError("no solver here"));
+  }
   void Evaluate(EvaluateRequest, Progress,
                 Reply<EvaluateResult> reply) override {
     ++script_.evaluated;

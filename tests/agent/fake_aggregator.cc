@@ -85,6 +85,7 @@ Task FakeAggregator::MakeTask(uint32_t round, TaskKind kind,
   blobs[task.model] = model;
   task.progress_timeout = absl::Seconds(60);
   if (kind == TaskKind::kEvaluate) task.split = "val";
+  task.training_round = task.round;
   return task;
 }
 

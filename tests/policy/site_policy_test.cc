@@ -51,6 +51,19 @@ TEST(CheckPlanTest, NamesKeyWantedAndAllowed) {
        "policy.strategies", "partial", "linear_probe, full"},
       {"rounds", [](SitePolicy&, Plan& plan) { plan.rounds = 1001; },
        "policy.rounds_max", "1001 rounds", "at most 1000"},
+      {"solver",
+       [](SitePolicy& policy, Plan& plan) {
+         plan.solver.kind = SolverKind::kNewton;
+         policy.exact_statistics = false;
+       },
+       "policy.exact_statistics", "exact sums of features", "none"},
+      {"solver rounds",
+       [](SitePolicy& policy, Plan& plan) {
+         plan.solver.kind = SolverKind::kNewton;
+         plan.solver.rounds_max = 200;
+         policy.rounds_max = 209;
+       },
+       "policy.rounds_max", "210 rounds", "at most 209"},
       {"cohort", [](SitePolicy&, Plan& plan) { plan.quorum = 2; },
        "policy.cohort_min", "quorum of 2", "no fewer than 3"},
       {"plan", [](SitePolicy& policy, Plan&) { policy.plans = {DigestOf(8)}; },
@@ -147,7 +160,8 @@ TEST(PolicyFromConfigTest, RefusesWhatItCannotRead) {
   pb::PolicyConfig config;
   config.add_strategies("linear");
   EXPECT_THAT(std::string(PolicyFromConfig(config).status().message()),
-              HasSubstr("'linear' is none of linear_probe, partial, full"));
+              HasSubstr("'linear' is none of linear_probe, feature_extraction, "
+                        "partial, full, adapter"));
   config.Clear();
   config.add_plans("abc");
   EXPECT_THAT(std::string(PolicyFromConfig(config).status().message()),

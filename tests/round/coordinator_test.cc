@@ -10,6 +10,9 @@
 #include "common/model/safetensors.h"
 #include "common/numeric/update_payload.h"
 #include "common/protocol/statements.h"
+#include "common/solve/head_solver.h"
+#include "common/solve/head_values.h"
+#include "common/solve/solve_statistics.h"
 #include "gtest/gtest.h"
 #include "tests/round/round_world.h"
 #include "tests/support/status_matchers.h"
@@ -19,6 +22,7 @@ namespace {
 
 using ::fedgraft::testing::FakeDelta;
 using ::fedgraft::testing::FakeSamples;
+using ::fedgraft::testing::FakeSolveSums;
 using ::fedgraft::testing::FakeSums;
 using ::fedgraft::testing::HasCode;
 using ::fedgraft::testing::IsError;
@@ -39,7 +43,7 @@ class CoordinatorTest : public ::testing::Test {
   void OpenRound(const PlanSpec& spec = {}, int64_t extra = 0) {
     world_.StartRun(spec, extra);
     world_.JoinAll(All());
-    ASSERT_EQ(world_.state(), "training");
+    ASSERT_EQ(world_.state(), spec.solver ? "solving" : "training");
   }
   std::vector<const TestSite*> All() const { return {&a_, &b_, &c_}; }
   // The honest update of a site to its current task.
@@ -456,6 +460,140 @@ TEST_F(CoordinatorTest, AnEvaluationNeedsNoQuorumAndClosesAtTheDeadline) {
   world_.Run(absl::Minutes(11));
   EXPECT_EQ(world_.state(), "finished");
   EXPECT_TRUE(world_.coordinator().History()[0].metrics.empty());
+}
+
+// The solver's rounds come first and have no number of their own in the plan;
+// then training starts from its head.
+TEST_F(CoordinatorTest, SolvesTheHeadThenTrainsFromIt) {
+  PlanSpec spec;
+  spec.rounds = 2;
+  spec.solver = true;
+  spec.evaluate_every = 1;
+  OpenRound(spec);
+  SolverState expected = InitialSolverState(world_.plan(), 5);
+  Task task = world_.TaskOf(a_);
+  while (task.kind == TaskKind::kSolve) {
+    EXPECT_EQ(world_.state(), "solving");
+    EXPECT_EQ(task.training_round.value, 0u);
+    const SolvePoint point = NextPoint(world_.plan(), expected);
+    EXPECT_EQ(task.model, Sha256(EncodeSolvePoint(point)));
+    world_.Contribute(All());
+    std::vector<uint64_t> words(SolveLayout(point).words());
+    for (const TestSite* site : All()) {
+      const auto packed =
+          *PackSolveSums(point, 16, FakeSolveSums(7, site->id(), point));
+      for (size_t i = 0; i < words.size(); ++i) words[i] += packed[i];
+    }
+    expected = *Advance(world_.plan(), expected, UnpackSolveSums(point, words));
+    task = world_.TaskOf(a_);
+  }
+  ASSERT_TRUE(expected.done);
+  const uint32_t solved = expected.rounds;
+  // The solved head is evaluated once, then training begins.
+  EXPECT_EQ(task.kind, TaskKind::kEvaluate);
+  EXPECT_EQ(task.split, "val");
+  const ParameterLayout layout = MakeLayout();
+  ParameterVector values = MakeModel().initial;
+  SetHead(world_.plan(), layout, PublishedHead(expected), values);
+  EXPECT_EQ(task.model, Sha256(EncodeTrainableSet(layout, values)));
+  world_.Contribute(All());
+  for (uint32_t round = 1; round <= 2; ++round) {
+    task = world_.TaskOf(a_);
+    ASSERT_EQ(task.kind, TaskKind::kTrain);
+    EXPECT_EQ(task.training_round.value, round);
+    EXPECT_EQ(task.round.value, solved + round);
+    world_.Contribute(All());
+    EXPECT_EQ(world_.TaskOf(a_).kind, TaskKind::kEvaluate);
+    world_.Contribute(All());
+  }
+  EXPECT_EQ(world_.state(), "finished");
+  const auto& history = world_.coordinator().History();
+  ASSERT_EQ(history.size(), solved + 2);
+  EXPECT_EQ(history[solved - 1].metrics.at("solve_converged"), 1);
+  EXPECT_EQ(history[solved - 1].metrics.at("solve_rounds_total"), solved);
+}
+
+TEST_F(CoordinatorTest, ASolveStepOutlivesARestart) {
+  for (const uint64_t inline_max : {uint64_t{1} << 18, uint64_t{100}}) {
+    RoundWorld world(5);
+    world.options.inline_bytes_max = inline_max;
+    ASSERT_THAT(world.Open(), IsOk());
+    PlanSpec spec;
+    spec.solver = true;
+    world.StartRun(spec);
+    world.JoinAll(All());
+    world.Contribute(All());
+    world.Contribute(All());
+    const Digest point = world.TaskOf(a_).model;
+    ASSERT_THAT(world.Reopen(), IsOk());
+    world.JoinAll(All());
+    EXPECT_EQ(world.TaskOf(a_).model, point);
+    while (world.state() == "solving") world.Contribute(All());
+    EXPECT_EQ(world.TaskOf(a_).kind, TaskKind::kTrain);
+    // Old states and points do not pile up.
+    EXPECT_LE(world.files.List("blobs")->size(), 3u);
+  }
+}
+
+TEST_F(CoordinatorTest, AStatisticOfNoRecordIsRefused) {
+  PlanSpec spec;
+  spec.solver = true;
+  OpenRound(spec);
+  const Task task = world_.TaskOf(a_);
+  const SolvePoint point = *DecodeSolvePoint(task.model_inline);
+  const Bytes payload = TestSite::SolvePayload(
+      world_.plan(), point, std::vector<double>(SolveLayout(point).count()));
+  const auto receipt = world_.Upload(
+      a_,
+      a_.Seal(world_.run(), TestSite::HeaderFor(task), payload, world_.random));
+  EXPECT_EQ(RefusalOf(receipt.status()), RefusalReason::kBadLayout);
+}
+
+// Fake evaluations are functions of the model, so their losses jump about.
+TEST_F(CoordinatorTest, EarlyStoppingPublishesTheBestModelAndTestsIt) {
+  for (const uint64_t inline_max : {uint64_t{1} << 18, uint64_t{100}}) {
+    RoundWorld world(3);
+    world.options.inline_bytes_max = inline_max;
+    ASSERT_THAT(world.Open(), IsOk());
+    PlanSpec spec;
+    spec.rounds = 30;
+    spec.evaluate_every = 1;
+    spec.patience = 3;
+    world.StartRun(spec);
+    world.JoinAll(All());
+    double least = 1e300;
+    int since = 0;
+    uint32_t rounds = 0;
+    Digest best;
+    while (since < 3) {
+      ASSERT_LT(rounds, 30u);
+      world.Contribute(All());
+      ++rounds;
+      const Task task = world.TaskOf(a_);
+      ASSERT_EQ(task.kind, TaskKind::kEvaluate);
+      EXPECT_EQ(task.split, "val");
+      world.Contribute(All());
+      const double loss =
+          world.coordinator().History().back().metrics.at("loss");
+      ++since;
+      if (loss < least) {
+        least = loss;
+        best = task.model;
+        since = 0;
+      }
+    }
+    const Task last = world.TaskOf(a_);
+    EXPECT_EQ(last.kind, TaskKind::kEvaluate);
+    EXPECT_EQ(last.split, "test");
+    EXPECT_EQ(last.model, best);
+    EXPECT_EQ(last.training_round.value, rounds - 3);
+    ASSERT_THAT(world.Reopen(), IsOk());  // in the middle of the stop
+    world.JoinAll(All());
+    world.Contribute(All());
+    EXPECT_EQ(world.state(), "finished");
+    EXPECT_EQ(world.Snapshot().model, best);
+    EXPECT_EQ(world.coordinator().History().size(), rounds + 1);
+  }
 }
 
 TEST_F(CoordinatorTest, PauseKeepsEverythingAndAsksNobody) {

@@ -12,7 +12,9 @@
 #include "common/model/evaluation_layout.h"
 #include "common/numeric/update_payload.h"
 #include "common/protocol/statements.h"
+#include "common/solve/solve_statistics.h"
 #include "gtest/gtest.h"
+#include "tests/support/plain_statistics.h"
 
 namespace fedgraft::testing {
 namespace {
@@ -61,12 +63,14 @@ Plan MakePlan(const PlanSpec& spec) {
       ", enrol: ", DurationText(spec.enrol_deadline),
       "}\ntask: {classes: [normal, lesion]}\n"
       "backbone: {architecture: resnet18, sha256: ",
-      Backbone().Hex(),
-      "}\nstrategy: {kind: linear_probe}\n"
-      "update: {range: 4, clip_norm: ",
-      spec.clip_norm,
+      Backbone().Hex(), "}\nstrategy: ",
+      spec.solver ? "{kind: partial, unfreeze_blocks: 1}\n"
+                    "solver: {kind: newton, lambdas: [10, 1]}\n"
+                  : "{kind: linear_probe}\n",
+      "update: {range: 4, clip_norm: ", spec.clip_norm,
       ", weight_cap: 1000, weighting: ", spec.uniform ? "uniform" : "samples",
-      "}\nevaluation: {every: ", spec.evaluate_every, "}\n");
+      "}\nevaluation: {every: ", spec.evaluate_every,
+      "}\nstopping: {patience: ", spec.patience, "}\n");
   const absl::StatusOr<Plan> plan = ParsePlanYaml(yaml, "test.yaml");
   if (!plan.ok()) ADD_FAILURE() << plan.status();
   FG_CHECK(plan.ok());
@@ -110,6 +114,26 @@ uint64_t FakeSamples(uint64_t seed, const SiteId& site) {
   return 1 + SeedOf(seed, site, 0, Digest()) % 400;
 }
 
+std::vector<double> FakeSolveSums(uint64_t seed, const SiteId& site,
+                                  const SolvePoint& point) {
+  SimRandom random(SeedOf(seed, site, 0, Digest()));
+  const auto draw = [&](int count) {
+    PlainRecords records;
+    for (int i = 0; i < count; ++i) {
+      const int label = static_cast<int>(random.Below(point.classes));
+      std::vector<double> row(static_cast<size_t>(point.feature_dim));
+      for (double& value : row) {
+        value = static_cast<double>(random.Below(2001)) * 1e-3 - 1 + label;
+      }
+      records.features.push_back(std::move(row));
+      records.labels.push_back(label);
+    }
+    return records;
+  };
+  const PlainRecords train = draw(3 + static_cast<int>(random.Below(20)));
+  return PlainStatistics(point, train, draw(4));
+}
+
 std::vector<double> FakeSums(uint64_t seed, const SiteId& site,
                              const Digest& model) {
   SimRandom random(SeedOf(seed, site, 0, model));
@@ -144,6 +168,14 @@ Bytes TestSite::EvaluatePayload(const Plan& plan, std::vector<double> sums) {
   head.ring = EvaluationRing();
   head.weight_word = WeightWord(1);
   return Payload(head, *QuantizeDoubles(head.ring, MaxTerms(plan), sums));
+}
+
+Bytes TestSite::SolvePayload(const Plan& plan, const SolvePoint& point,
+                             const std::vector<double>& sums) {
+  UpdatePayloadHead head;
+  head.ring = SolveRing();
+  head.weight_word = WeightWord(1);
+  return Payload(head, {*PackSolveSums(point, MaxTerms(plan), sums), 0});
 }
 
 UploadHeader TestSite::HeaderFor(const Task& task) {
@@ -341,14 +373,27 @@ absl::StatusOr<Bytes> RoundWorld::Blob(const TestSite& site,
 
 TestUpdate RoundWorld::Answer(const TestSite& site, const Task& task) {
   const UploadHeader header = TestSite::HeaderFor(task);
-  const Bytes payload =
-      task.kind == TaskKind::kTrain
-          ? TestSite::TrainPayload(
-                *plan_, *layout_,
-                FakeDelta(7, site.id(), task.round, task.model, *layout_),
-                FakeSamples(7, site.id()))
-          : TestSite::EvaluatePayload(*plan_,
-                                      FakeSums(7, site.id(), task.model));
+  Bytes payload;
+  switch (task.kind) {
+    case TaskKind::kTrain:
+      payload = TestSite::TrainPayload(
+          *plan_, *layout_,
+          FakeDelta(7, site.id(), task.round, task.model, *layout_),
+          FakeSamples(7, site.id()));
+      break;
+    case TaskKind::kEvaluate:
+      payload =
+          TestSite::EvaluatePayload(*plan_, FakeSums(7, site.id(), task.model));
+      break;
+    case TaskKind::kSolve: {
+      const SolvePoint point =
+          *DecodeSolvePoint(task.model_inline.empty() ? *Blob(site, task.model)
+                                                      : task.model_inline);
+      payload = TestSite::SolvePayload(*plan_, point,
+                                       FakeSolveSums(7, site.id(), point));
+      break;
+    }
+  }
   return site.Seal(*descriptor_, header, payload, random);
 }
 

@@ -15,6 +15,7 @@
 #include "common/crypto/ed25519.h"
 #include "common/model/parameter_layout.h"
 #include "common/protocol/messages.h"
+#include "common/solve/solve_point.h"
 #include "tests/support/event_loop.h"
 #include "tests/support/sim_file_store.h"
 #include "tests/support/sim_random.h"
@@ -32,6 +33,8 @@ struct PlanSpec {
   int evaluate_every = -1;  // never
   bool uniform = false;
   double clip_norm = 0;
+  int patience = 0;     // of early stopping by the loss
+  bool solver = false;  // an exact head before the rounds of training
   absl::Duration round_deadline = absl::Minutes(10);
   absl::Duration progress_timeout = absl::Seconds(30);
   absl::Duration enrol_deadline = absl::Minutes(5);
@@ -46,6 +49,9 @@ RunModel MakeModel(int64_t extra = 0);
 ParameterVector FakeDelta(uint64_t seed, const SiteId& site, RoundId round,
                           const Digest& model, const ParameterLayout& layout);
 uint64_t FakeSamples(uint64_t seed, const SiteId& site);
+// Sums of a site's records at a solve point.
+std::vector<double> FakeSolveSums(uint64_t seed, const SiteId& site,
+                                  const SolvePoint& point);
 // Sums of a plausible evaluation of two classes.
 std::vector<double> FakeSums(uint64_t seed, const SiteId& site,
                              const Digest& model);
@@ -68,6 +74,8 @@ class TestSite {
   static Bytes TrainPayload(const Plan& plan, const ParameterLayout& layout,
                             const ParameterVector& delta, uint64_t samples);
   static Bytes EvaluatePayload(const Plan& plan, std::vector<double> sums);
+  static Bytes SolvePayload(const Plan& plan, const SolvePoint& point,
+                            const std::vector<double>& sums);
   // The header that answers `task`, without size, digest and signature.
   static UploadHeader HeaderFor(const Task& task);
   // Seals any payload and signs.

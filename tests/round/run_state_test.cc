@@ -181,7 +181,7 @@ TEST_F(RunStateTest, RefusesAPlanThatThisBuildCannotRead) {
   EXPECT_EQ(state_.phase(), Phase::kIdle);
 }
 
-TEST(EvaluationDueTest, FollowsThePlan) {
+TEST_F(RunStateTest, AModelIsEvaluatedWhenThePlanSaysSo) {
   struct Case {
     int every;
     uint32_t round;
@@ -197,7 +197,20 @@ TEST(EvaluationDueTest, FollowsThePlan) {
                                          {2, 4, true},
                                          {2, 5, true}}) {
     spec.evaluate_every = c.every;
-    EXPECT_EQ(EvaluationDue(MakePlan(spec), {c.round}), c.due)
+    state_ = RunState();
+    Open(spec);
+    for (uint32_t round = 1; round <= c.round; ++round) {
+      if (state_.phase() == Phase::kEvaluating) {
+        EvaluationClosed closed;
+        closed.round = {round - 1};
+        ASSERT_THAT(Apply(closed), IsOk());
+      }
+      ASSERT_THAT(Apply(RoundOpened{{round}}), IsOk());
+      ASSERT_THAT(Contribute(kA, round), IsOk());
+      ASSERT_THAT(Contribute(kB, round), IsOk());
+      ASSERT_THAT(Reduce(round, {kA, kB}), IsOk());
+    }
+    EXPECT_EQ(state_.phase() == Phase::kEvaluating, c.due)
         << "every " << c.every << ", round " << c.round;
   }
 }

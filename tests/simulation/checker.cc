@@ -12,6 +12,8 @@
 #include "common/crypto/sha256.h"
 #include "common/model/safetensors.h"
 #include "common/numeric/update_payload.h"
+#include "common/solve/head_values.h"
+#include "common/solve/solve_statistics.h"
 #include "tests/round/round_world.h"
 
 namespace fedgraft::testing {
@@ -82,6 +84,7 @@ Bytes Checker::ModelBytes(const Digest& digest, const Bytes& inline_bytes) {
 
 ParameterVector Checker::NextModel(const RoundReduced& reduced) const {
   const RingSpec ring = *TrainRing(*plan_);
+  const RoundId training_round{reduced.round.value - solve_rounds_};
   std::vector<int64_t> sums(values_.size());
   uint64_t weights = 0;
   for (const SiteId& site : reduced.sites) {
@@ -90,7 +93,7 @@ ParameterVector Checker::NextModel(const RoundReduced& reduced) const {
     const double scale = std::ldexp(WeightOfWord(word), ring.fraction_bits);
     weights += word;
     const ParameterVector delta =
-        FakeDelta(seed_, site, reduced.round, model_, layout_);
+        FakeDelta(seed_, site, training_round, model_, layout_);
     for (size_t i = 0; i < sums.size(); ++i) {
       sums[i] += std::llrint(delta[i] * scale);
     }
@@ -106,6 +109,32 @@ ParameterVector Checker::NextModel(const RoundReduced& reduced) const {
   return next;
 }
 
+void Checker::CheckSolved(const RoundReduced& reduced) {
+  ++solve_rounds_;
+  if (!solver_.has_value()) {
+    solver_ = InitialSolverState(*plan_, HeadFeatures(*plan_, layout_));
+  }
+  const SolvePoint point = NextPoint(*plan_, *solver_);
+  std::vector<uint64_t> words(SolveLayout(point).words());
+  for (const SiteId& site : reduced.sites) {
+    const auto packed = PackSolveSums(point, MaxTerms(*plan_),
+                                      FakeSolveSums(seed_, site, point));
+    for (size_t i = 0; i < words.size(); ++i) words[i] += (*packed)[i];
+  }
+  solver_ = *Advance(*plan_, *solver_, UnpackSolveSums(point, words));
+  if (Sha256(EncodeSolverState(*solver_)) != reduced.solve->state ||
+      solver_->done != reduced.solve->solved) {
+    Fail(absl::StrCat("round ", reduced.round.value,
+                      ": the solver is not where the contributions lead"));
+  }
+}
+
+ParameterVector Checker::WithHead() const {
+  ParameterVector values = values_;
+  SetHead(*plan_, layout_, PublishedHead(*solver_), values);
+  return values;
+}
+
 void Checker::CheckPublished(const RoundReduced& reduced, const Bytes& model) {
   const std::string where = absl::StrCat("round ", reduced.round.value, ": ");
   if (Sha256(model) != reduced.model) {
@@ -113,7 +142,9 @@ void Checker::CheckPublished(const RoundReduced& reduced, const Bytes& model) {
   }
   const auto actual = DecodeTrainableSet(layout_, model);
   if (!actual.ok()) return Fail(where + actual.status().ToString());
-  const ParameterVector expected = NextModel(reduced);
+  if (reduced.solve.has_value()) CheckSolved(reduced);
+  const ParameterVector expected =
+      reduced.solve.has_value() ? WithHead() : NextModel(reduced);
   for (size_t i = 0; i < expected.size(); ++i) {
     if (std::abs((*actual)[i] - expected[i]) >
         2e-6 * (1 + std::abs(expected[i]))) {
@@ -122,6 +153,7 @@ void Checker::CheckPublished(const RoundReduced& reduced, const Bytes& model) {
     }
   }
   model_ = reduced.model;
+  models_.insert(model_);
   values_ = *actual;
 }
 
@@ -138,6 +170,8 @@ void Checker::CheckRecords(const std::vector<Record>& records) {
       values_ = *DecodeTrainableSet(
           layout_, ModelBytes(model_, opened->initial_model_inline));
       checked_rounds_ = 0;
+      solver_.reset();
+      solve_rounds_ = 0;
     } else if (const auto* one = std::get_if<ContributionAccepted>(&record)) {
       const Key key = KeyOf(one->site, one->header);
       if (!contributions.emplace(key, one->header.sealed_digest).second) {
@@ -146,7 +180,7 @@ void Checker::CheckRecords(const std::vector<Record>& records) {
                           one->header.round.value));
       }
       if (one->site.value == "intruder") Fail("an intruder's update counts");
-      if (one->header.kind == TaskKind::kTrain) {
+      if (one->header.kind != TaskKind::kEvaluate) {
         sites[one->header.round.value].push_back(one->site);
       }
     } else if (const auto* reduced = std::get_if<RoundReduced>(&record)) {
@@ -192,7 +226,10 @@ void Checker::Look(const Coordinator& coordinator) {
   std::vector<Record> records;
   if (!ReadRecords(records)) return;
   CheckRecords(records);
-  if (ok() && model_ != coordinator.Snapshot().model) {
+  // An early stop goes back to a model of an earlier round.
+  const Digest shown = coordinator.Snapshot().model;
+  const bool stopped = plan_->stopping.patience > 0 && models_.contains(shown);
+  if (ok() && model_ != shown && !stopped) {
     Fail("the model that is shown is not the one in the log");
   }
 }

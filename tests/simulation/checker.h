@@ -11,6 +11,7 @@
 #include "aggregator/round/records.h"
 #include "aggregator/round/run_state.h"
 #include "common/model/parameter_layout.h"
+#include "common/solve/head_solver.h"
 #include "tests/simulation/sim_server.h"
 #include "tests/support/sim_file_store.h"
 
@@ -54,6 +55,11 @@ class Checker : public ServerObserver {
   // Invariant 1, from the sites' training instead of their bytes.
   void CheckPublished(const RoundReduced& reduced, const Bytes& model);
   ParameterVector NextModel(const RoundReduced& reduced) const;
+  // The solver's step over the sites' records, repeated: its bytes must be the
+  // journalled ones.
+  void CheckSolved(const RoundReduced& reduced);
+  // The newest checked model with the solver's head.
+  ParameterVector WithHead() const;
   Bytes ModelBytes(const Digest& digest, const Bytes& inline_bytes);
 
   const uint64_t seed_;
@@ -64,8 +70,11 @@ class Checker : public ServerObserver {
   std::string run_;
   std::optional<Plan> plan_;
   size_t checked_rounds_ = 0;
-  Digest model_;            // newest checked
-  ParameterVector values_;  // its values
+  Digest model_;                       // newest checked
+  std::set<Digest> models_;            // all that were checked
+  ParameterVector values_;             // the newest's values
+  std::optional<SolverState> solver_;  // after the newest checked solve round
+  uint32_t solve_rounds_ = 0;
   std::vector<RoundRecord> published_;
 };
 

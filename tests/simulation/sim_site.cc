@@ -89,6 +89,27 @@ void SimTrainer::Evaluate(EvaluateRequest request, Progress progress,
         });
 }
 
+void SimTrainer::Solve(SolveRequest request, Progress progress,
+                       Reply<SolveResult> reply) {
+  progress(0.5f);
+  Later(absl::Milliseconds(1), absl::Milliseconds(200),
+        [this, request = std::move(request),
+         reply = std::move(reply)](bool cancelled) {
+          if (cancelled) return reply(absl::CancelledError("cancelled"));
+          const auto content = ReadAll(files_, request.point_path);
+          if (!content.ok()) return reply(content.status());
+          const auto point = DecodeSolvePoint(*content);
+          if (!point.ok()) return reply(point.status());
+          const std::vector<double> sums = FakeSolveSums(seed_, site_, *point);
+          Bytes bytes(sums.size() * sizeof(double));
+          std::memcpy(bytes.data(), sums.data(), bytes.size());
+          const absl::Status written =
+              WriteFile(files_, request.sums_path, bytes);
+          if (!written.ok()) return reply(written);
+          reply(SolveResult{FakeSamples(seed_, site_)});
+        });
+}
+
 struct SimSite::Process {
   Process(SimSite* site, World* world)
       : clock(&world->loop),

@@ -33,6 +33,8 @@ class SimTrainer : public LocalTrainer {
              Reply<TrainResult> reply) override;
   void Evaluate(EvaluateRequest request, Progress progress,
                 Reply<EvaluateResult> reply) override;
+  void Solve(SolveRequest request, Progress progress,
+             Reply<SolveResult> reply) override;
   void Cancel() override;
 
  private:

@@ -52,6 +52,10 @@ Shape::Shape(const SimulationOptions& simulation, SimRandom random) {
   plan.round_deadline = absl::Seconds(60);
   plan.progress_timeout = absl::Seconds(10);
   plan.enrol_deadline = absl::Seconds(30);
+  plan.solver = random.Chance(0.4);
+  if (plan.evaluate_every > 0 && random.Chance(0.4)) {
+    plan.patience = 1 + static_cast<int>(random.Below(3));
+  }
   extra = static_cast<int64_t>(random.Below(3000));
   intruder = random.Chance(0.35);
   const absl::Duration quiet[] = {absl::Milliseconds(300), absl::Seconds(1),

@@ -1,11 +1,15 @@
 #include "client/train/session.h"
 
+#include <cmath>
+#include <cstring>
 #include <filesystem>
 
 #include "client/train/path_io.h"
 #include "common/model/evaluation_layout.h"
 #include "common/model/safetensors.h"
 #include "common/runtime/system_clock.h"
+#include "common/solve/head_solver.h"
+#include "common/solve/head_values.h"
 #include "tests/support/status_matchers.h"
 #include "tests/support/temp_folder.h"
 #include "tests/train/fixture.h"
@@ -223,6 +227,98 @@ TEST_F(SessionTest, LocalBatchNormStaysAtTheSiteAndFollowsTheRounds) {
       std::filesystem::directory_iterator(folder_.File("state/batch_norm")),
       std::filesystem::directory_iterator());
   EXPECT_EQ(files, 2);
+}
+
+Plan SolverPlan() {
+  Plan plan = testing::SmallPlan();
+  plan.rounds = 0;
+  plan.solver.kind = SolverKind::kNewton;
+  plan.solver.lambdas = {10, 1};
+  return plan;
+}
+
+// What aggregator and site do with one another, without the network.
+SolverState SolveWith(TrainerSession& session, const Plan& plan, int64_t dim,
+                      const std::string& folder) {
+  SolverState state = InitialSolverState(plan, dim);
+  while (!state.done) {
+    const SolvePoint point = NextPoint(plan, state);
+    EXPECT_THAT(WriteFile(folder + "/point", EncodeSolvePoint(point)), IsOk());
+    const auto samples =
+        session.RunSolve({folder + "/point", folder + "/sums"}, Silent);
+    EXPECT_THAT(samples, IsOk());
+    EXPECT_EQ(*samples, 12u);
+    const Bytes bytes = *ReadFile(folder + "/sums");
+    std::vector<double> sums(bytes.size() / sizeof(double));
+    std::memcpy(sums.data(), bytes.data(), bytes.size());
+    state = *Advance(plan, state, sums);
+  }
+  return state;
+}
+
+TEST_F(SessionTest, SolvesTheHeadStepByStepAndAgainAfterARestart) {
+  const Plan plan = SolverPlan();
+  const auto session = Open(plan);
+  const SolverState state = SolveWith(*session, plan, 512, folder_.path());
+  ASSERT_EQ(state.heads.size(), 2u);
+  EXPECT_TRUE(state.heads[1].converged);
+  EXPECT_EQ(state.records, 12);
+  EXPECT_EQ(state.heads[0].validation_records, 6);
+  const auto restarted = Open(plan);
+  EXPECT_EQ(EncodeSolverState(SolveWith(*restarted, plan, 512, folder_.path())),
+            EncodeSolverState(state));
+}
+
+TEST_F(SessionTest, EvaluatesTheSolvedHeadAndComparesWithSolvingAlone) {
+  const Plan plan = SolverPlan();
+  const auto session = Open(plan);
+  const SolverState state = SolveWith(*session, plan, 512, folder_.path());
+  const ParameterLayout layout = testing::LayoutOf(plan, backbone_);
+  ParameterVector values(static_cast<size_t>(layout.Count()));
+  SetHead(plan, layout, PublishedHead(state), values);
+  WriteModel(plan, values);
+  const auto evaluated =
+      session->RunEvaluate({0, model_, Split::kTrain, true, model_}, Silent);
+  ASSERT_THAT(evaluated, IsOk());
+  EXPECT_EQ(evaluated->scalars.at("auc"), 1);
+  // The only site there is solves the same problem alone.
+  EXPECT_NEAR(evaluated->scalars.at("local_loss"),
+              evaluated->scalars.at("loss"), 1e-6);
+}
+
+TEST_F(SessionTest, FitsItsOwnInterceptIfThePlanAsks) {
+  Plan plan = SolverPlan();
+  plan.solver.site_intercept = true;
+  const auto session = Open(plan);
+  const ParameterLayout layout = testing::LayoutOf(plan, backbone_);
+  // Slopes 0 and intercepts far off: every image would be class 0.
+  std::vector<double> head(2 * 513, 0.0);
+  head[512] = 20;
+  ParameterVector values(static_cast<size_t>(layout.Count()));
+  SetHead(plan, layout, head, values);
+  WriteModel(plan, values);
+  const auto evaluated =
+      session->RunEvaluate({0, model_, Split::kTrain, false, ""}, Silent);
+  ASSERT_THAT(evaluated, IsOk());
+  // Balanced classes: the best constant has the entropy of a coin.
+  EXPECT_NEAR(evaluated->scalars.at("loss"), std::log(2.0), 1e-6);
+}
+
+TEST_F(SessionTest, RefusesAPointThatIsNoneOrOfAnotherHead) {
+  const Plan plan = SolverPlan();
+  const auto session = Open(plan);
+  const std::string point = folder_.File("point");
+  ASSERT_THAT(WriteFile(point, AsBytes("nonsense")), IsOk());
+  EXPECT_THAT(session->RunSolve({point, folder_.File("sums")}, Silent),
+              IsError(absl::StatusCode::kInvalidArgument, "point"));
+  SolvePoint other;
+  other.feature_dim = 7;
+  ASSERT_THAT(WriteFile(point, EncodeSolvePoint(other)), IsOk());
+  EXPECT_THAT(session->RunSolve({point, folder_.File("sums")}, Silent),
+              IsError(absl::StatusCode::kInvalidArgument, "7 features"));
+  const auto none = Open(testing::SmallPlan());
+  EXPECT_THAT(none->RunSolve({point, folder_.File("sums")}, Silent),
+              IsError(absl::StatusCode::kInvalidArgument, "no solver"));
 }
 
 TEST_F(SessionTest, RefusesAModelOfAnotherLayoutAndGoesOn) {
