@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "common/base/bytes.h"
@@ -84,6 +86,37 @@ double MedianSeconds(const pb::StatusReply& status) {
   std::nth_element(seconds.begin(), seconds.begin() + seconds.size() / 2,
                    seconds.end());
   return seconds[seconds.size() / 2];
+}
+
+// How far the run has moved each site's backbone: scalars drift_<stage>, 1 -
+// CKA on the site's own images. Empty if no site told.
+std::string DriftTable(const pb::StatusReply& status) {
+  constexpr absl::string_view kPrefix = "drift_";
+  std::vector<Row> rows = {{"site", "stages moved", "largest drift", "at"}};
+  for (const auto& site : status.sites()) {
+    int stages = 0, moved = 0;
+    // By name, so that equal values give the same row every time.
+    std::map<std::string, double> drift;
+    for (const auto& [name, value] : site.scalars()) {
+      if (absl::StartsWith(name, kPrefix)) drift[name] = value;
+    }
+    std::string at = "-";
+    double largest = 0;
+    for (const auto& [name, value] : drift) {
+      ++stages;
+      if (value != 0) ++moved;
+      if (!(value > largest)) continue;
+      largest = value;
+      at = name.substr(kPrefix.size());
+    }
+    if (stages == 0) continue;
+    rows.push_back({site.site(), absl::StrCat(moved, " of ", stages),
+                    absl::StrFormat("%.4f", largest), at});
+  }
+  if (rows.size() == 1) return "";
+  return "\nDrift of the backbone in this run (1 - CKA on the site's "
+         "images)\n" +
+         Table(rows);
 }
 
 template <typename Map>
@@ -177,7 +210,7 @@ std::string RenderReport(const pb::StatusReply& status) {
                     Number(metrics, "auc", 3), Interval(metrics, "auc"),
                     Number(metrics, "accuracy", 3), ""});
   }
-  absl::StrAppend(&text, Table(rows));
+  absl::StrAppend(&text, Table(rows), DriftTable(status));
   absl::StrAppend(&text, "\nMedian round ", HumanSeconds(MedianSeconds(status)),
                   ", received ", HumanBytes(BytesReceived(status)), ", sent ",
                   HumanBytes(BytesSent(status)), "; model ",

@@ -37,6 +37,7 @@ class Network : public torch::nn::Module {
 
   int stage_count() const { return static_cast<int>(stages_.size()); }
   int head_stage() const { return stage_count() - 1; }
+  const std::string& stage_name(int stage) const { return stages_[stage].name; }
   // Stage of a parameter or buffer; REQUIRES: the network has it.
   int StageOf(std::string_view tensor) const;
 

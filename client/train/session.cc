@@ -14,6 +14,7 @@
 #include "client/model/network_state.h"
 #include "client/train/activation_store.h"
 #include "client/train/compute.h"
+#include "client/train/drift.h"
 #include "client/train/exact_head.h"
 #include "client/train/guard.h"
 #include "client/train/learner.h"
@@ -94,6 +95,11 @@ struct TrainerSession::State {
                           const ProgressSink& progress);
   absl::StatusOr<Evaluated> RunEvaluate(const Evaluate& task,
                                         const ProgressSink& progress);
+  // Of the backbone as the learner has it now against that of `initial`, whose
+  // values it has afterwards.
+  absl::StatusOr<std::map<std::string, double>> DriftFrom(
+      const ParameterVector& initial);
+  absl::Status SetInitial(const ParameterVector& initial);
   // Trains from `initial` as if there were no other site.
   absl::Status TrainAlone(ParameterVector initial,
                           const ProgressSink& progress);
@@ -274,6 +280,22 @@ absl::Status TrainerSession::State::ApplyModel(ParameterVector model, int round,
   return learner->SetValues(model);
 }
 
+absl::Status TrainerSession::State::SetInitial(const ParameterVector& initial) {
+  FG_RETURN_IF_ERROR(learner->SetValues(initial));
+  if (local == nullptr) return absl::OkStatus();
+  return learner->SetLocalValues(local->initial());
+}
+
+absl::StatusOr<std::map<std::string, double>> TrainerSession::State::DriftFrom(
+    const ParameterVector& initial) {
+  FG_ASSIGN_OR_RETURN(const DriftProbe probe,
+                      DriftProbe::Create(learner->network(), compute,
+                                         *config.data, *preprocessor));
+  const DriftProbe::View now = probe.Look();
+  FG_RETURN_IF_ERROR(SetInitial(initial));
+  return Drift(probe.Look(), now);
+}
+
 absl::Status TrainerSession::State::TrainAlone(ParameterVector initial,
                                                const ProgressSink& progress) {
   FG_ASSIGN_OR_RETURN(ActivationStore * store,
@@ -284,10 +306,7 @@ absl::Status TrainerSession::State::TrainAlone(ParameterVector initial,
     FG_RETURN_IF_ERROR(head->SolveAlone(initial));
     head->Localise(initial);
   }
-  FG_RETURN_IF_ERROR(learner->SetValues(initial));
-  if (local != nullptr) {
-    FG_RETURN_IF_ERROR(learner->SetLocalValues(local->initial()));
-  }
+  FG_RETURN_IF_ERROR(SetInitial(initial));
   const double step = 0.7 / std::max(1, config.plan.rounds);
   for (int round = 1; round <= config.plan.rounds; ++round) {
     const double begin = 0.3 + step * (round - 1);
@@ -319,6 +338,8 @@ absl::StatusOr<TrainerSession::Evaluated> TrainerSession::State::RunEvaluate(
   if (task.compare_local) {
     FG_ASSIGN_OR_RETURN(ParameterVector initial,
                         ReadModel(task.initial_model_path));
+    FG_ASSIGN_OR_RETURN(auto drift, DriftFrom(initial));
+    evaluated.scalars.merge(drift);
     FG_RETURN_IF_ERROR(
         TrainAlone(std::move(initial), Part(progress, share, 0.95)));
     FG_ASSIGN_OR_RETURN(predictions,

@@ -101,6 +101,22 @@ TEST(ViewTest, ReportShowsWhatSitesLetOutAndDashesForTheRest) {
   EXPECT_THAT(line, Not(HasSubstr("0.")));
 }
 
+TEST(ViewTest, ReportShowsTheDriftThatSitesTold) {
+  pb::StatusReply status = RunWithTwoSites();
+  EXPECT_THAT(RenderReport(status), Not(HasSubstr("Drift")));
+  auto& open = *status.mutable_sites(0)->mutable_scalars();
+  open["drift_layer3.0"] = 0;
+  open["drift_layer4.0"] = 0.25;
+  open["drift_layer4.1"] = 0.125;
+  auto& probe = *status.mutable_sites(1)->mutable_scalars();
+  probe["drift_layer3.0"] = probe["drift_layer4.0"] = 0;
+  const std::string text = RenderReport(status);
+  const std::string drift = text.substr(text.find("Drift"));
+  EXPECT_THAT(drift, ::testing::ContainsRegex(
+                         "st-mary +2 of 3 +0\\.2500 +layer4\\.0\n"));
+  EXPECT_THAT(drift, ::testing::ContainsRegex("x +0 of 2 +0\\.0000 +-\n"));
+}
+
 TEST(ViewTest, JsonHoldsTheSchemaOfTheReadme) {
   const auto json = nlohmann::json::parse(ReportJson(RunWithTwoSites()));
   EXPECT_EQ(json["state"], "training");
