@@ -9,11 +9,12 @@ class App;
 
 namespace fedgraft {
 
-// `pretrain` and `predict`, as subcommands of `app`. Their callbacks run while
-// the command line is parsed and put the outcome into `status`. Arguments
-// outlive the parsing.
+// `pretrain`, `predict` and `rank`, as subcommands of `app`. Their callbacks
+// run while the command line is parsed and put the outcome into `status`.
+// Arguments outlive the parsing.
 void AddPretrainCommand(CLI::App& app, const Clock& clock,
                         absl::Status& status);
 void AddPredictCommand(CLI::App& app, absl::Status& status);
+void AddRankCommand(CLI::App& app, const Clock& clock, absl::Status& status);
 
 }  // namespace fedgraft

@@ -18,7 +18,8 @@ int main(int argc, char** argv) {
   CLI::App app{
       "Trains and evaluates for fedgraft-client, which starts it without a "
       "subcommand and talks to it on file descriptor 3. By hand it serves to "
-      "make a backbone (pretrain) and to use a model (predict).",
+      "make a backbone (pretrain), to choose one (rank) and to use a model "
+      "(predict).",
       "fedgraft-trainer"};
   app.require_subcommand(0, 1);
   app.footer(
@@ -35,6 +36,7 @@ int main(int argc, char** argv) {
   absl::Status status;
   fedgraft::AddPretrainCommand(app, clock, status);
   fedgraft::AddPredictCommand(app, status);
+  fedgraft::AddRankCommand(app, clock, status);
   CLI11_PARSE(app, argc, argv);
   if (app.get_subcommands().empty()) {
     status = fedgraft::ServeTrainer(kSocket, clock);

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What a person sees of fedgraft-trainer: pretrain, predict, exit codes.
+# What a person sees of fedgraft-trainer: pretrain, predict, rank, exit codes.
 # usage: command_line_test.sh FEDGRAFT_TRAINER
 set -euo pipefail
 trainer=$1
@@ -27,6 +27,7 @@ squeezenet=(--architecture squeezenet1_1)
 
 expect 0 "fedgraft-client pretrain" pretrain --help
 expect 0 "fedgraft-client predict" predict --help
+expect 0 "fedgraft-client rank" rank --help
 expect 0 "sha256" "${pretrain[@]}" "${squeezenet[@]}" --data "$folder/data.yaml"
 grep -q '"architecture": "squeezenet1_1"' "$model.json" || fail "no card"
 expect 1 "typo.yaml:1" "${pretrain[@]}" "${squeezenet[@]}" --data "$folder/typo.yaml"
@@ -38,6 +39,14 @@ expect 1 "" predict --model "$model" --data "$folder/nothing" --out "$folder/p.c
 "$trainer" pretrain >"$folder/out" 2>&1 && fail "no option is needed"
 # Started by hand there is no daemon on descriptor 3.
 "$trainer" 3<&- >"$folder/out" 2>&1 && fail "serves without a daemon"
+
+rank=(rank --data "$folder/data.yaml" --image-size 32 --threads 1)
+expect 0 "40 training images, 2 classes" "${rank[@]}" --backbone "squeezenet1_1=$model"
+grep -q '^squeezenet1_1 .* 512 ' "$folder/out" || fail "no row of the backbone"
+expect 0 '"log_me":' "${rank[@]}" --backbone "squeezenet1_1=$model" --json
+expect 1 "expected ARCHITECTURE=FILE" "${rank[@]}" --backbone "$model="
+expect 1 "as resnet18" "${rank[@]}" --backbone "resnet18=$model"
+expect 1 "a number from 2" "${rank[@]}" --backbone "squeezenet1_1=$model" --classes 1
 
 npz=$data/medmnist/breastmnist.npz
 if [ -f "$npz" ]; then
