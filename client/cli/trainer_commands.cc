@@ -48,6 +48,8 @@ void AddTrainerCommands(CLI::App& app, absl::Status& status) {
                  "Apply an exported model to images (see: predict --help)");
   AddPassThrough(app, status, "rank",
                  "Score backbones on this site's images (see: rank --help)");
+  AddPassThrough(app, status, "import",
+                 "Make a backbone of a Python checkpoint (see: import --help)");
 }
 
 }  // namespace fedgraft

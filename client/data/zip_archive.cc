@@ -15,7 +15,6 @@
 namespace fedgraft {
 namespace {
 
-constexpr zip_int64_t kMembersMax = 1024;
 // Deflate packs at most 258 bytes into 2 bits, about 1,032 to 1.
 constexpr uint64_t kDeflateRatioMax = 1040;
 
@@ -72,7 +71,8 @@ ZipArchive::ZipArchive(std::unique_ptr<Handle> handle)
 ZipArchive::ZipArchive(ZipArchive&&) noexcept = default;
 ZipArchive::~ZipArchive() = default;
 
-absl::StatusOr<ZipArchive> ZipArchive::Open(const std::string& path) {
+absl::StatusOr<ZipArchive> ZipArchive::Open(const std::string& path,
+                                            int64_t members_max) {
   int code = 0;
   auto handle = std::make_unique<Handle>();
   handle->archive = zip_open(path.c_str(), ZIP_RDONLY, &code);
@@ -85,14 +85,14 @@ absl::StatusOr<ZipArchive> ZipArchive::Open(const std::string& path) {
     const std::string reason = zip_error_strerror(&error);
     zip_error_fini(&error);
     return absl::InvalidArgumentError(
-        absl::StrCat("expected a zip (NPZ) file: ", reason));
+        absl::StrCat("expected a zip file: ", reason));
   }
   std::error_code ignored;  // then the size is the largest number: no limit
   handle->file_bytes = std::filesystem::file_size(path, ignored);
   const zip_int64_t members = zip_get_num_entries(handle->archive, 0);
-  if (members > kMembersMax) {
+  if (members > members_max) {
     return absl::InvalidArgumentError(absl::StrCat(
-        "expected at most ", kMembersMax, " members, found ", members));
+        "expected at most ", members_max, " members, found ", members));
   }
   std::set<std::string> names;
   for (zip_int64_t i = 0; i < members; ++i) {
@@ -110,11 +110,22 @@ bool ZipArchive::Contains(const std::string& name) const {
   return zip_name_locate(handle_->archive, name.c_str(), 0) >= 0;
 }
 
+std::vector<std::string> ZipArchive::Names() const {
+  std::vector<std::string> names;
+  const zip_int64_t members = zip_get_num_entries(handle_->archive, 0);
+  for (zip_int64_t i = 0; i < members; ++i) {
+    const char* name =
+        zip_get_name(handle_->archive, static_cast<zip_uint64_t>(i), 0);
+    names.emplace_back(name == nullptr ? "" : name);
+  }
+  return names;
+}
+
 absl::StatusOr<ZipMember> ZipArchive::OpenMember(
     const std::string& name) const {
   zip_stat_t stat;
   if (zip_stat(handle_->archive, name.c_str(), 0, &stat) != 0) {
-    return absl::NotFoundError(absl::StrCat("no array ", name));
+    return absl::NotFoundError(absl::StrCat("no member ", name));
   }
   constexpr zip_uint64_t kNeeded = ZIP_STAT_SIZE | ZIP_STAT_COMP_SIZE |
                                    ZIP_STAT_COMP_METHOD |

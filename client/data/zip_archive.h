@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -35,17 +36,20 @@ class ZipMember {
 };
 
 // A zip file open for reading, hardened against hostile ones: plain or deflated
-// members only, no encryption, at most 1,024 members, no name twice, and no
-// declared size that deflate cannot reach. Not thread-safe. `path` does not
+// members only, no encryption, a limited number of members, no name twice, and
+// no declared size that deflate cannot reach. Not thread-safe. `path` does not
 // change meanwhile.
 class ZipArchive {
  public:
   // NOT_FOUND: no such file; INVALID_ARGUMENT: not such an archive.
-  static absl::StatusOr<ZipArchive> Open(const std::string& path);
+  static absl::StatusOr<ZipArchive> Open(const std::string& path,
+                                         int64_t members_max = 1024);
   ZipArchive(ZipArchive&&) noexcept;
   ~ZipArchive();
 
   bool Contains(const std::string& name) const;
+  // Of all members, in the archive's order.
+  std::vector<std::string> Names() const;
   // NOT_FOUND: no such member; INVALID_ARGUMENT: one that is refused.
   absl::StatusOr<ZipMember> OpenMember(const std::string& name) const;
 

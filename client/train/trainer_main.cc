@@ -18,8 +18,8 @@ int main(int argc, char** argv) {
   CLI::App app{
       "Trains and evaluates for fedgraft-client, which starts it without a "
       "subcommand and talks to it on file descriptor 3. By hand it serves to "
-      "make a backbone (pretrain), to choose one (rank) and to use a model "
-      "(predict).",
+      "make a backbone (pretrain, import), to choose one (rank) and to use a "
+      "model (predict).",
       "fedgraft-trainer"};
   app.require_subcommand(0, 1);
   app.footer(
@@ -37,6 +37,7 @@ int main(int argc, char** argv) {
   fedgraft::AddPretrainCommand(app, clock, status);
   fedgraft::AddPredictCommand(app, status);
   fedgraft::AddRankCommand(app, clock, status);
+  fedgraft::AddImportCommand(app, status);
   CLI11_PARSE(app, argc, argv);
   if (app.get_subcommands().empty()) {
     status = fedgraft::ServeTrainer(kSocket, clock);

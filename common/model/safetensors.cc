@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/base/check.h"
+#include "common/base/half_float.h"
 #include "common/base/status_macros.h"
 #include "common/model/mapped_file.h"
 #include "common/model/safetensors_header.h"
@@ -15,29 +16,6 @@
 
 namespace fedgraft {
 namespace {
-
-float WidenHalf(uint16_t half) {
-  const uint32_t sign = uint32_t{half & 0x8000u} << 16;
-  const uint32_t exponent = (half >> 10) & 31u;
-  const uint32_t mantissa = half & 0x3ffu;
-  if (exponent == 0) {  // zero and subnormals: mantissa · 2^-24
-    const float magnitude = static_cast<float>(mantissa) * 0x1p-24f;
-    return sign != 0 ? -magnitude : magnitude;
-  }
-  const uint32_t bits = exponent == 31
-                            ? sign | 0x7f800000u | mantissa << 13
-                            : sign | (exponent + 112) << 23 | mantissa << 13;
-  float value;
-  std::memcpy(&value, &bits, sizeof(value));
-  return value;
-}
-
-float WidenBrain(uint16_t brain) {
-  const uint32_t bits = uint32_t{brain} << 16;
-  float value;
-  std::memcpy(&value, &bits, sizeof(value));
-  return value;
-}
 
 std::vector<float> Widen(ByteSpan data, float (*widen)(uint16_t)) {
   std::vector<float> values(data.size() / 2);
@@ -133,9 +111,9 @@ absl::StatusOr<std::vector<float>> SafetensorsFile::ReadFloats(
       return values;
     }
     case DType::kF16:
-      return Widen(view.data, WidenHalf);
+      return Widen(view.data, HalfToFloat);
     case DType::kBF16:
-      return Widen(view.data, WidenBrain);
+      return Widen(view.data, BrainToFloat);
     case DType::kI64:
       break;
   }

@@ -28,9 +28,15 @@ void AddList(absl::string_view what, const std::vector<std::string>& names,
 void TensorMismatch::AddMisshapen(const std::string& name,
                                   absl::string_view expected,
                                   const TensorView& got) {
-  misshapen_.push_back(absl::StrCat(name, " (", expected, " expected, ",
-                                    DTypeName(got.dtype), " ",
-                                    ShapeText(got.shape), " came)"));
+  AddMisshapen(name, expected,
+               absl::StrCat(DTypeName(got.dtype), " ", ShapeText(got.shape)));
+}
+
+void TensorMismatch::AddMisshapen(const std::string& name,
+                                  absl::string_view expected,
+                                  absl::string_view got) {
+  misshapen_.push_back(
+      absl::StrCat(name, " (", expected, " expected, ", got, " came)"));
 }
 
 absl::Status TensorMismatch::ToStatus(absl::string_view context) const {

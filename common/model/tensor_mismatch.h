@@ -21,6 +21,8 @@ class TensorMismatch {
   // `expected`: such as "F32 [64, 3, 7, 7]".
   void AddMisshapen(const std::string& name, absl::string_view expected,
                     const TensorView& got);
+  void AddMisshapen(const std::string& name, absl::string_view expected,
+                    absl::string_view got);
   // OK if nothing was added, else INVALID_ARGUMENT starting with `context`.
   absl::Status ToStatus(absl::string_view context) const;
 

@@ -209,7 +209,7 @@ TEST_F(NpzSourceTest, RefusesBrokenContent) {
   };
   const std::vector<Case> cases = {
       {"expected an array train_images, found none", "train_images", {}},
-      {"no array train_labels",
+      {"no member train_labels",
        "train_labels",
        {},
        absl::StatusCode::kNotFound},
@@ -263,7 +263,7 @@ TEST_F(NpzSourceTest, RefusesBrokenArchives) {
     WriteFile(options_.path, Bytes(good.begin(), good.begin() + size));
     EXPECT_THAT(OpenNpzSource(options_, TwoClasses()),
                 IsError(absl::StatusCode::kInvalidArgument,
-                        "data.npz: expected a zip (NPZ) file"))
+                        "data.npz: expected a zip file"))
         << size;
   }
   options_.path = folder_.File("absent.npz");

@@ -23,6 +23,7 @@
 #include "common/numeric/update_payload.h"
 #include "common/protocol/codec.h"
 #include "tests/fuzz/sealed_stream_key.h"
+#include "tests/import/pickle_writer.h"
 #include "tests/support/sim_file_store.h"
 #include "tests/support/sim_random.h"
 
@@ -75,6 +76,28 @@ void AddModels(const Corpus& corpus) {
                  .Raw(AsBytes(halves))
                  .Raw(zeros.first(16))
                  .bytes());
+}
+
+void AddPickles(const Corpus& corpus) {
+  testing::PickleWriter state_dict;
+  state_dict.OrderedDict().Op('q').Op(0).Op('(');
+  state_dict.Text("w").Tensor("FloatStorage", "0", 6, 0, {2, 3}, {1, 2});
+  state_dict.Text("n").Tensor("LongStorage", "1", 1, 0, {}, {}).Op('u');
+  state_dict.Op('}').Text("_metadata").OrderedDict().Op('s').Op('b');
+  corpus.Add("pickle", "state_dict", state_dict.Finish());
+  testing::PickleWriter values;
+  values.Op(']').Op('q').Op(1).Op('(').Op('K').Op(7).Op('M').Op(1).Op(2);
+  values.Op('J').Raw("abcd").Op('N').Op(0x88).Op('G').Raw("12345678");
+  values.Op('h').Op(1).Ints({1, 2}).Text("x").Op('e');
+  corpus.Add("pickle", "values", values.Finish());
+  // Protocol 4 names by texts and memorises without numbers.
+  testing::PickleWriter four;
+  four.Op(0x95).Raw("88888888").Op(0x8c).Op(11).Raw("collections").Op(0x94);
+  four.Op(0x8c).Op(11).Raw("OrderedDict").Op(0x94).Op(0x93).Op(')').Op('R');
+  corpus.Add("pickle", "stack_global", four.Finish());
+  testing::PickleWriter system;
+  system.Global("posix", "system").Text("true").Op(0x85).Op('R');
+  corpus.Add("pickle", "system", system.Finish());
 }
 
 void AddUpdates(const Corpus& corpus) {
@@ -312,6 +335,7 @@ int main(int argc, char** argv) {
   const std::filesystem::path folder(argv[1]);
   const fedgraft::Corpus corpus(folder);
   fedgraft::AddModels(corpus);
+  fedgraft::AddPickles(corpus);
   fedgraft::AddUpdates(corpus);
   fedgraft::AddMessages(corpus);
   fedgraft::AddPlans(corpus, folder / "../../../deploy/config");
