@@ -21,9 +21,9 @@ struct DataContext {
   DataUse use = DataUse::kTrain;
 };
 
-// A site's labelled images in three splits. Made by OpenDataSource
-// (client/data/data_source_factory.h), which validates everything except the
-// pixels; immutable afterwards.
+// A site's labelled images, or feature vectors, in three splits. Made by
+// OpenDataSource (client/data/data_source_factory.h), which validates
+// everything except the pixels; immutable afterwards.
 //
 // Thread safety: all methods may be called from several threads at once; Load
 // keeps no state, so several threads can decode.
@@ -45,6 +45,11 @@ class DataSource {
   // What is unusual but does not prevent training, one sentence each: a class
   // without images, an empty validation split.
   virtual const std::vector<std::string>& Warnings() const = 0;
+
+  // Above 0: the samples are feature vectors of this length instead of images.
+  // Load then gives an Image of 1 x feature_dim and one channel, whose values
+  // are finite but not bound to [0, 1].
+  virtual int feature_dim() const { return 0; }
 };
 
 }  // namespace fedgraft

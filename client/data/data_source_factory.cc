@@ -6,9 +6,11 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "client/data/embeddings_source.h"
 #include "client/data/folder_source.h"
 #include "client/data/npz_source.h"
 #include "client/data/phantom_source.h"
+#include "client/data/table_source.h"
 #include "common/base/status_macros.h"
 #include "proto/config.pb.h"
 
@@ -41,16 +43,23 @@ Opened OpenNpz(const pb::DataConfig& config, const DataContext& context) {
   return OpenNpzSource(options, context);
 }
 
+SplitFractions FractionsOf(const pb::DataConfig& config) {
+  return {config.val_fraction(), config.test_fraction(), config.split_seed()};
+}
+
+ManifestColumns ColumnsOf(const pb::DataConfig& config) {
+  return {config.image_column(),   config.label_column(),
+          config.patient_column(), config.split_column(),
+          config.filter_column(),  config.filter_value()};
+}
+
 Opened OpenFolder(const pb::DataConfig& config, const DataContext& context) {
   FG_RETURN_IF_ERROR(RequirePath(config));
   FolderOptions options;
   options.path = config.path();
   options.root = config.root();
-  options.columns = {config.image_column(),   config.label_column(),
-                     config.patient_column(), config.split_column(),
-                     config.filter_column(),  config.filter_value()};
-  options.fractions = {config.val_fraction(), config.test_fraction(),
-                       config.split_seed()};
+  options.columns = ColumnsOf(config);
+  options.fractions = FractionsOf(config);
   options.pixels_max = PixelsMax(config);
   return OpenFolderSource(options, context);
 }
@@ -74,14 +83,53 @@ Opened OpenPhantom(const pb::DataConfig& config, const DataContext& context) {
   return OpenPhantomSource(options, context);
 }
 
+Opened OpenEmbeddings(const pb::DataConfig& config,
+                      const DataContext& context) {
+  FG_RETURN_IF_ERROR(RequirePath(config));
+  return OpenEmbeddingsSource({config.path(), FractionsOf(config)}, context);
+}
+
+absl::StatusOr<MissingPolicy> MissingOf(const std::string& word) {
+  if (word == "error") return MissingPolicy::kError;
+  if (word == "mean") return MissingPolicy::kMean;
+  if (word == "zero") return MissingPolicy::kZero;
+  if (word == "indicator") return MissingPolicy::kIndicator;
+  return absl::InvalidArgumentError(
+      absl::StrCat("data.table.missing: expected error, mean, zero or "
+                   "indicator, found \"",
+                   word, "\""));
+}
+
+Opened OpenTable(const pb::DataConfig& config, const DataContext& context) {
+  FG_RETURN_IF_ERROR(RequirePath(config));
+  TableOptions options;
+  options.path = config.path();
+  options.columns = ColumnsOf(config);
+  options.columns.image.clear();
+  options.fractions = FractionsOf(config);
+  const pb::TableConfig& table = config.table();
+  FG_ASSIGN_OR_RETURN(options.schema.missing, MissingOf(table.missing()));
+  options.schema.numeric.assign(table.numeric().begin(), table.numeric().end());
+  for (const pb::CategoryConfig& column : table.categories()) {
+    options.schema.categorical.push_back(
+        {column.column(),
+         {column.values().begin(), column.values().end()},
+         column.other()});
+  }
+  return OpenTableSource(options, context);
+}
+
 struct Entry {
   std::string_view kind;
   Opened (*open)(const pb::DataConfig&, const DataContext&);
 };
 
 // The registry of data sources.
-constexpr Entry kSources[] = {
-    {"npz", OpenNpz}, {"folder", OpenFolder}, {"phantom", OpenPhantom}};
+constexpr Entry kSources[] = {{"npz", OpenNpz},
+                              {"folder", OpenFolder},
+                              {"phantom", OpenPhantom},
+                              {"embeddings_npz", OpenEmbeddings},
+                              {"table", OpenTable}};
 
 }  // namespace
 

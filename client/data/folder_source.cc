@@ -98,22 +98,6 @@ absl::StatusOr<std::vector<ManifestRow>> ListFolder(const fs::path& folder) {
   return rows;
 }
 
-void AssignSplits(const SplitFractions& fractions, DataUse use,
-                  bool has_split_column, std::vector<ManifestRow>& rows) {
-  if (use == DataUse::kPredict) {
-    for (ManifestRow& row : rows) row.split = Split::kTest;
-    return;
-  }
-  if (has_split_column) return;
-  std::vector<SplitCandidate> candidates;
-  for (const ManifestRow& row : rows) {
-    candidates.push_back(
-        {row.patient.empty() ? row.image : row.patient, row.label});
-  }
-  const std::vector<Split> splits = SplitByPatient(candidates, fractions);
-  for (size_t i = 0; i < rows.size(); ++i) rows[i].split = splits[i];
-}
-
 class FolderSource final : public DataSource {
  public:
   explicit FolderSource(uint64_t pixels_max) : pixels_max_(pixels_max) {}
@@ -190,16 +174,11 @@ absl::StatusOr<fs::path> ResolveRoot(const FolderOptions& options) {
 
 absl::StatusOr<std::unique_ptr<DataSource>> OpenFolderSource(
     const FolderOptions& options, const DataContext& context) {
-  const SplitFractions& fractions = options.fractions;
-  if (!(fractions.val >= 0 && fractions.test >= 0 &&
-        fractions.val + fractions.test < 1)) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "data: expected val_fraction + test_fraction below 1, found ",
-        fractions.val, " and ", fractions.test));
-  }
+  FG_RETURN_IF_ERROR(CheckFractions(options.fractions));
   auto rows = ReadRows(options, context);
   if (!rows.ok()) return Annotate(rows.status(), options.path);
-  AssignSplits(fractions, context.use, !options.columns.split.empty(), *rows);
+  AssignSplits(options.fractions, context.use, !options.columns.split.empty(),
+               *rows);
   FG_ASSIGN_OR_RETURN(const fs::path root, ResolveRoot(options));
   auto source = std::make_unique<FolderSource>(options.pixels_max);
   if (absl::Status filled = source->Fill(root, options, *std::move(rows));

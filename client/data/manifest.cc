@@ -9,7 +9,6 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "client/data/csv.h"
 #include "client/data/splits.h"
 #include "common/base/status_macros.h"
 
@@ -27,24 +26,18 @@ struct ColumnIndices {
 absl::Status FindColumn(const CsvTable& table, const std::string& name,
                         bool required, size_t& index) {
   if (name.empty()) return absl::OkStatus();
-  const auto found = std::find(table.header.begin(), table.header.end(), name);
-  if (found != table.header.end()) {
-    index = static_cast<size_t>(found - table.header.begin());
-    return absl::OkStatus();
-  }
-  if (!required) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat(
-      "header: expected a column \"", absl::CHexEscape(name), "\", found ",
-      absl::CHexEscape(absl::StrJoin(table.header, ", "))));
+  const absl::StatusOr<size_t> found = ColumnIndex(table, name);
+  if (found.ok()) index = *found;
+  return required ? found.status() : absl::OkStatus();
 }
 
 absl::StatusOr<ColumnIndices> FindColumns(const CsvTable& table,
                                           const ManifestColumns& columns,
                                           DataUse use) {
   const bool train = use == DataUse::kTrain;
-  if (columns.image.empty() || (train && columns.label.empty())) {
+  if (train && columns.label.empty()) {
     return absl::InvalidArgumentError(
-        "data: expected image_column and label_column, found an empty name");
+        "data: expected label_column, found an empty name");
   }
   ColumnIndices indices;
   FG_RETURN_IF_ERROR(FindColumn(table, columns.image, true, indices.image));
@@ -89,7 +82,8 @@ absl::StatusOr<ManifestRow> ReadRow(const CsvRow& row,
                                     const DataContext& context) {
   ManifestRow result;
   result.line = row.line;
-  result.image = row.fields[indices.image];
+  result.image = indices.image == kNone ? absl::StrCat("line ", row.line)
+                                        : row.fields[indices.image];
   if (result.image.empty()) {
     return ManifestError(row.line, columns.image, "the path of an image", "");
   }
@@ -158,21 +152,45 @@ absl::Status ManifestError(size_t line, std::string_view column,
       absl::CHexEscape(std::string(found.substr(0, 200))), "\""));
 }
 
+absl::StatusOr<size_t> ColumnIndex(const CsvTable& table,
+                                   const std::string& name) {
+  const auto found = std::find(table.header.begin(), table.header.end(), name);
+  if (found != table.header.end()) {
+    return static_cast<size_t>(found - table.header.begin());
+  }
+  return absl::InvalidArgumentError(absl::StrCat(
+      "header: expected a column \"", absl::CHexEscape(name), "\", found ",
+      absl::CHexEscape(absl::StrJoin(table.header, ", "))));
+}
+
 absl::StatusOr<std::vector<ManifestRow>> ParseManifest(
     std::string_view text, const ManifestColumns& columns,
     const DataContext& context) {
+  if (columns.image.empty() ||
+      (context.use == DataUse::kTrain && columns.label.empty())) {
+    return absl::InvalidArgumentError(
+        "data: expected image_column and label_column, found an empty name");
+  }
   FG_ASSIGN_OR_RETURN(const CsvTable table, ParseCsv(text));
+  return ManifestRows(table, columns, context);
+}
+
+absl::StatusOr<std::vector<ManifestRow>> ManifestRows(
+    const CsvTable& table, const ManifestColumns& columns,
+    const DataContext& context) {
   FG_ASSIGN_OR_RETURN(const ColumnIndices indices,
                       FindColumns(table, columns, context.use));
   UniquenessCheck unique(columns);
   std::vector<ManifestRow> rows;
-  for (const CsvRow& row : table.rows) {
+  for (size_t i = 0; i < table.rows.size(); ++i) {
+    const CsvRow& row = table.rows[i];
     if (indices.filter != kNone &&
         row.fields[indices.filter] != columns.filter_value) {
       continue;
     }
     FG_ASSIGN_OR_RETURN(ManifestRow result,
                         ReadRow(row, indices, columns, context));
+    result.index = i;
     FG_RETURN_IF_ERROR(unique.Add(result));
     rows.push_back(std::move(result));
   }
@@ -182,6 +200,32 @@ absl::StatusOr<std::vector<ManifestRow>> ParseManifest(
         "\" in column \"", absl::CHexEscape(columns.filter), "\", found none"));
   }
   return rows;
+}
+
+void AssignSplits(const SplitFractions& fractions, DataUse use,
+                  bool has_split_column, std::vector<ManifestRow>& rows) {
+  if (use == DataUse::kPredict) {
+    for (ManifestRow& row : rows) row.split = Split::kTest;
+    return;
+  }
+  if (has_split_column) return;
+  std::vector<SplitCandidate> candidates;
+  for (const ManifestRow& row : rows) {
+    candidates.push_back(
+        {row.patient.empty() ? row.image : row.patient, row.label});
+  }
+  const std::vector<Split> splits = SplitByPatient(candidates, fractions);
+  for (size_t i = 0; i < rows.size(); ++i) rows[i].split = splits[i];
+}
+
+absl::Status CheckFractions(const SplitFractions& fractions) {
+  if (fractions.val >= 0 && fractions.test >= 0 &&
+      fractions.val + fractions.test < 1) {
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(absl::StrCat(
+      "data: expected val_fraction + test_fraction below 1, found ",
+      fractions.val, " and ", fractions.test));
 }
 
 }  // namespace fedgraft

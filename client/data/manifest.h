@@ -8,7 +8,9 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "client/data/csv.h"
 #include "client/data/data_source.h"
+#include "client/data/patient_split.h"
 
 namespace fedgraft {
 
@@ -22,13 +24,14 @@ struct ManifestColumns {
 
 struct ManifestRow {
   size_t line = 0;
-  std::string image;  // as written
+  size_t index = 0;   // in the table's rows
+  std::string image;  // as written; "line 7" without an image column
   int label = -1;
   std::string patient;
   std::optional<Split> split;  // present if there is a split column
 };
 
-// Reads the rows of a CSV table. A label is the name of a class or, where no
+// The rows of a CSV table. A label is the name of a class or, where no
 // class has that name, its number 0..C-1. For DataUse::kPredict the label
 // column may be missing and its cells empty. Cells are taken as written;
 // spaces count.
@@ -40,6 +43,21 @@ struct ManifestRow {
 absl::StatusOr<std::vector<ManifestRow>> ParseManifest(
     std::string_view text, const ManifestColumns& columns,
     const DataContext& context);
+// The same of a table that is parsed already; `columns.image` may be empty.
+absl::StatusOr<std::vector<ManifestRow>> ManifestRows(
+    const CsvTable& table, const ManifestColumns& columns,
+    const DataContext& context);
+
+// The index of a column, or INVALID_ARGUMENT naming those that there are.
+absl::StatusOr<size_t> ColumnIndex(const CsvTable& table,
+                                   const std::string& name);
+
+// Gives each row a split: for kPredict test, else by patient (rows without one
+// are patients of their own) unless there is a split column.
+void AssignSplits(const SplitFractions& fractions, DataUse use,
+                  bool has_split_column, std::vector<ManifestRow>& rows);
+// INVALID_ARGUMENT: fractions that leave nothing for training.
+absl::Status CheckFractions(const SplitFractions& fractions);
 
 // "line 7, column "label": expected …, found …" as INVALID_ARGUMENT.
 absl::Status ManifestError(size_t line, std::string_view column,

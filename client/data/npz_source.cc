@@ -10,6 +10,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "client/data/npy.h"
+#include "client/data/npz_array.h"
 #include "client/data/seeded_random.h"
 #include "client/data/splits.h"
 #include "client/data/zip_archive.h"
@@ -20,58 +21,7 @@
 namespace fedgraft {
 namespace {
 
-constexpr uint64_t kImagesMax = 100'000'000;
 constexpr uint64_t kSplitBytesMax = uint64_t{8} << 30;
-
-// An array whose header was read and whose values come next.
-struct OpenArray {
-  std::string name;
-  ZipMember member;
-  NpyHeader header;
-};
-
-absl::Status Expected(std::string_view name, std::string_view what,
-                      const NpyHeader& header) {
-  return absl::InvalidArgumentError(
-      absl::StrCat(std::string(name), ": expected ", std::string(what),
-                   ", found ", header.ToString()));
-}
-
-absl::StatusOr<OpenArray> OpenArrayNamed(const ZipArchive& archive,
-                                         const std::string& name) {
-  FG_ASSIGN_OR_RETURN(ZipMember member, archive.OpenMember(name + ".npy"));
-  auto header = ReadNpyHeader(
-      [&member](absl::Span<uint8_t> out) { return member.Read(out); });
-  if (!header.ok()) return Annotate(header.status(), name);
-  // Nothing is allocated on the word of the header alone.
-  const uint64_t declared = header->header_bytes + header->data_bytes;
-  if (declared != member.size_bytes()) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(name, ": ", header->ToString(), " needs ", declared,
-                     " bytes, but the archive has ", member.size_bytes()));
-  }
-  return OpenArray{name, std::move(member), *std::move(header)};
-}
-
-// A whole array of integers, one a row.
-absl::StatusOr<std::vector<int64_t>> ReadIntegers(const ZipArchive& archive,
-                                                  const std::string& name) {
-  FG_ASSIGN_OR_RETURN(OpenArray array, OpenArrayNamed(archive, name));
-  const NpyHeader& header = array.header;
-  const bool column = header.shape.size() == 1 ||
-                      (header.shape.size() == 2 && header.shape[1] == 1);
-  if (header.kind == 'f' || !column || header.shape[0] > kImagesMax) {
-    return Expected(name, "integers of shape (N) or (N, 1)", header);
-  }
-  Bytes data(header.data_bytes);
-  FG_RETURN_IF_ERROR(array.member.Read(absl::MakeSpan(data)));
-  FG_RETURN_IF_ERROR(array.member.Finish());
-  std::vector<int64_t> values(header.shape[0]);
-  for (size_t i = 0; i < values.size(); ++i) {
-    values[i] = NpyInteger(header, data, i);
-  }
-  return values;
-}
 
 // Which rows belong to the shard, ascending. Groups are patients, or single
 // images where there are none.
@@ -110,7 +60,7 @@ struct StoredImages {
   Bytes data;
 };
 
-absl::StatusOr<StoredImages> CheckImages(const OpenArray& array,
+absl::StatusOr<StoredImages> CheckImages(const NpzArray& array,
                                          uint64_t pixels_max) {
   const NpyHeader& header = array.header;
   const std::vector<uint64_t>& shape = header.shape;
@@ -118,14 +68,14 @@ absl::StatusOr<StoredImages> CheckImages(const OpenArray& array,
                     (header.kind == 'f' && header.item_bytes == 4);
   const bool form = shape.size() == 3 ||
                     (shape.size() == 4 && (shape[3] == 1 || shape[3] == 3));
-  if (!type || !form || shape[0] > kImagesMax) {
-    return Expected(array.name,
-                    "uint8, uint16 or float32 images of shape (N, H, W), "
-                    "(N, H, W, 1) or (N, H, W, 3)",
-                    header);
+  if (!type || !form || shape[0] > kNpzRowsMax) {
+    return NpzExpected(array.name,
+                       "uint8, uint16 or float32 images of shape (N, H, W), "
+                       "(N, H, W, 1) or (N, H, W, 3)",
+                       header);
   }
   if (shape[1] == 0 || shape[2] == 0) {
-    return Expected(array.name, "images of at least one pixel", header);
+    return NpzExpected(array.name, "images of at least one pixel", header);
   }
   if (shape[1] > pixels_max || shape[2] > pixels_max / shape[1]) {
     return absl::ResourceExhaustedError(
@@ -141,7 +91,7 @@ absl::StatusOr<StoredImages> CheckImages(const OpenArray& array,
   return images;
 }
 
-absl::Status ReadChosen(OpenArray& array, const std::vector<bool>& chosen,
+absl::Status ReadChosen(NpzArray& array, const std::vector<bool>& chosen,
                         StoredImages& images) {
   const uint64_t row_bytes = array.header.row_bytes();
   uint64_t kept = 0;
@@ -201,20 +151,12 @@ class NpzSource final : public DataSource {
   std::vector<std::string> warnings_;
 };
 
-absl::Status CheckCount(const std::string& name, size_t found,
-                        uint64_t expected) {
-  if (found == expected) return absl::OkStatus();
-  return absl::InvalidArgumentError(
-      absl::StrCat(name, ": expected one value for each of ", expected,
-                   " images, found ", found));
-}
-
 absl::Status NpzSource::ReadSplit(const ZipArchive& archive, Split split,
                                   const NpzOptions& options,
                                   const DataContext& context) {
   const std::string prefix = SplitName(split);
-  FG_ASSIGN_OR_RETURN(OpenArray array,
-                      OpenArrayNamed(archive, prefix + "_images"));
+  FG_ASSIGN_OR_RETURN(NpzArray array,
+                      OpenNpzArray(archive, prefix + "_images"));
   FG_ASSIGN_OR_RETURN(StoredImages images,
                       CheckImages(array, options.pixels_max));
   const uint64_t count = array.header.shape[0];
@@ -223,20 +165,15 @@ absl::Status NpzSource::ReadSplit(const ZipArchive& archive, Split split,
   std::vector<int64_t> labels(count, -1), patients;
   if (archive.Contains(labels_name + ".npy") ||
       context.use == DataUse::kTrain) {
-    FG_ASSIGN_OR_RETURN(labels, ReadIntegers(archive, labels_name));
-    FG_RETURN_IF_ERROR(CheckCount(labels_name, labels.size(), count));
-    const int64_t label_max = static_cast<int64_t>(context.classes.size()) - 1;
-    for (size_t i = 0; i < labels.size(); ++i) {
-      if (labels[i] >= 0 && labels[i] <= label_max) continue;
-      return absl::InvalidArgumentError(
-          absl::StrCat(labels_name, "[", i, "]: expected a label 0 to ",
-                       label_max, ", found ", labels[i]));
-    }
+    FG_ASSIGN_OR_RETURN(labels, ReadNpzIntegers(archive, labels_name));
+    FG_RETURN_IF_ERROR(CheckNpzCount(labels_name, labels.size(), count));
+    FG_RETURN_IF_ERROR(
+        CheckNpzLabels(labels_name, labels, context.classes.size()));
   }
   const std::string patients_name = prefix + "_patient";
   if (archive.Contains(patients_name + ".npy")) {
-    FG_ASSIGN_OR_RETURN(patients, ReadIntegers(archive, patients_name));
-    FG_RETURN_IF_ERROR(CheckCount(patients_name, patients.size(), count));
+    FG_ASSIGN_OR_RETURN(patients, ReadNpzIntegers(archive, patients_name));
+    FG_RETURN_IF_ERROR(CheckNpzCount(patients_name, patients.size(), count));
   }
 
   const std::vector<bool> chosen = ChooseShard(count, patients, options, split);

@@ -149,13 +149,38 @@ Preprocessor::Preprocessor(const PreprocessingSpec& spec) : spec_(spec) {
   }
 }
 
+absl::StatusOr<Preprocessor> Preprocessor::ForFeatures(int feature_dim) {
+  if (feature_dim < 1) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "feature vectors: expected a length above 0, found ", feature_dim));
+  }
+  Preprocessor preprocessor{PreprocessingSpec()};
+  preprocessor.feature_dim_ = feature_dim;
+  return preprocessor;
+}
+
+std::vector<int64_t> Preprocessor::output_shape() const {
+  if (feature_dim_ > 0) return {feature_dim_};
+  return {3, spec_.size, spec_.size};
+}
+
 size_t Preprocessor::output_size() const {
+  if (feature_dim_ > 0) return static_cast<size_t>(feature_dim_);
   return size_t{3} * spec_.size * spec_.size;
 }
 
 absl::Status Preprocessor::Apply(const Image& image,
                                  absl::Span<float> out) const {
   FG_CHECK(out.size() == output_size());
+  if (feature_dim_ > 0) {
+    if (image.pixels.size() != out.size()) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("expected a feature vector of length ", feature_dim_,
+                       ", found one of ", image.pixels.size()));
+    }
+    std::copy(image.pixels.begin(), image.pixels.end(), out.begin());
+    return absl::OkStatus();
+  }
   FG_RETURN_IF_ERROR(CheckImage(image));
   try {
     // OpenCV's constructor takes no const data; nothing writes through it.

@@ -2,6 +2,8 @@
 
 #include <array>
 #include <cstddef>
+#include <cstdint>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -36,18 +38,26 @@ class Preprocessor {
   // finite values (none: 0 and 1); std not positive.
   static absl::StatusOr<Preprocessor> Create(const PreprocessingSpec& spec);
 
-  // Floats per image: 3 * size * size.
+  // For sources of feature vectors of this length: they pass as they are.
+  // INVALID_ARGUMENT: feature_dim below 1.
+  static absl::StatusOr<Preprocessor> ForFeatures(int feature_dim);
+
+  // Floats per image: 3 * size * size, or feature_dim.
   size_t output_size() const;
+  // [3, size, size], or [feature_dim].
+  std::vector<int64_t> output_shape() const;
   int size() const { return spec_.size; }
 
   // Fills `out`. REQUIRES: out.size() == output_size(). INVALID_ARGUMENT: the
-  // image is empty, or its dimensions and pixels disagree.
+  // image is empty, or its dimensions and pixels disagree; a feature vector of
+  // another length.
   absl::Status Apply(const Image& image, absl::Span<float> out) const;
 
  private:
   explicit Preprocessor(const PreprocessingSpec& spec);
 
   PreprocessingSpec spec_;
+  int feature_dim_ = 0;  // 0: images
   std::array<float, 3> mean_{}, scale_{};
 };
 

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <set>
+#include <string>
 #include <string_view>
 #include <utility>
 
@@ -60,14 +62,51 @@ void Check(const pb::AggregatorConfig& config, ConfigErrors& errors) {
   }
 }
 
+void CheckTable(const pb::DataConfig& data, const std::string& prefix,
+                ConfigErrors& errors) {
+  const pb::TableConfig& table = data.table();
+  const bool is_empty = table.numeric().empty() && table.categories().empty();
+  if (is_empty == (data.kind() == "table")) {
+    errors.Add(prefix + "table",
+               is_empty ? "is missing; kind table expects the columns under "
+                          "numeric and categories"
+                        : absl::StrCat("found columns; kind ", data.kind(),
+                                       " expects none"));
+  }
+  // What a column is besides a feature would make it leak or mean nothing.
+  std::set<std::string> seen = {data.label_column(), data.patient_column(),
+                                data.split_column()};
+  const auto check_column = [&](const std::string& path,
+                                const std::string& column) {
+    if (seen.insert(column).second) return;
+    errors.Add(path, absl::StrCat("found \"", column,
+                                  "\"; expected columns that are named once "
+                                  "and are not label, patient or split"));
+  };
+  for (int i = 0; i < table.numeric_size(); ++i) {
+    check_column(absl::StrCat(prefix, "table.numeric[", i, "]"),
+                 table.numeric(i));
+  }
+  for (int i = 0; i < table.categories_size(); ++i) {
+    const std::string path = absl::StrCat(prefix, "table.categories[", i, "].");
+    check_column(path + "column", table.categories(i).column());
+    const auto& values = table.categories(i).values();
+    if (std::set<std::string>(values.begin(), values.end()).size() !=
+        static_cast<size_t>(values.size())) {
+      errors.Add(path + "values", "found a value twice; expected each once");
+    }
+  }
+}
+
 // `prefix`: "data." in a client's config, else empty.
 void CheckData(const pb::DataConfig& data, const std::string& prefix,
                ConfigErrors& errors) {
   if (data.kind() != "phantom" && data.path().empty()) {
     errors.Add(prefix + "path",
                absl::StrCat("is missing; kind ", data.kind(), " expects ",
-                            data.kind() == "npz" ? "the .npz file"
-                                                 : "the CSV manifest"));
+                            data.kind() == "folder"  ? "the CSV manifest"
+                            : data.kind() == "table" ? "the CSV file"
+                                                     : "the .npz file"));
   }
   if (data.val_fraction() + data.test_fraction() > 0.95) {
     errors.Add(prefix + "test_fraction",
@@ -87,6 +126,12 @@ void CheckData(const pb::DataConfig& data, const std::string& prefix,
         absl::StrCat("found ", data.shard_index(),
                      "; expected less than shard_count, ", data.shard_count()));
   }
+  if (data.shard_count() > 1 && data.kind() != "npz") {
+    errors.Add(prefix + "shard_count",
+               absl::StrCat("found ", data.shard_count(),
+                            "; only kind npz shares out its images"));
+  }
+  CheckTable(data, prefix, errors);
   const pb::PhantomConfig& phantom = data.phantom();
   if (phantom.lesion_radius_min() > phantom.lesion_radius_max()) {
     errors.Add(prefix + "phantom.lesion_radius_min",

@@ -102,6 +102,28 @@ TEST_F(ConfigLoaderTest, DataKindsNeedWhatTheyRead) {
       {"data: {kind: npz}", "data.path: is missing; kind npz"},
       {"data: {kind: folder}", "the CSV manifest"},
       {"data: {kind: dicom}", "expected one of npz, folder, phantom"},
+      {"data: {kind: table}",
+       "data.path: is missing; kind table expects the "
+       "CSV file"},
+      {"data: {kind: embeddings_npz}", "expects the .npz file"},
+      {"data: {kind: embeddings_npz, path: x, shard_count: 2}",
+       "data.shard_count: found 2; only kind npz"},
+      {"data: {kind: table, path: x}",
+       "data.table: is missing; kind table expects the columns"},
+      {"data: {kind: folder, path: x, table: {numeric: [a]}}",
+       "data.table: found columns; kind folder expects none"},
+      {"data: {kind: table, path: x, table: {numeric: [a, label]}}",
+       "data.table.numeric[1]: found \"label\"; expected columns that are "
+       "named once and are not label, patient or split"},
+      {"data: {kind: table, path: x, table: {numeric: [a], categories: "
+       "[{column: a, values: [x]}]}}",
+       "data.table.categories[0].column: found \"a\""},
+      {"data: {kind: table, path: x, table: {categories: [{column: a, values: "
+       "[x, y, x]}]}}",
+       "data.table.categories[0].values: found a value twice"},
+      {"data: {kind: table, path: x, table: {numeric: [a], missing: guess}}",
+       "data.table.missing: found \"guess\"; expected one of error, mean, "
+       "zero, indicator"},
       {"data: {kind: folder, path: x, filter_column: a}",
        "data.filter_value: is missing"},
       {"data: {kind: npz, path: x, shard_index: 3, shard_count: 3}",

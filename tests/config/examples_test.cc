@@ -69,7 +69,7 @@ TEST(ExamplesTest, EveryExampleLoads) {
     }
     ++files;
   }
-  EXPECT_GE(files, 7);
+  EXPECT_GE(files, 10);
 }
 
 TEST(ExamplesTest, AnnotatedExamplesShowEveryKey) {
@@ -78,7 +78,8 @@ TEST(ExamplesTest, AnnotatedExamplesShowEveryKey) {
                       Text("aggregator.yaml"));
   ExpectEveryKeyShown(pb::ClientConfig::descriptor(),
                       Text("client-folder.yaml") + Text("client-npz.yaml") +
-                          Text("client-phantom.yaml"));
+                          Text("client-phantom.yaml") +
+                          Text("client-table.yaml"));
 }
 
 // The text with "# key: value" turned into "key: value" throughout.
@@ -121,7 +122,8 @@ TEST(ExamplesTest, CommentedKeysOfTheDaemonsAreTheDefaults) {
     return path;
   };
   for (const char* name :
-       {"client-folder.yaml", "client-npz.yaml", "client-phantom.yaml"}) {
+       {"client-folder.yaml", "client-npz.yaml", "client-phantom.yaml",
+        "client-embeddings.yaml", "client-table.yaml"}) {
     const auto plain = LoadClientConfig(write(Text(name)));
     const auto documented = LoadClientConfig(write(Uncomment(Text(name))));
     ASSERT_TRUE(documented.ok()) << documented.status();
@@ -138,7 +140,8 @@ TEST(ExamplesTest, CommentedKeysOfTheDaemonsAreTheDefaults) {
 // What the schemas fill in must pass the schemas' own checks.
 TEST(ExamplesTest, DefaultsPassTheirChecks) {
   for (const char* name :
-       {"client-folder.yaml", "client-npz.yaml", "client-phantom.yaml"}) {
+       {"client-folder.yaml", "client-npz.yaml", "client-phantom.yaml",
+        "client-embeddings.yaml", "client-table.yaml"}) {
     const auto config = LoadClientConfig(Folder() + name);
     ASSERT_TRUE(config.ok()) << config.status();
     ConfigErrors errors(name);

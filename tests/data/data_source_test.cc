@@ -1,3 +1,4 @@
+#include <cmath>
 #include <functional>
 #include <map>
 #include <set>
@@ -21,6 +22,7 @@ using ::fedgraft::testing::Encode;
 using ::fedgraft::testing::IsError;
 using ::fedgraft::testing::IsOk;
 using ::fedgraft::testing::Npy;
+using ::fedgraft::testing::Raw;
 using ::fedgraft::testing::TempFolder;
 using ::fedgraft::testing::TwoClasses;
 using ::fedgraft::testing::WriteFile;
@@ -62,6 +64,36 @@ pb::DataConfig MakePhantom(const TempFolder&) {
   return config;
 }
 
+pb::DataConfig MakeEmbeddings(const TempFolder& folder) {
+  pb::DataConfig config = DefaultConfig("embeddings_npz");
+  config.set_path(folder.File("embeddings.npz"));
+  std::vector<float> values(20 * 3);
+  for (size_t i = 0; i < values.size(); ++i) values[i] = 0.5f * i - 7;
+  Bytes labels;
+  for (uint8_t i = 0; i < 20; ++i) labels.push_back(i % 2);
+  WriteNpz(config.path(),
+           {{"train_features.npy", Npy("<f4", "(20, 3)", Raw(values))},
+            {"train_labels.npy", Npy("|u1", "(20,)", labels)}});
+  return config;
+}
+
+pb::DataConfig MakeTable(const TempFolder& folder) {
+  pb::DataConfig config = DefaultConfig("table");
+  config.set_path(folder.File("table.csv"));
+  std::string table = "age,sex,label\n";
+  for (int i = 0; i < 20; ++i) {
+    table += std::to_string(40 + i) + (i % 3 == 0 ? ",F," : ",M,") +
+             (i % 2 == 0 ? "benign\n" : "malignant\n");
+  }
+  WriteFile(config.path(), table);
+  config.mutable_table()->add_numeric("age");
+  auto* sex = config.mutable_table()->add_categories();
+  sex->set_column("sex");
+  sex->add_values("F");
+  sex->add_values("M");
+  return config;
+}
+
 // Every kind of the registry goes through these; a new one only needs a way
 // to make its input.
 const std::map<std::string, std::function<pb::DataConfig(const TempFolder&)>>&
@@ -69,7 +101,11 @@ Makers() {
   static const auto* makers =
       new std::map<std::string,
                    std::function<pb::DataConfig(const TempFolder&)>>{
-          {"npz", MakeNpz}, {"folder", MakeFolder}, {"phantom", MakePhantom}};
+          {"npz", MakeNpz},
+          {"folder", MakeFolder},
+          {"phantom", MakePhantom},
+          {"embeddings_npz", MakeEmbeddings},
+          {"table", MakeTable}};
   return *makers;
 }
 
@@ -114,6 +150,15 @@ TEST_P(DataSourceConformanceTest, ImagesAreWellFormed) {
       EXPECT_TRUE(image->channels == 1 || image->channels == 3);
       ASSERT_EQ(image->pixels.size(), static_cast<size_t>(image->height) *
                                           image->width * image->channels);
+      if (source_->feature_dim() > 0) {
+        EXPECT_EQ(image->height, 1);
+        EXPECT_EQ(image->width, source_->feature_dim());
+        EXPECT_EQ(image->channels, 1);
+        for (const float value : image->pixels) {
+          ASSERT_TRUE(std::isfinite(value));
+        }
+        continue;
+      }
       for (const float value : image->pixels) {
         ASSERT_TRUE(value >= 0 && value <= 1) << value;
       }
@@ -162,9 +207,10 @@ INSTANTIATE_TEST_SUITE_P(Registry, DataSourceConformanceTest,
 TEST(DataSourceFactoryTest, RefusesAnUnknownKindAndAMissingPath) {
   EXPECT_THAT(OpenDataSource(DefaultConfig("dicomm"), TwoClasses()),
               IsError(absl::StatusCode::kInvalidArgument,
-                      "data.kind: expected npz, folder, phantom; found "
+                      "data.kind: expected npz, folder, phantom, "
+                      "embeddings_npz, table; found "
                       "\"dicomm\""));
-  for (const std::string kind : {"npz", "folder"}) {
+  for (const std::string kind : {"npz", "folder", "embeddings_npz", "table"}) {
     EXPECT_THAT(OpenDataSource(DefaultConfig(kind), TwoClasses()),
                 IsError(absl::StatusCode::kInvalidArgument,
                         "data.path: expected a file"));

@@ -170,6 +170,7 @@ void FillDefaults(google::protobuf::Message& message) {
   for (int i = 0; i < type->field_count(); ++i) {
     const auto* field = type->field(i);
     using Field = google::protobuf::FieldDescriptor;
+    if (field->is_repeated()) continue;
     if (field->cpp_type() == Field::CPPTYPE_MESSAGE) {
       FillDefaults(*reflection->MutableMessage(&message, field));
       continue;
