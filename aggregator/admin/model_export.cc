@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/base/status_macros.h"
+#include "common/config/identity.h"
 #include "common/config/plan_json.h"
 #include "common/crypto/sha256.h"
 #include "nlohmann/json.hpp"
@@ -39,7 +40,11 @@ std::string Card(const Plan& plan, const ExportFacts& facts,
   card["format"] = "fedgraft-model-card/1";
   card["sha256"] = digest.Hex();
   card["architecture"] = plan.architecture;
-  card["backbone_sha256"] = plan.backbone.Hex();
+  if (HasBackbone(plan)) {
+    card["backbone_sha256"] = plan.backbone.Hex();
+  } else {
+    card["feature_dim"] = plan.feature_dim;
+  }
   card["plan"] = nlohmann::json::parse(PlanToJson(plan));
   card["plan_hash"] = plan.hash.Hex();
   card["classes"] = plan.classes;

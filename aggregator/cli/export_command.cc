@@ -10,6 +10,7 @@
 #include "aggregator/round/journal_reader.h"
 #include "common/base/status_macros.h"
 #include "common/config/config_loader.h"
+#include "common/model/backbone_file.h"
 #include "common/runtime/posix_file_store.h"
 #include "common/runtime/text_file.h"
 
@@ -47,11 +48,12 @@ absl::Status Export(const ExportArguments& arguments) {
         absl::StrCat("no published model in ", config.state_dir(), " yet"));
   }
   FG_ASSIGN_OR_RETURN(const Bytes trained, ReadModel(*files, state.model()));
+  const Plan& plan = state.run()->plan;
+  FG_RETURN_IF_ERROR(CheckBackbonePath(plan, arguments.backbone_path));
   FG_ASSIGN_OR_RETURN(const SafetensorsFile backbone,
-                      SafetensorsFile::Open(arguments.backbone_path));
-  FG_ASSIGN_OR_RETURN(
-      const ExportedModel model,
-      ExportModel(state.run()->plan, FactsOf(state), backbone, trained));
+                      OpenBackbone(plan, arguments.backbone_path));
+  FG_ASSIGN_OR_RETURN(const ExportedModel model,
+                      ExportModel(plan, FactsOf(state), backbone, trained));
   FG_RETURN_IF_ERROR(
       WriteTextFile(arguments.out_path, AsText(model.safetensors)));
   FG_RETURN_IF_ERROR(
@@ -72,10 +74,9 @@ void AddExportCommand(CLI::App& app, absl::Status& status) {
       ->add_option("--config", arguments->config_path,
                    "The aggregator's config")
       ->required();
-  command
-      ->add_option("--backbone", arguments->backbone_path,
-                   "The plan's backbone file")
-      ->required();
+  command->add_option("--backbone", arguments->backbone_path,
+                      "The plan's backbone file; none for architecture "
+                      "identity, whose model is the head");
   command
       ->add_option("--out", arguments->out_path,
                    "Where to write (safetensors); the card gets .json")

@@ -6,7 +6,9 @@
 #include "absl/strings/str_cat.h"
 #include "aggregator/cli/commands.h"
 #include "common/base/status_macros.h"
+#include "common/config/identity.h"
 #include "common/config/plan_loader.h"
+#include "common/model/backbone_file.h"
 #include "common/model/safetensors.h"
 #include "common/model/trainable_set.h"
 #include "common/numeric/update_payload.h"
@@ -21,8 +23,8 @@ struct PlanArguments {
 
 // What one site sends and receives per round, and which names travel.
 absl::Status PrintTrainableSet(const Plan& plan, const std::string& backbone) {
-  FG_ASSIGN_OR_RETURN(const SafetensorsFile file,
-                      SafetensorsFile::Open(backbone));
+  FG_RETURN_IF_ERROR(CheckBackbonePath(plan, backbone));
+  FG_ASSIGN_OR_RETURN(const SafetensorsFile file, OpenBackbone(plan, backbone));
   FG_ASSIGN_OR_RETURN(const ParameterLayout layout,
                       TrainableLayout(plan, file));
   FG_ASSIGN_OR_RETURN(const RingSpec ring, TrainRing(plan));
@@ -47,7 +49,7 @@ absl::Status CheckPlan(const PlanArguments& arguments) {
       "updates: %d-bit words, step %.3g\n",
       plan.name.c_str(), plan.hash.Hex().c_str(), plan.rounds, plan.quorum,
       plan.expected_sites, ring.word_bits, ring.Step());
-  if (arguments.backbone.empty()) return absl::OkStatus();
+  if (arguments.backbone.empty() && HasBackbone(plan)) return absl::OkStatus();
   return PrintTrainableSet(plan, arguments.backbone);
 }
 

@@ -8,7 +8,9 @@
 #include "aggregator/cli/admin_access.h"
 #include "aggregator/cli/commands.h"
 #include "common/base/status_macros.h"
+#include "common/config/identity.h"
 #include "common/config/plan_loader.h"
+#include "common/model/backbone_file.h"
 #include "common/runtime/text_file.h"
 
 namespace fedgraft {
@@ -24,10 +26,13 @@ struct RunArguments {
 
 absl::Status Start(const RunArguments& arguments) {
   FG_ASSIGN_OR_RETURN(const Plan plan, LoadPlan(arguments.plan_path));
+  FG_RETURN_IF_ERROR(CheckBackbonePath(plan, arguments.backbone_path));
   FG_ASSIGN_OR_RETURN(const auto client, arguments.access.Connect());
   FG_ASSIGN_OR_RETURN(
       const pb::StartRunReply reply,
-      client->StartRun(plan.bytes, AbsolutePath(arguments.backbone_path)));
+      client->StartRun(plan.bytes, HasBackbone(plan)
+                                       ? AbsolutePath(arguments.backbone_path)
+                                       : ""));
   std::printf("Started run %s of plan \"%s\" (%s)\n", reply.run_id().c_str(),
               plan.name.c_str(), plan.hash.Short().c_str());
   return absl::OkStatus();
@@ -77,10 +82,9 @@ void AddRunCommand(CLI::App& app, absl::Status& status) {
   };
   CLI::App* start = add("start", "Start a run of a plan", Start);
   start->add_option("plan", arguments->plan_path, "Plan (YAML)")->required();
-  start
-      ->add_option("--backbone", arguments->backbone_path,
-                   "Backbone file (safetensors) on the aggregator's machine")
-      ->required();
+  start->add_option("--backbone", arguments->backbone_path,
+                    "Backbone file (safetensors) on the aggregator's machine; "
+                    "none for architecture identity");
   CLI::App* stop = add("stop", "Stop a run for good", Stop);
   stop->add_option("run", arguments->run, "Run id")->required();
   stop->add_option("--reason", arguments->reason, "Kept in the log");

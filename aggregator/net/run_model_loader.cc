@@ -3,7 +3,9 @@
 #include "absl/strings/str_cat.h"
 #include "aggregator/round/round_reducer.h"
 #include "common/base/status_macros.h"
+#include "common/config/identity.h"
 #include "common/crypto/sha256.h"
+#include "common/model/backbone_file.h"
 #include "common/model/safetensors.h"
 #include "common/model/trainable_set.h"
 #include "common/runtime/blob_store.h"
@@ -40,8 +42,23 @@ absl::Status ForEachPiece(const ReadableFile& file,
   return absl::OkStatus();
 }
 
+absl::Status FillIn(const Plan& plan, const SafetensorsFile& backbone,
+                    RunModel& model) {
+  FG_ASSIGN_OR_RETURN(model.layout, TrainableLayout(plan, backbone));
+  FG_ASSIGN_OR_RETURN(model.initial,
+                      InitialTrainableSet(plan, model.layout, backbone));
+  return absl::OkStatus();
+}
+
 absl::StatusOr<RunModel> Load(FileStore& files, const Plan& plan,
                               const std::string& path) {
+  FG_RETURN_IF_ERROR(CheckBackbonePath(plan, path));
+  RunModel model;
+  if (!HasBackbone(plan)) {
+    FG_ASSIGN_OR_RETURN(const SafetensorsFile none, OpenBackbone(plan, path));
+    FG_RETURN_IF_ERROR(FillIn(plan, none, model));
+    return model;
+  }
   FG_ASSIGN_OR_RETURN(const auto file, OpenAnywhere(path));
   Sha256Hasher hasher;
   FG_RETURN_IF_ERROR(ForEachPiece(*file, [&hasher](ByteSpan piece) {
@@ -53,12 +70,8 @@ absl::StatusOr<RunModel> Load(FileStore& files, const Plan& plan,
         absl::StrCat("backbone ", path, " has SHA-256 ", digest.Hex(),
                      ", the plan wants ", plan.backbone.Hex()));
   }
-  FG_ASSIGN_OR_RETURN(const SafetensorsFile tensors,
-                      SafetensorsFile::Open(path));
-  RunModel model;
-  FG_ASSIGN_OR_RETURN(model.layout, TrainableLayout(plan, tensors));
-  FG_ASSIGN_OR_RETURN(model.initial,
-                      InitialTrainableSet(plan, model.layout, tensors));
+  FG_ASSIGN_OR_RETURN(const SafetensorsFile tensors, OpenBackbone(plan, path));
+  FG_RETURN_IF_ERROR(FillIn(plan, tensors, model));
   model.backbone_size_bytes = file->size_bytes();
 
   BlobStore blobs(files, kBlobFolder);

@@ -7,7 +7,8 @@ namespace fedgraft {
 
 // Verifies the backbone file against the plan's SHA-256, copies it into the
 // blob store of `files` unless it is there, and derives layout and start from
-// it. `files` outlives the loader.
+// it. For architecture `identity` the path is empty, nothing is stored and the
+// size 0. `files` outlives the loader.
 RunModelLoader MakeRunModelLoader(FileStore& files);
 
 }  // namespace fedgraft

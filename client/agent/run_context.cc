@@ -7,6 +7,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "common/base/status_macros.h"
+#include "common/config/identity.h"
 #include "common/config/plan_loader.h"
 #include "common/crypto/ed25519.h"
 #include "common/crypto/sha256.h"
@@ -44,6 +45,11 @@ absl::StatusOr<Plan> VerifyRun(const RunDescriptor& descriptor,
         signed_by_aggregator.message()));
   }
   FG_ASSIGN_OR_RETURN(Plan plan, PlanFromBytes(descriptor.plan));
+  if (HasBackbone(plan) == (descriptor.backbone_size_bytes == 0)) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "a backbone of ", descriptor.backbone_size_bytes,
+        " bytes is announced, the plan's architecture is ", plan.architecture));
+  }
   return plan;
 }
 

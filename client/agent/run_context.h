@@ -18,7 +18,7 @@ struct RunContext {
   RunDescriptor descriptor;
   Plan plan;
   RunFiles files;
-  std::string backbone_path;
+  std::string backbone_path;  // empty: the plan has none
   std::shared_ptr<const ParameterLayout> layout;
 };
 

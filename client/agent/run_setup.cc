@@ -7,6 +7,7 @@
 #include "client/agent/retry.h"
 #include "common/base/check.h"
 #include "common/base/status_macros.h"
+#include "common/config/identity.h"
 
 namespace fedgraft {
 
@@ -43,7 +44,8 @@ absl::Status RunSetup::Verify() {
                       aggregator_key_(descriptor_.aggregator_certificate_pem));
   FG_ASSIGN_OR_RETURN(Plan plan, VerifyRun(descriptor_, key));
   FG_RETURN_IF_ERROR(CheckPlan(options_.policy, plan));
-  std::string backbone_path = BackbonePath(plan.backbone);
+  std::string backbone_path =
+      HasBackbone(plan) ? BackbonePath(plan.backbone) : "";
   context_ = std::make_shared<RunContext>(
       RunContext{descriptor_, std::move(plan), std::move(files),
                  std::move(backbone_path), nullptr});
@@ -51,6 +53,7 @@ absl::Status RunSetup::Verify() {
 }
 
 void RunSetup::FetchBackbone() {
+  if (!HasBackbone(context_->plan)) return FetchInitialModel();
   BlobRequest blob;
   blob.digest = context_->plan.backbone;
   blob.path = context_->backbone_path;

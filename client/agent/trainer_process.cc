@@ -158,7 +158,9 @@ void TrainerProcess::Configure(TrainerSetup setup, Reply<TrainerReady> reply) {
   wire.set_run_id(setup.run.value);
   *wire.mutable_data() = options_.data;
   *wire.mutable_compute() = options_.compute;
-  wire.set_backbone_path(FullPath(setup.backbone_path));
+  if (!setup.backbone_path.empty()) {
+    wire.set_backbone_path(FullPath(setup.backbone_path));
+  }
   wire.set_state_dir(state_dir);
   Call call;
   Answer<TrainerReady>(

@@ -73,6 +73,11 @@ class Network : public torch::nn::Module {
 absl::StatusOr<std::shared_ptr<Network>> BuildModel(
     std::string_view architecture, int64_t num_classes);
 
+// No backbone: feature vectors [n, feature_dim] go straight into a linear head
+// named "head", the only stage. INVALID_ARGUMENT: a size below 1.
+absl::StatusOr<std::shared_ptr<Network>> BuildIdentity(int64_t feature_dim,
+                                                       int64_t num_classes);
+
 // Start values for training from scratch, after torchvision: Kaiming normal
 // (fan out) convolutions, unit BatchNorm, small normal heads. Deterministic by
 // `seed`.

@@ -125,9 +125,9 @@ torch::Tensor ActivationStore::ComputeChunk(const torch::Tensor& images,
 
 absl::StatusOr<torch::Tensor> ActivationStore::LoadImages(
     const std::vector<int64_t>& images) const {
-  const int64_t size = options_.preprocessor->size();
-  torch::Tensor result =
-      torch::empty({static_cast<int64_t>(images.size()), 3, size, size});
+  std::vector<int64_t> shape = options_.preprocessor->output_shape();
+  shape.insert(shape.begin(), static_cast<int64_t>(images.size()));
+  torch::Tensor result = torch::empty(shape);
   float* data = result.data_ptr<float>();
   const size_t stride = options_.preprocessor->output_size();
   std::mutex mutex;

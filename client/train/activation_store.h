@@ -74,7 +74,8 @@ class ActivationStore {
   torch::Tensor ComputeChunk(const torch::Tensor& images,
                              absl::Span<const Digest> digests,
                              const CachedActivations& cached);
-  // Preprocessed images [n, 3, size, size] on the CPU, decoded in parallel.
+  // Preprocessed images [n, 3, size, size], or feature vectors [n, dim], on
+  // the CPU, decoded in parallel.
   absl::StatusOr<torch::Tensor> LoadImages(
       const std::vector<int64_t>& images) const;
   // Like Batch, on the CPU.

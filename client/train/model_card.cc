@@ -4,7 +4,9 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "client/data/feature_source.h"
 #include "common/base/status_macros.h"
+#include "common/config/identity.h"
 #include "nlohmann/json.hpp"
 
 namespace fedgraft {
@@ -105,6 +107,15 @@ absl::StatusOr<ModelCard> Parse(const Json& card) {
   for (const Json& name : card["classes"]) {
     if (!name.is_string()) return Wrong("classes", "a list of names");
     result.classes.push_back(name.get<std::string>());
+  }
+  if (result.architecture == kIdentity) {
+    if (!card.contains("feature_dim") ||
+        !card["feature_dim"].is_number_integer() || card["feature_dim"] < 1 ||
+        card["feature_dim"] > kFeatureDimMax) {
+      return Wrong("feature_dim", "the length of the feature vectors");
+    }
+    result.feature_dim = card["feature_dim"].get<int>();
+    return result;
   }
   FG_ASSIGN_OR_RETURN(result.preprocessing, ParsePreprocessing(card));
   return result;

@@ -18,7 +18,8 @@ struct ModelCard {
   std::string architecture;
   std::vector<std::string> classes;  // label 0 first
   PreprocessingSpec preprocessing;
-  Digest sha256;  // of the safetensors file
+  Digest sha256;        // of the safetensors file
+  int feature_dim = 0;  // architecture `identity`
 };
 
 // INVALID_ARGUMENT naming `name`, the key, what was expected and what came.

@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_replace.h"
+#include "client/data/feature_source.h"
 #include "client/data/preprocess.h"
 #include "client/model/network_state.h"
 #include "client/train/activation_store.h"
@@ -19,6 +20,7 @@
 #include "client/train/path_io.h"
 #include "client/train/site_metrics.h"
 #include "common/base/status_macros.h"
+#include "common/config/identity.h"
 #include "common/crypto/sha256.h"
 #include "common/model/safetensors.h"
 
@@ -71,18 +73,22 @@ absl::StatusOr<Predictions> Classify(const PredictOptions& options,
                                      const DataSource& data,
                                      const ProgressSink& progress) {
   FG_ASSIGN_OR_RETURN(Compute compute, SetUpCompute(options.compute));
+  const ModelCard& card = options.card;
+  const bool identity = card.architecture == kIdentity;
+  FG_RETURN_IF_ERROR(CheckFeatureDim(data, card.feature_dim));
   FG_ASSIGN_OR_RETURN(Preprocessor preprocessor,
-                      Preprocessor::Create(options.card.preprocessing));
+                      identity ? Preprocessor::ForFeatures(card.feature_dim)
+                               : Preprocessor::Create(card.preprocessing));
   FG_ASSIGN_OR_RETURN(SafetensorsFile file,
                       SafetensorsFile::Open(options.model_path));
-  FG_ASSIGN_OR_RETURN(
-      std::shared_ptr<Network> network,
-      BuildModel(options.card.architecture,
-                 static_cast<int64_t>(options.card.classes.size())));
+  const auto num_classes = static_cast<int64_t>(card.classes.size());
+  FG_ASSIGN_OR_RETURN(std::shared_ptr<Network> network,
+                      identity ? BuildIdentity(card.feature_dim, num_classes)
+                               : BuildModel(card.architecture, num_classes));
   absl::Status loaded = LoadState(file, HeadPolicy::kRequire, *network);
   if (!loaded.ok()) return Annotate(loaded, options.model_path);
   Plan plan;
-  plan.classes = options.card.classes;
+  plan.classes = card.classes;
   FG_ASSIGN_OR_RETURN(ParameterLayout layout, WholeLayout(*network));
   FG_ASSIGN_OR_RETURN(
       std::unique_ptr<Learner> learner,

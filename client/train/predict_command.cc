@@ -4,10 +4,13 @@
 #include <string>
 
 #include "CLI/CLI.hpp"
+#include "absl/strings/str_cat.h"
 #include "client/data/data_source_factory.h"
 #include "client/train/command_line.h"
 #include "client/train/predict.h"
 #include "common/base/status_macros.h"
+#include "common/config/config_loader.h"
+#include "common/config/identity.h"
 #include "proto/config.pb.h"
 
 namespace fedgraft {
@@ -20,11 +23,22 @@ struct Arguments {
   int megapixels_max = 100;
 };
 
-pb::DataConfig AsDataConfig(const Arguments& arguments) {
+absl::StatusOr<pb::DataConfig> DataOf(const Arguments& arguments) {
+  const std::filesystem::path extension =
+      std::filesystem::path(arguments.data_path).extension();
+  if (extension == ".yaml" || extension == ".yml") {
+    return LoadDataConfig(arguments.data_path);
+  }
+  const bool features = arguments.options.card.architecture == kIdentity;
+  const bool npz = extension == ".npz";
+  if (features && !npz) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "--data: expected an NPZ file or, for a table, a YAML file that says "
+        "what its columns are, because the model takes feature vectors; found ",
+        arguments.data_path));
+  }
   pb::DataConfig config;
-  const bool npz =
-      std::filesystem::path(arguments.data_path).extension() == ".npz";
-  config.set_kind(npz ? "npz" : "folder");
+  config.set_kind(features ? "embeddings_npz" : npz ? "npz" : "folder");
   config.set_path(arguments.data_path);
   config.set_root(arguments.root);
   config.set_image_column(arguments.image_column);
@@ -38,10 +52,10 @@ absl::Status Run(Arguments arguments) {
   PredictOptions& options = arguments.options;
   FG_ASSIGN_OR_RETURN(options.card,
                       LoadModelCard(options.model_path, arguments.card_path));
+  FG_ASSIGN_OR_RETURN(const pb::DataConfig config, DataOf(arguments));
   FG_ASSIGN_OR_RETURN(
       const std::unique_ptr<DataSource> data,
-      OpenDataSource(AsDataConfig(arguments),
-                     {options.card.classes, DataUse::kPredict}));
+      OpenDataSource(config, {options.card.classes, DataUse::kPredict}));
   const ProgressSink silent = [](double, std::string_view) {
     return absl::OkStatus();
   };
@@ -70,8 +84,9 @@ void AddPredictCommand(CLI::App& app, absl::Status& status) {
                       "The model's card; default: MODEL.json");
   command
       ->add_option("--data", arguments->data_path,
-                   "A folder of images, a CSV manifest, or an NPZ file "
-                   "(its test_images)")
+                   "A folder of images, a CSV manifest, an NPZ file (its "
+                   "test_images or test_features), or YAML: what stands under "
+                   "`data` in a client's config")
       ->required();
   command->add_option("--out", options.out_path, "CSV file to write")
       ->required();

@@ -46,6 +46,10 @@ absl::Status Run(Arguments arguments, const Clock& clock) {
     }
     options.classes = {"no_lesion", "lesion"};
   }
+  if (config.kind() == "embeddings_npz" || config.kind() == "table") {
+    return absl::InvalidArgumentError(
+        "--data: expected images, found feature vectors");
+  }
   options.optimizer.kind = arguments.optimizer == "adamw"
                                ? OptimizerKind::kAdamW
                                : OptimizerKind::kSgd;

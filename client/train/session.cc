@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "client/data/feature_source.h"
 #include "client/data/preprocess.h"
 #include "client/data/splits.h"
 #include "client/model/network_state.h"
@@ -21,7 +22,9 @@
 #include "client/train/local_state.h"
 #include "client/train/path_io.h"
 #include "common/base/status_macros.h"
+#include "common/config/identity.h"
 #include "common/crypto/sha256.h"
+#include "common/model/backbone_file.h"
 #include "common/model/safetensors.h"
 #include "common/model/trainable_set.h"
 #include "common/runtime/posix_file_store.h"
@@ -108,14 +111,19 @@ struct TrainerSession::State {
 absl::Status TrainerSession::State::SetUp() {
   FG_RETURN_IF_ERROR(CheckLabels());
   FG_ASSIGN_OR_RETURN(compute, SetUpCompute(config.compute));
+  FG_RETURN_IF_ERROR(CheckFeatureDim(*config.data, config.plan.feature_dim));
   FG_ASSIGN_OR_RETURN(Preprocessor made,
-                      Preprocessor::Create(config.plan.preprocessing));
+                      HasBackbone(config.plan)
+                          ? Preprocessor::Create(config.plan.preprocessing)
+                          : Preprocessor::ForFeatures(config.plan.feature_dim));
   preprocessor = std::move(made);
   FG_ASSIGN_OR_RETURN(SafetensorsFile backbone,
-                      SafetensorsFile::Open(config.backbone_path));
+                      OpenBackbone(config.plan, config.backbone_path));
   FG_ASSIGN_OR_RETURN(
       std::shared_ptr<Network> network,
-      BuildModel(config.plan.architecture, config.plan.num_classes()));
+      HasBackbone(config.plan)
+          ? BuildModel(config.plan.architecture, config.plan.num_classes())
+          : BuildIdentity(config.plan.feature_dim, config.plan.num_classes()));
   absl::Status loaded = LoadState(backbone, HeadPolicy::kIgnore, *network);
   if (!loaded.ok()) {
     return Annotate(loaded, absl::StrCat("backbone ", config.backbone_path,

@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "common/base/check.h"
+#include "common/config/identity.h"
 #include "common/numeric/update_payload.h"
 
 namespace fedgraft {
@@ -299,8 +300,28 @@ void CheckUpdate(const Plan& plan, ConfigErrors& errors) {
                           ", for which no word width has a grid"));
 }
 
+// Feature vectors have no file, no layers below the head and no pixels.
+void CheckIdentity(const Plan& plan, ConfigErrors& errors) {
+  if (plan.backbone != Digest()) {
+    errors.Add("backbone.sha256",
+               "found one; architecture identity has no file and expects none");
+  }
+  if (plan.strategy != StrategyKind::kLinearProbe &&
+      plan.strategy != StrategyKind::kFeatureExtraction) {
+    errors.Add("strategy.kind",
+               "found a strategy that trains a backbone; architecture identity "
+               "has none and expects linear_probe or feature_extraction");
+  }
+  if (plan.augmentation.any()) {
+    errors.Add("local.augmentation",
+               "found random views of images; architecture identity has "
+               "feature vectors and expects none");
+  }
+}
+
 void CheckBackboneSpec(const Plan& plan, ConfigErrors& errors) {
-  const bool is_identity = plan.architecture == "identity";
+  const bool is_identity = !HasBackbone(plan);
+  if (is_identity) CheckIdentity(plan, errors);
   if (!is_identity && plan.feature_dim > 0) {
     errors.Add("backbone.feature_dim",
                absl::StrCat("found ", plan.feature_dim,

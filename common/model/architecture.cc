@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "common/base/check.h"
+#include "common/config/identity.h"
 #include "common/model/tensor_mismatch.h"
 #include "common/model/trainable_set.h"
 
@@ -153,8 +154,14 @@ absl::StatusOr<Architecture> FindArchitecture(std::string_view name) {
                    "\"; known are ", absl::StrJoin(names, ", ")));
 }
 
+absl::StatusOr<Architecture> ArchitectureOf(const Plan& plan) {
+  if (HasBackbone(plan)) return FindArchitecture(plan.architecture);
+  return Architecture{plan.architecture, "head", plan.feature_dim, false};
+}
+
 std::map<std::string, std::vector<int64_t>> BackboneTensors(
     const Architecture& architecture) {
+  if (architecture.name == kIdentity) return {};
   if (architecture.name == "resnet18") return ResNet({2, 2, 2, 2}, false);
   if (architecture.name == "resnet34") return ResNet({3, 4, 6, 3}, false);
   if (architecture.name == "resnet50") return ResNet({3, 4, 6, 3}, true);

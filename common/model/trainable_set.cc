@@ -92,7 +92,7 @@ double NextNormal(std::mt19937_64& random) {
 
 bool Unfreezes(const Plan& plan, const SafetensorsFile& backbone,
                std::string_view name) {
-  const auto architecture = FindArchitecture(plan.architecture);
+  const auto architecture = ArchitectureOf(plan);
   if (!architecture.ok() || IsHead(*architecture, name) ||
       backbone.tensors().count(std::string(name)) == 0) {
     return false;
@@ -117,8 +117,7 @@ bool Unfreezes(const Plan& plan, const SafetensorsFile& backbone,
 
 absl::StatusOr<ParameterLayout> TrainableLayout(
     const Plan& plan, const SafetensorsFile& backbone) {
-  FG_ASSIGN_OR_RETURN(const Architecture architecture,
-                      FindArchitecture(plan.architecture));
+  FG_ASSIGN_OR_RETURN(const Architecture architecture, ArchitectureOf(plan));
   FG_RETURN_IF_ERROR(CheckBackbone(architecture, backbone));
   if (plan.strategy == StrategyKind::kPartial) {
     FG_RETURN_IF_ERROR(CheckGlobs(plan, architecture, backbone));
@@ -143,8 +142,7 @@ absl::StatusOr<ParameterLayout> TrainableLayout(
 absl::StatusOr<ParameterVector> InitialTrainableSet(
     const Plan& plan, const ParameterLayout& layout,
     const SafetensorsFile& backbone) {
-  FG_ASSIGN_OR_RETURN(const Architecture architecture,
-                      FindArchitecture(plan.architecture));
+  FG_ASSIGN_OR_RETURN(const Architecture architecture, ArchitectureOf(plan));
   std::mt19937_64 random(plan.seed);
   ParameterVector values(static_cast<size_t>(layout.Count()), 0.0f);
   for (size_t i = 0; i < layout.tensors().size(); ++i) {

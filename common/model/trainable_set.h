@@ -27,6 +27,9 @@ struct Architecture {
 };
 // INVALID_ARGUMENT naming the known ones.
 absl::StatusOr<Architecture> FindArchitecture(std::string_view name);
+// The plan's. `identity` has no tensors but the head, and is as wide as the
+// plan says.
+absl::StatusOr<Architecture> ArchitectureOf(const Plan& plan);
 
 // Names and shapes of the architecture's float tensors, without the head.
 std::map<std::string, std::vector<int64_t>> BackboneTensors(

@@ -178,7 +178,7 @@ absl::StatusOr<RunDescriptor> FromWire(const pb::RunDescriptor& wire) {
   FG_ASSIGN_OR_RETURN(message.plan_hash,
                       check.Sha256("plan_hash", wire.plan_hash()));
   FG_RETURN_IF_ERROR(check.Between(
-      "backbone_size_bytes", wire.backbone_size_bytes(), 1, kBlobBytesMax));
+      "backbone_size_bytes", wire.backbone_size_bytes(), 0, kBlobBytesMax));
   FG_ASSIGN_OR_RETURN(message.initial_model,
                       check.Sha256("initial_model", wire.initial_model()));
   FG_RETURN_IF_ERROR(

@@ -16,7 +16,7 @@ struct Place {
 
 Place Find(const Plan& plan, const ParameterLayout& layout) {
   Place place;
-  const auto architecture = FindArchitecture(plan.architecture);
+  const auto architecture = ArchitectureOf(plan);
   if (!architecture.ok()) return place;
   for (size_t i = 0; i < layout.tensors().size(); ++i) {
     const TensorSpec& spec = layout.tensors()[i];

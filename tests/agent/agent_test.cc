@@ -237,6 +237,28 @@ TEST_F(AgentTest, RefusesABackboneThatNeverHasItsDigest) {
               HasSubstr("backbone: blob"));
 }
 
+TEST_F(AgentTest, ARunOfFeatureVectorsHasNoBackboneToFetch) {
+  world_.aggregator.MakeIdentity();
+  OfferTrain(1);
+  RunWell();
+  EXPECT_EQ(world_.aggregator.Count("Fetch"), 2);  // start and end
+  EXPECT_EQ(world_.aggregator.acknowledged.size(), 1u);
+}
+
+TEST_F(AgentTest, RefusesABackboneWhereThePlanHasNone) {
+  world_.aggregator.MakeIdentity();
+  world_.aggregator.run->backbone_size_bytes = 1000;
+  EXPECT_THAT(RunRefused(absl::StatusCode::kInvalidArgument),
+              HasSubstr("a backbone of 1000 bytes is announced, the plan's "
+                        "architecture is identity"));
+}
+
+TEST_F(AgentTest, RefusesNoBackboneWhereThePlanHasOne) {
+  world_.aggregator.run->backbone_size_bytes = 0;
+  EXPECT_THAT(RunRefused(absl::StatusCode::kInvalidArgument),
+              HasSubstr("a backbone of 0 bytes is announced"));
+}
+
 TEST_F(AgentTest, RefusesABackboneThatIsLongerThanAnnounced) {
   world_.aggregator.run->backbone_size_bytes = 950;
   OfferTrain(1);

@@ -17,18 +17,17 @@ namespace {
 constexpr absl::Duration kLatency = absl::Milliseconds(1);
 constexpr size_t kChunk = 100;
 
-Plan MakePlan(const Digest& backbone) {
-  auto plan =
-      ParsePlanYaml(absl::StrCat("version: 1\n"
-                                 "name: test\n"
-                                 "rounds: 5\n"
-                                 "sites: {quorum: 3}\n"
-                                 "task: {classes: [normal, abnormal]}\n"
-                                 "backbone: {architecture: resnet18, sha256: ",
-                                 backbone.Hex(),
-                                 "}\n"
-                                 "strategy: {kind: linear_probe}\n"),
-                    "plan.yaml");
+Plan MakePlan(const std::string& backbone) {
+  auto plan = ParsePlanYaml(absl::StrCat("version: 1\n"
+                                         "name: test\n"
+                                         "rounds: 5\n"
+                                         "sites: {quorum: 3}\n"
+                                         "task: {classes: [normal, abnormal]}\n"
+                                         "backbone: {architecture: ",
+                                         backbone,
+                                         "}\n"
+                                         "strategy: {kind: linear_probe}\n"),
+                            "plan.yaml");
   FG_CHECK(plan.ok());
   return *std::move(plan);
 }
@@ -48,7 +47,7 @@ FakeAggregator::FakeAggregator()
       signing_key(SigningKey::Generate()),
       hpke(GenerateHpkeKeyPair()) {
   blobs[Sha256(backbone)] = backbone;
-  plan = MakePlan(Sha256(backbone));
+  plan = MakePlan("resnet18, sha256: " + Sha256(backbone).Hex());
   run.emplace();
   run->run = RunId{"run-1"};
   run->backbone_size_bytes = backbone.size();
@@ -61,6 +60,12 @@ FakeAggregator::FakeAggregator()
   const Bytes model = EncodeTrainableSet(*Layout(), ParameterVector(8, 9.0f));
   finished = {run->run, Sha256(model), model.size(), 5, false};
   blobs[finished.model] = model;
+}
+
+void FakeAggregator::MakeIdentity() {
+  plan = MakePlan("identity, feature_dim: 3");
+  run->backbone_size_bytes = 0;
+  Sign();
 }
 
 void FakeAggregator::Sign() {

@@ -35,6 +35,8 @@ class FakeAggregator {
   std::optional<RunDescriptor> run;
   Plan plan;
   void Sign();
+  // From now on the run is one of feature vectors.
+  void MakeIdentity();
   std::map<Digest, Bytes> blobs;
   Bytes backbone;
   SigningKey signing_key;

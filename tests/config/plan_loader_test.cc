@@ -291,5 +291,45 @@ TEST(PlanFromBytesTest, MutatedBytesNeverCrashAndNeverKeepTheHash) {
   EXPECT_GT(accepted, 100);
 }
 
+// The minimal plan on feature vectors, with another line of `backbone`.
+absl::StatusOr<Plan> Identity(const std::string& backbone,
+                              const std::string& strategy = "linear_probe",
+                              const std::string& lines = "") {
+  return ParsePlanYaml(
+      "version: 1\nname: small\nrounds: 2\nsites: {quorum: 3}\n"
+      "task: {classes: [no, yes]}\nbackbone: {architecture: identity" +
+          backbone + "}\nstrategy: {kind: " + strategy + "}\n" + lines,
+      "plan.yaml");
+}
+
+TEST(PlanLoaderTest, FeatureVectorsNeedTheirLengthAndNoFile) {
+  const auto plan = Identity(", feature_dim: 768");
+  ASSERT_TRUE(plan.ok()) << plan.status();
+  EXPECT_EQ(plan->feature_dim, 768);
+  EXPECT_EQ(plan->backbone, Digest());
+  EXPECT_TRUE(PlanFromBytes(plan->bytes).ok());
+  EXPECT_TRUE(Identity(", feature_dim: 8", "feature_extraction").ok());
+  EXPECT_THAT(Message(Identity("").status()),
+              HasSubstr("backbone.feature_dim: is missing"));
+  EXPECT_THAT(
+      Message(Identity(", feature_dim: 8, sha256: " + std::string(64, 'a'))
+                  .status()),
+      HasSubstr("backbone.sha256: found one; architecture identity"));
+}
+
+TEST(PlanLoaderTest, FeatureVectorsHaveNoLayersToTrainAndNoViews) {
+  for (const char* kind : {"full", "partial", "adapter"}) {
+    EXPECT_THAT(Message(Identity(", feature_dim: 8", kind).status()),
+                HasSubstr("strategy.kind: found a strategy that trains a "
+                          "backbone; architecture identity has none and "
+                          "expects linear_probe or feature_extraction"));
+  }
+  EXPECT_THAT(Message(Identity(", feature_dim: 8", "linear_probe",
+                               "local: {augmentation: {horizontal_flip: "
+                               "true}}\n")
+                          .status()),
+              HasSubstr("local.augmentation: found random views"));
+}
+
 }  // namespace
 }  // namespace fedgraft

@@ -11,6 +11,7 @@
 #include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
 #include "common/base/check.h"
+#include "common/config/identity.h"
 #include "common/crypto/sha256.h"
 #include "common/model/safetensors.h"
 #include "common/model/trainable_set.h"
@@ -94,7 +95,10 @@ std::string PlanText::ToYaml(const std::string& sha256) const {
       ", expected: ", expected == 0 ? quorum : expected, "}\ndeadlines: {",
       deadlines, "}\ntask: {classes: [", absl::StrJoin(names, ", "),
       "]}\nbackbone: {architecture: ", architecture,
-      ", sha256: ", backbone_sha256.empty() ? sha256 : backbone_sha256,
+      architecture == kIdentity
+          ? ", feature_dim: 4"
+          : absl::StrCat(", sha256: ",
+                         backbone_sha256.empty() ? sha256 : backbone_sha256),
       "}\npreprocessing: {size: 32}\nstrategy: {", strategy, "}\nupdate: {",
       update, "}\nevaluation: {", evaluation, "}\n", more, "\n");
 }
@@ -257,6 +261,11 @@ const std::string& Federation::Backbone(const std::string& architecture) {
 }
 
 CommandResult Federation::RunStart(const PlanText& plan) {
+  if (plan.architecture == kIdentity) {
+    WriteFile(Path("plan.yaml"), plan.ToYaml(""));
+    return Aggregator(
+        {"run", "start", "--config", AggregatorConfig(), Path("plan.yaml")});
+  }
   const std::string backbone = Backbone(plan.architecture);
   WriteFile(Path("plan.yaml"), plan.ToYaml(backbone_digest_.Hex()));
   return Aggregator({"run", "start", "--config", AggregatorConfig(),

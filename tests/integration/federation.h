@@ -22,7 +22,7 @@ struct PlanText {
   int quorum = 3;
   int expected = 0;  // 0: quorum
   int classes = 2;
-  std::string architecture = "squeezenet1_1";
+  std::string architecture = "squeezenet1_1";  // identity: of 4 features
   std::string strategy = "kind: linear_probe";
   std::string update = "range: 4";
   std::string evaluation = "every: -1";
@@ -90,7 +90,8 @@ class Federation {
   // squeezenet1_1 unless another architecture was asked for first.
   const std::string& Backbone(
       const std::string& architecture = "squeezenet1_1");
-  // Writes the plan and starts a run by the real command.
+  // Writes the plan and starts a run by the real command, for architecture
+  // identity without a backbone.
   CommandResult RunStart(const PlanText& plan);
 
   // By the Admin service, without the cost of a process. Aborts after a minute

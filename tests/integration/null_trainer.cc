@@ -37,6 +37,7 @@
 #include "common/base/status_macros.h"
 #include "common/config/plan_loader.h"
 #include "common/crypto/sha256.h"
+#include "common/model/backbone_file.h"
 #include "common/model/evaluation_layout.h"
 #include "common/model/trainable_set.h"
 #include "proto/trainer.pb.h"
@@ -220,7 +221,7 @@ absl::StatusOr<pb::TrainerConfigured> NullTrainer::Configure(
   control_.Log("configure");
   FG_ASSIGN_OR_RETURN(plan_, PlanFromBytes(AsBytes(request.plan())));
   FG_ASSIGN_OR_RETURN(const SafetensorsFile backbone,
-                      SafetensorsFile::Open(request.backbone_path()));
+                      OpenBackbone(*plan_, request.backbone_path()));
   FG_ASSIGN_OR_RETURN(layout_, TrainableLayout(*plan_, backbone));
   data_ = request.data().phantom();
   pb::TrainerConfigured configured;

@@ -87,6 +87,54 @@ TEST(WholeRunTest, ExportWritesBackboneAndHeadAndItsCard) {
   EXPECT_EQ(card["rounds"], 3) << card.dump();
 }
 
+TEST(WholeRunTest, FeatureVectorsNeedNoBackboneAnywhere) {
+  Federation federation(2);
+  ASSERT_TRUE(federation.StartAggregator());
+  federation.StartSites();
+  PlanText plan;
+  plan.quorum = 2;
+  plan.architecture = "identity";
+  const CommandResult start = federation.RunStart(plan);
+  ASSERT_EQ(start.exit_code, 0) << start.err;
+  ASSERT_TRUE(federation.WaitFinished()) << federation.Logs();
+  EXPECT_EQ(federation.FinalModelOf(1), federation.Model());
+  EXPECT_FALSE(
+      std::filesystem::exists(federation.SitePath(0, "state/backbones")));
+
+  const std::string out = federation.Path("head.safetensors");
+  std::vector<std::string> command = {
+      "export", "--config", federation.AggregatorConfig(), "--out", out};
+  const CommandResult exported = federation.Aggregator(command);
+  ASSERT_EQ(exported.exit_code, 0) << exported.err;
+  const auto file = SafetensorsFile::Open(out);
+  ASSERT_TRUE(file.ok()) << file.status();
+  EXPECT_THAT(file->tensors(), SizeIs(2));
+  EXPECT_EQ(file->tensors().at("head.weight").shape,
+            (std::vector<int64_t>{2, 4}));
+  const auto card = nlohmann::json::parse(ReadFileOrEmpty(out + ".json"));
+  EXPECT_EQ(card["architecture"], "identity");
+  EXPECT_EQ(card["feature_dim"], 4);
+  EXPECT_FALSE(card.contains("backbone_sha256"));
+
+  command.insert(command.end(), {"--backbone", federation.Backbone()});
+  const CommandResult refused = federation.Aggregator(command);
+  EXPECT_NE(refused.exit_code, 0);
+  EXPECT_THAT(refused.err, HasSubstr("expected no backbone file"));
+}
+
+TEST(WholeRunTest, ABackboneThatThePlanNeedsMustBeGiven) {
+  Federation federation(1);
+  ASSERT_TRUE(federation.StartAggregator());
+  PlanText plan;
+  std::ofstream(federation.Path("p.yaml")) << plan.ToYaml(std::string(64, 'a'));
+  const CommandResult start = federation.Aggregator(
+      {"run", "start", "--config", federation.AggregatorConfig(),
+       federation.Path("p.yaml")});
+  EXPECT_NE(start.exit_code, 0);
+  EXPECT_THAT(start.err, HasSubstr("expected --backbone FILE, the "
+                                   "squeezenet1_1 of the plan"));
+}
+
 TEST(WholeRunTest, AuditLogsOfBothSidesVerifyAndAChangedOneDoesNot) {
   Federation federation(2);
   ASSERT_TRUE(federation.StartAggregator());

@@ -4,7 +4,9 @@
 #include <string>
 
 #include "absl/strings/match.h"
+#include "common/config/identity.h"
 #include "common/crypto/sha256.h"
+#include "common/model/backbone_file.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/model/test_files.h"
@@ -295,6 +297,39 @@ TEST(GlobMatchTest, StaysFastOnPatternsThatBacktrack) {
   for (int i = 0; i < 200; ++i) glob += "*a";
   EXPECT_FALSE(GlobMatch(glob + "b", name));
   EXPECT_TRUE(GlobMatch(glob, name));
+}
+
+TEST(TrainableSetTest, FeatureVectorsTrainAHeadAloneFromASeed) {
+  Plan plan;
+  plan.architecture = kIdentity;
+  plan.feature_dim = 6;
+  plan.classes = {"a", "b", "c"};
+  plan.seed = 5;
+  const auto none = OpenBackbone(plan, "/nowhere");
+  ASSERT_TRUE(none.ok()) << none.status();
+  EXPECT_TRUE(none->tensors().empty());
+  const auto layout = TrainableLayout(plan, *none);
+  ASSERT_TRUE(layout.ok()) << layout.status();
+  ASSERT_EQ(layout->tensors().size(), 2u);
+  EXPECT_EQ(layout->tensors()[0].name, "head.bias");
+  EXPECT_EQ(layout->tensors()[1].name, "head.weight");
+  EXPECT_EQ(layout->tensors()[1].shape, (std::vector<int64_t>{3, 6}));
+  const auto initial = InitialTrainableSet(plan, *layout, *none);
+  ASSERT_TRUE(initial.ok()) << initial.status();
+  EXPECT_EQ((*initial)[0], 0);
+  EXPECT_NE((*initial)[3], 0);
+  EXPECT_EQ(*initial, *InitialTrainableSet(plan, *layout, *none));
+}
+
+TEST(TrainableSetTest, ABackboneFileIsGivenExactlyWhereThePlanHasOne) {
+  Plan plan;
+  plan.architecture = "resnet18";
+  EXPECT_TRUE(CheckBackbonePath(plan, "/b").ok());
+  EXPECT_TRUE(absl::IsInvalidArgument(CheckBackbonePath(plan, "")));
+  EXPECT_TRUE(absl::IsNotFound(OpenBackbone(plan, "/nowhere").status()));
+  plan.architecture = kIdentity;
+  EXPECT_TRUE(CheckBackbonePath(plan, "").ok());
+  EXPECT_TRUE(absl::IsInvalidArgument(CheckBackbonePath(plan, "/b")));
 }
 
 }  // namespace

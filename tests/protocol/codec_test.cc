@@ -136,7 +136,9 @@ TEST(CodecTest, JoinReplyRefusesHostileFields) {
         }},
        {"plan_hash", [](Wire& w) { w.mutable_run()->set_plan_hash("short"); }},
        {"backbone_size_bytes",
-        [](Wire& w) { w.mutable_run()->set_backbone_size_bytes(0); }},
+        [](Wire& w) {
+          w.mutable_run()->set_backbone_size_bytes(uint64_t{1} << 63);
+        }},
        {"initial_model",
         [](Wire& w) { w.mutable_run()->clear_initial_model(); }},
        {"hpke_public_key",

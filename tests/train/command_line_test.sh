@@ -28,6 +28,7 @@ squeezenet=(--architecture squeezenet1_1)
 expect 0 "fedgraft-client pretrain" pretrain --help
 expect 0 "fedgraft-client predict" predict --help
 expect 0 "fedgraft-client rank" rank --help
+expect 0 "fedgraft-client import" import --help
 expect 0 "sha256" "${pretrain[@]}" "${squeezenet[@]}" --data "$folder/data.yaml"
 grep -q '"architecture": "squeezenet1_1"' "$model.json" || fail "no card"
 expect 1 "typo.yaml:1" "${pretrain[@]}" "${squeezenet[@]}" --data "$folder/typo.yaml"
@@ -47,6 +48,38 @@ expect 0 '"log_me":' "${rank[@]}" --backbone "squeezenet1_1=$model" --json
 expect 1 "expected ARCHITECTURE=FILE" "${rank[@]}" --backbone "$model="
 expect 1 "as resnet18" "${rank[@]}" --backbone "resnet18=$model"
 expect 1 "a number from 2" "${rank[@]}" --backbone "squeezenet1_1=$model" --classes 1
+
+# A safetensors file is a checkpoint too: here our own.
+expect 0 "squeezenet1_1, 52 tensors" import --architecture squeezenet1_1 --in "$model" --out "$folder/b.safetensors"
+grep -q "$(sha256sum "$folder/b.safetensors" | cut -d" " -f1)" "$folder/out" || fail "another digest"
+expect 1 "$model: the checkpoint is not a resnet18: missing" import --architecture resnet18 --in "$model" --out "$folder/c.safetensors"
+expect 1 "--rename: expected OLD=NEW" import --architecture resnet18 --in "$model" --out "$folder/c.safetensors" --rename x
+expect 1 "$folder/none: no such file" import --architecture resnet18 --in "$folder/none" --out "$folder/c.safetensors"
+[ ! -e "$folder/c.safetensors" ] || fail "a failed import left a file"
+
+# A head of feature vectors, as exported: predicts from a table.
+printf 'age,sex\n1,F\n,M\n' >"$folder/table.csv"
+cat >"$folder/table.yaml" <<YAML
+kind: table
+path: table.csv
+table: {numeric: [age], categories: [{column: sex, values: [F, M]}], missing: zero}
+YAML
+/usr/bin/env python3 - "$folder/head.safetensors" <<'PYTHON'
+import hashlib, json, struct, sys
+header = json.dumps({
+    "head.bias": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]},
+    "head.weight": {"dtype": "F32", "shape": [2, 3], "data_offsets": [8, 32]}})
+content = struct.pack("<Q", len(header)) + header.encode() + struct.pack(
+    "<8f", 0, 1, 1, 0, 0, 0, 0, 0)
+open(sys.argv[1], "wb").write(content)
+card = {"architecture": "identity", "feature_dim": 3, "classes": ["no", "yes"],
+        "sha256": hashlib.sha256(content).hexdigest()}
+open(sys.argv[1] + ".json", "w").write(json.dumps(card))
+PYTHON
+expect 0 "2 images" predict --model "$folder/head.safetensors" --data "$folder/table.yaml" --out "$folder/t.csv"
+grep -q '^line 2,,no,0.5,0.5$' "$folder/t.csv" || fail "wrong: $(cat "$folder/t.csv")"
+grep -q '^line 3,,yes,0.2689' "$folder/t.csv" || fail "wrong: $(cat "$folder/t.csv")"
+expect 1 "YAML file that says what its columns are" predict --model "$folder/head.safetensors" --data "$folder/table.csv" --out "$folder/u.csv"
 
 npz=$data/medmnist/breastmnist.npz
 if [ -f "$npz" ]; then
