@@ -203,5 +203,22 @@ TEST(PreprocessTest, RefusesAnImageThatIsNone) {
   }
 }
 
+TEST(PreprocessTest, FeatureVectorsPassAsTheyAre) {
+  const auto preprocessor = Preprocessor::ForFeatures(3);
+  ASSERT_THAT(preprocessor, IsOk());
+  EXPECT_EQ(preprocessor->output_size(), 3u);
+  EXPECT_THAT(preprocessor->output_shape(), ElementsAre(3));
+  std::vector<float> out(3);
+  ASSERT_THAT(
+      preprocessor->Apply({1, 3, 1, {-5, 0.5, 1e6}}, absl::MakeSpan(out)),
+      IsOk());
+  EXPECT_THAT(out, ElementsAre(-5, 0.5, 1e6));
+  EXPECT_THAT(preprocessor->Apply({1, 2, 1, {1, 2}}, absl::MakeSpan(out)),
+              IsError(absl::StatusCode::kInvalidArgument,
+                      "expected a feature vector of length 3, found one of 2"));
+  EXPECT_THAT(Preprocessor::ForFeatures(0),
+              IsError(absl::StatusCode::kInvalidArgument, "above 0"));
+}
+
 }  // namespace
 }  // namespace fedgraft
