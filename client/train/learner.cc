@@ -23,6 +23,16 @@ constexpr const char* kBatchNormParts[] = {"bias", "running_mean",
 using BatchNormLayers =
     std::vector<std::shared_ptr<torch::nn::BatchNorm2dImpl>>;
 
+// Convolutions on the CPU run faster with the channels last in memory; what
+// they compute then comes out in that order too.
+void PutChannelsLast(Network& network) {
+  torch::NoGradGuard no_grad;
+  for (torch::Tensor& parameter : network.parameters()) {
+    if (parameter.dim() != 4) continue;
+    parameter.set_data(parameter.contiguous(torch::MemoryFormat::ChannelsLast));
+  }
+}
+
 // While it lives, these layers normalise by the batch and learn statistics.
 class StatisticsTraining {
  public:
@@ -62,6 +72,7 @@ absl::Status Learner::Prepare() {
   // Names and shapes, before anything changes.
   FG_RETURN_IF_ERROR(ExtractParameters(layout_, *network_).status());
   network_->to(compute_.device);
+  if (compute_.device.is_cpu()) PutChannelsLast(*network_);
   network_->eval();
   for (torch::Tensor& parameter : network_->parameters()) {
     parameter.set_requires_grad(false);

@@ -27,6 +27,11 @@ TEST(RunInBatchesTest, AnImageGivesTheSameBytesInAnyCompany) {
     SCOPED_TRACE(architecture);
     auto network = testing::SeededNetwork(architecture, 2);
     torch::NoGradGuard no_grad;
+    for (torch::Tensor& parameter : network->parameters()) {
+      if (parameter.dim() != 4) continue;  // as the learner has it
+      parameter.set_data(
+          parameter.contiguous(torch::MemoryFormat::ChannelsLast));
+    }
     torch::manual_seed(1);
     const torch::Tensor images = torch::randn({37, 3, 64, 64});
     const auto run = [&](const torch::Tensor& batch) {

@@ -21,7 +21,7 @@ Values Start() {
 }
 
 // Ten steps with seeded gradients.
-void Run(torch::optim::Optimizer& optimizer, Values& values) {
+void TakeSteps(torch::optim::Optimizer& optimizer, Values& values) {
   torch::manual_seed(5);
   for (int step = 0; step < 10; ++step) {
     for (torch::Tensor& value : values) {
@@ -59,8 +59,8 @@ TEST(FusedOptimizerTest, StepsAsTorchsSgd) {
       torch::optim::SGD reference(Groups(theirs), options);
       rate(*fused);
       rate(reference);
-      Run(*fused, ours);
-      Run(reference, theirs);
+      TakeSteps(*fused, ours);
+      TakeSteps(reference, theirs);
       ExpectSame(ours, theirs);
       EXPECT_FALSE(torch::allclose(ours[1], Start()[1], 1e-2, 1e-2));
     }
@@ -74,8 +74,8 @@ TEST(FusedOptimizerTest, StepsAsTorchsAdamW) {
     Values ours = Start(), theirs = Start();
     auto fused = MakeAdamW(Groups(ours), options);
     torch::optim::AdamW reference(Groups(theirs), options);
-    Run(*fused, ours);
-    Run(reference, theirs);
+    TakeSteps(*fused, ours);
+    TakeSteps(reference, theirs);
     ExpectSame(ours, theirs);
     EXPECT_FALSE(torch::allclose(ours[1], Start()[1], 1e-2, 1e-2));
   }
@@ -88,7 +88,7 @@ TEST(FusedOptimizerTest, GivesTheSameBytesOnAnyNumberOfThreads) {
     at::set_num_threads(count);
     results.push_back(Start());
     auto fused = MakeSgd(Groups(results.back()), SGDOptions(0.1).momentum(0.9));
-    Run(*fused, results.back());
+    TakeSteps(*fused, results.back());
   }
   at::set_num_threads(threads);
   for (size_t i = 0; i < results[0].size(); ++i) {
