@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Local training against the usual Python loops on the same LibTorch.
 
-train_bench.py <train_bench binary> [threads]
+train_bench.py <train_bench binary> [threads [rounds]]
 
 Our runs and Python's take turns, so that both see the same machine; medians are
 compared. Every Python loop runs in a process of its own, as ours does.
@@ -12,7 +12,6 @@ import sys
 import tempfile
 import time
 
-ROUNDS = 5
 CLASSES = 2
 SIZE = 128
 PROBE_IMAGES = 256
@@ -86,6 +85,7 @@ def main():
         return python_task(sys.argv[1], *map(int, sys.argv[2:5]))
     program = sys.argv[1]
     threads = sys.argv[2] if len(sys.argv) > 2 else "2"
+    rounds = int(sys.argv[3]) if len(sys.argv) > 3 else 5
     samples = {}
     # task of ours, task in Python, repetitions, images
     tasks = [("full_step", "full_step", 5, 16),
@@ -94,7 +94,7 @@ def main():
              ("partial_backbone", "partial_backbone", 1, PROBE_IMAGES),
              ("partial_warm", None, 3, PROBE_IMAGES)]
     with tempfile.TemporaryDirectory() as folder:
-        for _ in range(ROUNDS):
+        for _ in range(rounds):
             for ours, theirs, repetitions, images in tasks:
                 sizes = [str(repetitions), str(images), threads]
                 samples.setdefault(ours, []).extend(
