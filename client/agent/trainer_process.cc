@@ -162,6 +162,8 @@ void TrainerProcess::Configure(TrainerSetup setup, Reply<TrainerReady> reply) {
     wire.set_backbone_path(FullPath(setup.backbone_path));
   }
   wire.set_state_dir(state_dir);
+  *wire.mutable_cache() = options_.cache.config;
+  wire.set_cache_dir(options_.cache.folder);
   Call call;
   Answer<TrainerReady>(
       [this, reply = std::move(reply)](absl::StatusOr<TrainerReady> ready) {

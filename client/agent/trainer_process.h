@@ -9,6 +9,7 @@
 #include "absl/time/time.h"
 #include "client/agent/callback_guard.h"
 #include "client/agent/child_process.h"
+#include "client/agent/feature_cache_setup.h"
 #include "client/agent/local_trainer.h"
 #include "common/runtime/clock.h"
 #include "common/runtime/scheduler.h"
@@ -28,6 +29,7 @@ struct TrainerProcessOptions {
   std::string files_root;
   pb::DataConfig data;
   pb::ComputeConfig compute;
+  FeatureCacheSetup cache;
   uint64_t memory_bytes_max = 0;  // 0: no limit
   absl::Duration progress_timeout = absl::Minutes(10);
 };

@@ -4,6 +4,7 @@
 
 #include "CLI/CLI.hpp"
 #include "absl/strings/str_cat.h"
+#include "client/agent/feature_cache_setup.h"
 #include "client/cli/commands.h"
 #include "client/cli/program_path.h"
 #include "client/net/aggregator_probe.h"
@@ -59,8 +60,15 @@ absl::Status Check(const std::string& config_path) {
   const absl::StatusOr<pb::ClientConfig> config = LoadClientConfig(config_path);
   list.Add("config", config.status(), config_path);
   if (!config.ok()) return list.first();
-  list.Add("policy", PolicyFromConfig(config->policy()).status(),
-           "understood");
+  list.Add("policy", PolicyFromConfig(config->policy()).status(), "understood");
+  const absl::StatusOr<FeatureCacheSetup> cache = CheckFeatureCache(*config);
+  list.Add("cache", cache.status(),
+           !cache.ok() || cache->folder.empty()
+               ? "none"
+               : absl::StrCat(
+                     cache->folder, ", at most ", cache->config.size_max_mib(),
+                     " MiB, ",
+                     cache->config.encrypt() ? "encrypted" : "not encrypted"));
   std::string detail;
   const absl::StatusOr<Identity> identity = CheckIdentity(*config, detail);
   list.Add("identity", identity.status(), detail);

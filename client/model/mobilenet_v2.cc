@@ -19,7 +19,8 @@ class ConvBnRelu6Impl : public nn::SequentialImpl {
                                           .padding(kernel / 2)
                                           .groups(groups)
                                           .bias(false)),
-                           nn::BatchNorm2d(out), nn::ReLU6()) {}
+                           nn::BatchNorm2d(out),
+                           nn::ReLU6(nn::ReLU6Options().inplace(true))) {}
   torch::Tensor forward(torch::Tensor x) {
     return nn::SequentialImpl::forward(x);
   }

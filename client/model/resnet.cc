@@ -38,10 +38,11 @@ class BlockImpl : public nn::Module {
   }
 
   torch::Tensor forward(torch::Tensor x) {
-    torch::Tensor y = torch::relu(bn1_(conv1_(x)));
+    // In place where no gradient needs the old value.
+    torch::Tensor y = bn1_(conv1_(x)).relu_();
     y = bn2_(conv2_(y));
-    if (bottleneck_) y = bn3_(conv3_(torch::relu(y)));
-    return torch::relu(y + (downsample_ ? downsample_->forward(x) : x));
+    if (bottleneck_) y = bn3_(conv3_(y.relu_()));
+    return y.add_(downsample_ ? downsample_->forward(x) : x).relu_();
   }
 
  private:
@@ -62,7 +63,7 @@ class ResNet : public Network {
     register_module("bn1", bn1);
     AddStage(
         {"stem", {"conv1.", "bn1."}, [conv1, bn1](torch::Tensor x) mutable {
-           return torch::max_pool2d(torch::relu(bn1(conv1(x))), 3, 2, 1);
+           return torch::max_pool2d(bn1(conv1(x)).relu_(), 3, 2, 1);
          }});
     int64_t in = 64;
     for (size_t i = 0; i < blocks.size(); ++i) {

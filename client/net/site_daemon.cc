@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "client/agent/audit_file.h"
+#include "client/agent/feature_cache_setup.h"
 #include "client/agent/trainer_process.h"
 #include "client/net/grpc_link.h"
 #include "client/net/site_channel.h"
@@ -108,6 +109,7 @@ absl::Status SiteDaemon::Impl::OpenTrainer() {
                        ? options_.default_trainer
                        : config().trainer().binary();
   FG_RETURN_IF_ERROR(FillTrainerOptions(config(), options));
+  FG_ASSIGN_OR_RETURN(options.cache, SetUpFeatureCache(config(), random_));
   options.files_root = config().state_dir();
   RunOn(strand_, [&] {
     trainer_ = std::make_unique<TrainerProcess>(options, strand_, clock_);

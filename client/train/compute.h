@@ -22,8 +22,9 @@ struct Compute {
 
 // Chooses the device (`auto`: the first GPU, else the CPU), and sets the
 // process's thread counts (0: all cores) for torch and for OpenBLAS, which
-// does not follow torch's. INVALID_ARGUMENT: not a device name, or a precision
-// that is not known; FAILED_PRECONDITION: that GPU is not there.
+// does not follow torch's, and on the CPU its memory allocator.
+// INVALID_ARGUMENT: not a device name, or a precision that is not known;
+// FAILED_PRECONDITION: that GPU is not there.
 absl::StatusOr<Compute> SetUpCompute(const ComputeSpec& spec);
 
 // Autocasting of the current thread while it lives; no effect on the CPU.

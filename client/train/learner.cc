@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "client/model/network_state.h"
+#include "client/train/fused_optimizer.h"
 #include "client/train/schedule.h"
 #include "common/base/status_macros.h"
 #include "common/model/trainable_set.h"
@@ -21,6 +22,16 @@ constexpr const char* kBatchNormParts[] = {"bias", "running_mean",
 
 using BatchNormLayers =
     std::vector<std::shared_ptr<torch::nn::BatchNorm2dImpl>>;
+
+// Convolutions on the CPU run faster with the channels last in memory; what
+// they compute then comes out in that order too.
+void PutChannelsLast(Network& network) {
+  torch::NoGradGuard no_grad;
+  for (torch::Tensor& parameter : network.parameters()) {
+    if (parameter.dim() != 4) continue;
+    parameter.set_data(parameter.contiguous(torch::MemoryFormat::ChannelsLast));
+  }
+}
 
 // While it lives, these layers normalise by the batch and learn statistics.
 class StatisticsTraining {
@@ -61,6 +72,7 @@ absl::Status Learner::Prepare() {
   // Names and shapes, before anything changes.
   FG_RETURN_IF_ERROR(ExtractParameters(layout_, *network_).status());
   network_->to(compute_.device);
+  if (compute_.device.is_cpu()) PutChannelsLast(*network_);
   network_->eval();
   for (torch::Tensor& parameter : network_->parameters()) {
     parameter.set_requires_grad(false);
@@ -138,15 +150,29 @@ std::unique_ptr<torch::optim::Optimizer> Learner::MakeOptimizer(int round) {
   const OptimizerSpec& spec = plan_.optimizer;
   const double rate = LearningRate(plan_, round);
   if (spec.kind == OptimizerKind::kAdamW) {
-    return std::make_unique<torch::optim::AdamW>(
-        trained_, torch::optim::AdamWOptions(rate)
-                      .betas(std::make_tuple(spec.beta1, spec.beta2))
-                      .weight_decay(spec.weight_decay));
+    return MakeAdamW({trained_},
+                     torch::optim::AdamWOptions(rate)
+                         .betas(std::make_tuple(spec.beta1, spec.beta2))
+                         .weight_decay(spec.weight_decay));
   }
-  return std::make_unique<torch::optim::SGD>(
-      trained_, torch::optim::SGDOptions(rate)
-                    .momentum(spec.momentum)
-                    .weight_decay(spec.weight_decay));
+  return MakeSgd({trained_}, torch::optim::SGDOptions(rate)
+                                 .momentum(spec.momentum)
+                                 .weight_decay(spec.weight_decay));
+}
+
+std::unique_ptr<HeadTrainer> Learner::MakeHeadTrainer(int round) {
+  const auto modules = network_->named_modules();
+  const auto* head = modules.find(network_->head_prefix());
+  auto* linear =
+      head == nullptr ? nullptr : (*head)->as<torch::nn::LinearImpl>();
+  const bool covers = linear != nullptr && HeadTrainer::Covers(plan_) &&
+                      boundary_ == network_->head_stage() &&
+                      compute_.device.is_cpu() && trained_.size() == 2 &&
+                      linear->weight.requires_grad() &&
+                      linear->bias.requires_grad();
+  if (!covers) return nullptr;
+  return std::make_unique<HeadTrainer>(plan_, LearningRate(plan_, round),
+                                       linear->weight, linear->bias);
 }
 
 absl::StatusOr<double> Learner::Step(const torch::Tensor& activations,
@@ -162,6 +188,7 @@ absl::StatusOr<double> Learner::Step(const torch::Tensor& activations,
       hidden = network_->Run(hidden, stage, boundary_);
       stage = boundary_;
     }
+    if (head_trainer_ != nullptr) return head_trainer_->Step(hidden, labels);
     const torch::Tensor logits =
         network_->Run(hidden, stage, network_->stage_count());
     loss = torch::nn::functional::cross_entropy(
@@ -172,7 +199,7 @@ absl::StatusOr<double> Learner::Step(const torch::Tensor& activations,
     return absl::FailedPreconditionError(
         "training diverged: the loss is not finite; lower the learning rate");
   }
-  optimizer.zero_grad();
+  for (torch::Tensor& parameter : trained_) parameter.mutable_grad().reset();
   (loss * scaler.scale()).backward();
   if (scaler.Unscale(trained_)) optimizer.step();
   return value * static_cast<double>(labels.size());
@@ -185,19 +212,16 @@ absl::StatusOr<double> Learner::TrainEpoch(int round, int epoch,
                                            const ProgressSink& progress) {
   const uint64_t run_epoch =
       static_cast<uint64_t>(round - 1) * plan_.local_epochs + epoch;
-  const bool augmented = plan_.augmentation.any() && data.stage() == 0;
   const auto batches = EpochBatches(plan_, round, epoch, data.count());
   double loss_sum = 0;
   for (size_t i = 0; i < batches.size(); ++i) {
     const double epochs_done = epoch + static_cast<double>(i) / batches.size();
     FG_RETURN_IF_ERROR(progress(epochs_done / plan_.local_epochs, "train"));
-    absl::StatusOr<torch::Tensor> batch =
-        augmented ? data.AugmentedBatch(batches[i], plan_.augmentation,
-                                        plan_.seed, run_epoch)
-                  : data.Batch(batches[i]);
-    if (!batch.ok()) return batch.status();
+    FG_ASSIGN_OR_RETURN(torch::Tensor batch,
+                        data.TrainingBatch(batches[i], plan_.augmentation,
+                                           plan_.seed, run_epoch));
     FG_ASSIGN_OR_RETURN(
-        double loss, Step(*batch, Pick(data.labels(), batches[i]), data.stage(),
+        double loss, Step(batch, Pick(data.labels(), batches[i]), data.stage(),
                           scaler, optimizer));
     loss_sum += loss;
   }
@@ -215,6 +239,7 @@ absl::StatusOr<double> Learner::TrainRound(int round,
   LossScaler scaler(compute_.autocast == Autocast::kFp16);
   std::unique_ptr<torch::optim::Optimizer> optimizer = MakeOptimizer(round);
   const StatisticsTraining statistics(learning_layers_);
+  head_trainer_ = MakeHeadTrainer(round);
   double loss = 0;
   for (int epoch = 0; epoch < plan_.local_epochs; ++epoch) {
     FG_ASSIGN_OR_RETURN(

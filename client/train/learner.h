@@ -11,6 +11,7 @@
 #include "client/model/network.h"
 #include "client/train/activation_store.h"
 #include "client/train/compute.h"
+#include "client/train/head_trainer.h"
 #include "client/train/session.h"
 #include "client/train/site_metrics.h"
 #include "common/config/plan.h"
@@ -77,6 +78,8 @@ class Learner {
   // True if the plan unfreezes this BatchNorm layer.
   bool IsUnfrozenLayer(const std::string& layer) const;
   std::unique_ptr<torch::optim::Optimizer> MakeOptimizer(int round);
+  // Null unless a linear head is all that is trained, on the CPU.
+  std::unique_ptr<HeadTrainer> MakeHeadTrainer(int round);
   // Mean loss of epoch `epoch` (from 0) of a round.
   absl::StatusOr<double> TrainEpoch(int round, int epoch,
                                     const ActivationStore& data,
@@ -95,6 +98,8 @@ class Learner {
   const Compute& compute_;
   int boundary_ = 0;
   std::vector<torch::Tensor> trained_;  // parameters that require gradients
+  // During TrainRound, if it covers what the plan trains.
+  std::unique_ptr<HeadTrainer> head_trainer_;
   // BatchNorm layers whose statistics are learnt during training.
   std::vector<std::shared_ptr<torch::nn::BatchNorm2dImpl>> learning_layers_;
 };

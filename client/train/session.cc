@@ -1,6 +1,7 @@
 #include "client/train/session.h"
 
 #include <torch/torch.h>
+#include <torch/version.h>
 
 #include <algorithm>
 #include <bit>
@@ -12,6 +13,7 @@
 #include "client/data/feature_source.h"
 #include "client/data/preprocess.h"
 #include "client/data/splits.h"
+#include "client/features/feature_space.h"
 #include "client/model/network_state.h"
 #include "client/train/activation_store.h"
 #include "client/train/compute.h"
@@ -23,7 +25,6 @@
 #include "client/train/path_io.h"
 #include "common/base/status_macros.h"
 #include "common/config/identity.h"
-#include "common/crypto/sha256.h"
 #include "common/model/backbone_file.h"
 #include "common/model/safetensors.h"
 #include "common/model/trainable_set.h"
@@ -35,24 +36,18 @@ static_assert(std::endian::native == std::endian::little,
 namespace fedgraft {
 namespace {
 
-// Names what activations depend on besides the image.
-std::string CacheFileName(const Plan& plan, int stage, const Compute& compute,
-                          Split split) {
-  const PreprocessingSpec& spec = plan.preprocessing;
-  ByteWriter key;
-  key.Raw(plan.backbone.bytes).Sized(plan.architecture);
-  key.U32(static_cast<uint32_t>(stage)).U32(static_cast<uint32_t>(spec.size));
-  key.U8(static_cast<uint8_t>(spec.interpolation))
-      .U8(static_cast<uint8_t>(spec.aspect))
-      .U8(spec.invert);
-  for (const std::vector<double>* values : {&spec.mean, &spec.std}) {
-    key.U32(static_cast<uint32_t>(values->size()));
-    for (double value : *values) key.U64(std::bit_cast<uint64_t>(value));
-  }
-  // GPUs and narrow types round differently.
-  key.U8(compute.device.is_cuda()).U8(static_cast<uint8_t>(compute.autocast));
-  return absl::StrCat("features/", Sha256(key.bytes()).Hex(), "-",
-                      std::string(SplitName(split)), ".safetensors");
+Digest SpaceOf(const Plan& plan, int stage, const Compute& compute, bool half) {
+  FeatureSpaceSpec spec;
+  spec.backbone = plan.backbone;
+  spec.architecture = plan.architecture;
+  spec.stage = stage;
+  spec.preprocessing = plan.preprocessing;
+  spec.half = half;
+  // GPUs, narrow types and other kernels round differently.
+  spec.numerics =
+      absl::StrCat(compute.device.is_cuda() ? "cuda" : "cpu", " ",
+                   static_cast<int>(compute.autocast), " ", TORCH_VERSION);
+  return FeatureSpace(spec);
 }
 
 // A part of a call, as a range of the whole call's progress.
@@ -73,14 +68,21 @@ struct TrainerSession::State {
   std::unique_ptr<PosixFileStore> files;  // null: nothing is kept
   std::unique_ptr<LocalState> local;      // null: no local tensors
   std::unique_ptr<ExactHead> head;        // null: the plan has no solver
-  std::map<Split, std::unique_ptr<ActivationStore>> stores;
+  std::unique_ptr<FeatureCache> cache;    // null: nothing is cached on disk
+  // By split, and whether they hold random views for training.
+  std::map<std::pair<Split, bool>, std::unique_ptr<ActivationStore>> stores;
 
   State(SessionConfig config, const Clock& clock)
       : config(std::move(config)), clock(clock) {}
 
   absl::Status SetUp();
   absl::Status CheckLabels() const;
-  absl::StatusOr<ActivationStore*> Store(Split split,
+  // True if training sees `views` kept views of each image.
+  bool KeepsViews() const {
+    return config.plan.augmentation.any() && config.plan.augmentation.views > 0;
+  }
+  // `views`: what training sees, if that differs from the images themselves.
+  absl::StatusOr<ActivationStore*> Store(Split split, bool views,
                                          const ProgressSink& progress);
   absl::StatusOr<ParameterVector> ReadModel(const std::string& path) const;
   absl::Status LoadLocal(int round);
@@ -139,6 +141,9 @@ absl::Status TrainerSession::State::SetUp() {
   if (!config.state_dir.empty()) {
     FG_ASSIGN_OR_RETURN(files, PosixFileStore::Open(config.state_dir));
   }
+  if (!config.cache.folder.empty()) {
+    FG_ASSIGN_OR_RETURN(cache, FeatureCache::Open(config.cache));
+  }
   if (learner->local_layout().Count() > 0) {
     if (files == nullptr) {
       return absl::InvalidArgumentError(
@@ -166,22 +171,29 @@ absl::Status TrainerSession::State::CheckLabels() const {
 }
 
 absl::StatusOr<ActivationStore*> TrainerSession::State::Store(
-    Split split, const ProgressSink& progress) {
-  std::unique_ptr<ActivationStore>& store = stores[split];
+    Split split, bool views, const ProgressSink& progress) {
+  std::unique_ptr<ActivationStore>& store = stores[{split, views}];
   if (store == nullptr) {
-    // Rounds of training see augmented images; the solver sees them plain.
-    const bool augmented = split == Split::kTrain && config.plan.rounds > 0 &&
-                           config.plan.augmentation.any();
+    const AugmentationSpec& augmentation = config.plan.augmentation;
+    // New views in every epoch: of the images themselves. (Without rounds of
+    // training there are no epochs.)
+    const bool at_images = split == Split::kTrain && config.plan.rounds > 0 &&
+                           augmentation.any() && augmentation.views == 0;
     ActivationStore::Options options;
     options.network = &learner->network();
     options.compute = &compute;
     options.source = config.data.get();
     options.preprocessor = &*preprocessor;
     options.split = split;
-    options.stage = augmented ? 0 : learner->boundary();
-    options.files = files.get();
-    options.file_name =
-        CacheFileName(config.plan, options.stage, compute, split);
+    options.stage = at_images ? 0 : learner->boundary();
+    options.cache = cache.get();
+    options.half = cache != nullptr && config.cache.half;
+    options.space = SpaceOf(config.plan, options.stage, compute, options.half);
+    if (views) {
+      options.views = augmentation.views;
+      options.augmentation = augmentation;
+      options.seed = config.plan.seed;
+    }
     FG_ASSIGN_OR_RETURN(store,
                         ActivationStore::Create(std::move(options), progress));
   }
@@ -233,9 +245,10 @@ absl::StatusOr<TrainerSession::Trained> TrainerSession::State::RunTrain(
         absl::StrCat("rounds count from 1, not ", task.round));
   }
   FG_ASSIGN_OR_RETURN(ParameterVector model, ReadModel(task.model_path));
-  const bool ready = stores.contains(Split::kTrain);
-  FG_ASSIGN_OR_RETURN(ActivationStore * store,
-                      Store(Split::kTrain, Part(progress, 0, 0.5)));
+  const bool ready = stores.contains({Split::kTrain, KeepsViews()});
+  FG_ASSIGN_OR_RETURN(
+      ActivationStore * store,
+      Store(Split::kTrain, KeepsViews(), Part(progress, 0, 0.5)));
   FG_RETURN_IF_ERROR(LoadLocal(task.round - 1));
   FG_RETURN_IF_ERROR(learner->SetValues(model));
   Trained trained;
@@ -257,7 +270,7 @@ absl::Status TrainerSession::State::TakeFeatures(Split split,
   if (head->HasFeatures(split) || config.data->Samples(split).empty()) {
     return absl::OkStatus();
   }
-  FG_ASSIGN_OR_RETURN(ActivationStore * store, Store(split, progress));
+  FG_ASSIGN_OR_RETURN(ActivationStore * store, Store(split, false, progress));
   return head->TakeFeatures(split, *store);
 }
 
@@ -306,8 +319,9 @@ absl::StatusOr<std::map<std::string, double>> TrainerSession::State::DriftFrom(
 
 absl::Status TrainerSession::State::TrainAlone(ParameterVector initial,
                                                const ProgressSink& progress) {
-  FG_ASSIGN_OR_RETURN(ActivationStore * store,
-                      Store(Split::kTrain, Part(progress, 0, 0.2)));
+  FG_ASSIGN_OR_RETURN(
+      ActivationStore * store,
+      Store(Split::kTrain, KeepsViews(), Part(progress, 0, 0.2)));
   if (head != nullptr) {
     FG_RETURN_IF_ERROR(TakeFeatures(Split::kTrain, Part(progress, 0.2, 0.2)));
     FG_RETURN_IF_ERROR(TakeFeatures(Split::kVal, Part(progress, 0.2, 0.3)));
@@ -335,7 +349,7 @@ absl::StatusOr<TrainerSession::Evaluated> TrainerSession::State::RunEvaluate(
   FG_ASSIGN_OR_RETURN(ParameterVector model, ReadModel(task.model_path));
   const double share = task.compare_local ? 0.2 : 1;
   FG_ASSIGN_OR_RETURN(ActivationStore * store,
-                      Store(task.split, Part(progress, 0, share / 2)));
+                      Store(task.split, false, Part(progress, 0, share / 2)));
   FG_RETURN_IF_ERROR(ApplyModel(std::move(model), task.round,
                                 Part(progress, share / 2, share / 2)));
   FG_ASSIGN_OR_RETURN(

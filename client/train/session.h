@@ -11,6 +11,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "client/data/data_source.h"
+#include "client/features/feature_cache.h"
 #include "common/base/digest.h"
 #include "common/config/plan.h"
 #include "common/runtime/clock.h"
@@ -33,9 +34,10 @@ struct SessionConfig {
   std::unique_ptr<DataSource> data;  // opened with the plan's classes
   ComputeSpec compute;
   std::string backbone_path;
-  // Caches and the site's own BatchNorm state, kept between rounds and
-  // processes. Empty: nothing is kept.
+  // The site's own BatchNorm state, kept between rounds and processes. Empty:
+  // nothing is kept.
   std::string state_dir;
+  FeatureCacheSpec cache;  // shared by the site's runs
 };
 
 // Local training and evaluation for one run at one site: the torch-free face

@@ -1,5 +1,6 @@
 #include "client/train/trainer_server.h"
 
+#include <algorithm>
 #include <memory>
 #include <string>
 #include <utility>
@@ -157,6 +158,18 @@ absl::StatusOr<pb::TrainerConfigured> Server::Configure(
                     request.compute().autocast()};
   config.backbone_path = request.backbone_path();
   config.state_dir = request.state_dir();
+  config.cache.folder = request.cache_dir();
+  config.cache.bytes_max = static_cast<uint64_t>(std::max<int64_t>(
+                               0, request.cache().size_max_mib()))
+                           << 20;
+  config.cache.half = request.cache().precision() == "f16";
+  if (request.cache().encrypt()) {
+    config.cache.key_file = request.cache().key_file();
+    if (config.cache.key_file.empty() && !config.cache.folder.empty()) {
+      return absl::InvalidArgumentError(
+          "the feature cache is to be encrypted, and no key file is named");
+    }
+  }
   FG_ASSIGN_OR_RETURN(session_,
                       TrainerSession::Create(std::move(config), clock_));
   pb::TrainerConfigured configured;

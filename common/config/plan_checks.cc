@@ -396,6 +396,15 @@ void CheckStopping(const Plan& plan, ConfigErrors& errors) {
   }
 }
 
+void CheckAugmentation(const AugmentationSpec& spec, ConfigErrors& errors) {
+  if (spec.views > 0 && !spec.any()) {
+    errors.Add("local.augmentation.views",
+               absl::StrCat("found ", spec.views,
+                            "; expected 0 without horizontal_flip, "
+                            "rotate_degrees or translate"));
+  }
+}
+
 void CheckEvaluation(const EvaluationSpec& spec, ConfigErrors& errors) {
   if (spec.compare_local && spec.every < 0) {
     errors.Add("evaluation.compare_local",
@@ -482,6 +491,7 @@ void CheckPlan(const Plan& plan, ConfigErrors& errors) {
   CheckUpdate(plan, errors);
   CheckSolver(plan, errors);
   CheckStopping(plan, errors);
+  CheckAugmentation(plan.augmentation, errors);
   CheckEvaluation(plan.evaluation, errors);
 }
 

@@ -5,7 +5,7 @@ set -euo pipefail
 root=$(cd "$(dirname "$0")/../.." && pwd)
 benches="round_bench store_bench"
 "$root/deploy/install-deps.sh" --tests
-FEDGRAFT_TARGETS="fedgraft-aggregator fedgraft-client fedgraft-null-trainer $benches" \
+FEDGRAFT_TARGETS="fedgraft-aggregator fedgraft-client fedgraft-null-trainer train_bench $benches" \
   "$root/deploy/build.sh" -DFEDGRAFT_TESTS=ON
 bin=${FEDGRAFT_BUILD_DIR:-$root/build/release}/bin
 echo "$(nproc) cores, $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1)"
@@ -13,3 +13,5 @@ for bench in $benches; do
   echo "== $bench"
   "$bin/$bench"
 done
+echo "== train_bench"
+/usr/bin/python3 "$root/tests/bench/train_bench.py" "$bin/train_bench"

@@ -331,5 +331,15 @@ TEST(PlanLoaderTest, FeatureVectorsHaveNoLayersToTrainAndNoViews) {
               HasSubstr("local.augmentation: found random views"));
 }
 
+TEST(PlanLoaderTest, KeptViewsNeedSomethingThatDiffers) {
+  const auto none = With("local: {augmentation: {views: 4}}\n");
+  EXPECT_THAT(std::string(none.status().message()),
+              HasSubstr("local.augmentation.views: found 4; expected 0"));
+  const auto some =
+      With("local: {augmentation: {views: 4, rotate_degrees: 5}}\n");
+  ASSERT_TRUE(some.ok()) << some.status();
+  EXPECT_EQ(some->augmentation.views, 4);
+}
+
 }  // namespace
 }  // namespace fedgraft

@@ -40,6 +40,8 @@ class SessionTest : public ::testing::Test {
     config.compute = {"cpu", 1, "none"};
     config.backbone_path = backbone_;
     config.state_dir = state_;
+    config.cache.folder = cache_;
+    config.cache.bytes_max = 64 << 20;
     return TrainerSession::Create(std::move(config), clock_);
   }
   // Runs `round` from the model file and returns the update.
@@ -60,6 +62,7 @@ class SessionTest : public ::testing::Test {
   std::string backbone_ = folder_.File("backbone.safetensors");
   std::string model_ = folder_.File("model.safetensors");
   std::string state_ = folder_.File("state");
+  std::string cache_ = folder_.File("features");
   SystemClock clock_;
 };
 
@@ -120,21 +123,95 @@ TEST_F(SessionTest, ARepeatedRoundGivesTheSameBytes) {
   }
 }
 
+// Segment files with their bytes.
+std::map<std::string, Bytes> Segments(const std::string& folder) {
+  std::map<std::string, Bytes> segments;
+  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+    if (entry.path().extension() == ".features") {
+      segments[entry.path().filename()] = *ReadFile(entry.path());
+    }
+  }
+  return segments;
+}
+
 TEST_F(SessionTest, ARestartedTrainerFindsItsFeatures) {
   const Plan plan = testing::SmallPlan();
   testing::WriteInitialModel(plan, backbone_, model_);
   auto session = Open(plan);
   const ParameterVector first = Train(*session, 1);
-  auto features = folder_.File("state/features");
-  ASSERT_TRUE(std::filesystem::exists(features));
+  const auto made = Segments(cache_);
+  EXPECT_EQ(made.size(), 1u);
   EXPECT_EQ(Train(*Open(plan), 1), first);
+  EXPECT_EQ(Segments(cache_), made);
   Plan other = plan;
   other.preprocessing.invert = true;
   Train(*Open(other), 1);
-  const auto files =
-      std::distance(std::filesystem::directory_iterator(features),
-                    std::filesystem::directory_iterator());
-  EXPECT_EQ(files, 2);
+  EXPECT_EQ(Segments(cache_).size(), 2u);
+  other.backbone.bytes[0] = 1;
+  Train(*Open(other), 1);
+  EXPECT_EQ(Segments(cache_).size(), 3u);
+}
+
+// Another run of the site, with its own state.
+TEST_F(SessionTest, RunsShareFeaturesOfOneBackbone) {
+  const Plan plan = testing::SmallPlan();
+  testing::WriteInitialModel(plan, backbone_, model_);
+  Train(*Open(plan), 1);
+  const auto made = Segments(cache_);
+  state_ = folder_.File("another run");
+  Plan other = plan;
+  other.name = "other";
+  other.optimizer.learning_rate = 0.1;
+  Train(*Open(other), 1);
+  EXPECT_EQ(Segments(cache_), made);
+}
+
+TEST_F(SessionTest, TrainsToTheSameBytesWithAndWithoutCache) {
+  Plan partial = testing::SmallPlan();
+  partial.strategy = StrategyKind::kPartial;
+  partial.unfreeze = {"layer4.1.*"};
+  Plan views = testing::SmallPlan();
+  views.augmentation.rotate_degrees = 15;
+  views.augmentation.views = 2;
+  for (const Plan& plan : {testing::SmallPlan(), partial, views}) {
+    testing::WriteInitialModel(plan, backbone_, model_);
+    cache_ = "";
+    const ParameterVector without = Train(*Open(plan), 2);
+    cache_ = folder_.File("features");
+    EXPECT_EQ(Train(*Open(plan), 2), without);  // cold
+    EXPECT_EQ(Train(*Open(plan), 2), without);  // warm
+  }
+}
+
+TEST_F(SessionTest, KeptViewsTrainAndImagesAreJudged) {
+  Plan plan = testing::SmallPlan();
+  plan.augmentation.rotate_degrees = 15;
+  plan.augmentation.views = 2;
+  testing::WriteInitialModel(plan, backbone_, model_);
+  auto session = Open(plan);
+  const ParameterVector first = Train(*session, 1);
+  EXPECT_EQ(Train(*session, 1), first);
+  const auto kept =
+      session->RunEvaluate({1, model_, Split::kTrain, false, ""}, Silent);
+  ASSERT_THAT(kept, IsOk());
+  plan.augmentation = {};
+  auto plain = Open(plan);
+  EXPECT_NE(Train(*plain, 1), first);
+  const auto judged =
+      plain->RunEvaluate({1, model_, Split::kTrain, false, ""}, Silent);
+  ASSERT_THAT(judged, IsOk());
+  EXPECT_EQ(kept->sums, judged->sums);
+}
+
+TEST_F(SessionTest, NamesACacheKeyThatIsMissing) {
+  SessionConfig config;
+  config.plan = testing::SmallPlan();
+  config.data = std::make_unique<FakeSource>(FakeSource::Options());
+  config.compute = {"cpu", 1, "none"};
+  config.backbone_path = backbone_;
+  config.cache = {cache_, 1 << 20, false, folder_.File("no key")};
+  EXPECT_THAT(TrainerSession::Create(std::move(config), clock_),
+              IsError(absl::StatusCode::kFailedPrecondition, "no key"));
 }
 
 TEST_F(SessionTest, SendsPooledStatisticsAsMoments) {

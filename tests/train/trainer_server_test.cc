@@ -9,7 +9,9 @@
 #include <vector>
 
 #include "client/data/seeded_random.h"
+#include "client/features/feature_cache.h"
 #include "client/train/frame.h"
+#include "client/train/path_io.h"
 #include "common/config/plan_loader.h"
 #include "common/runtime/system_clock.h"
 #include "proto/trainer.pb.h"
@@ -160,6 +162,28 @@ TEST_F(TrainerServerTest, ConfiguresTrainsAndEvaluates) {
   EXPECT_EQ(evaluated.evaluated().sums(0), 10);
   EXPECT_EQ(evaluated.evaluated().scalars().at("local_n"), 10);
   EXPECT_THAT(Finish(), IsOk());
+}
+
+TEST_F(TrainerServerTest, CachesActivationsWhereItIsTold) {
+  pb::TrainerRequest request = ConfigureRequest();
+  pb::TrainerConfigure& configure = *request.mutable_configure();
+  configure.set_cache_dir(folder_.File("features"));
+  configure.mutable_cache()->set_size_max_mib(16);
+  configure.mutable_cache()->set_precision("f16");
+  configure.mutable_cache()->set_encrypt(true);
+  const pb::TrainerReply no_key = Call(request);
+  EXPECT_EQ(no_key.error().code(),
+            static_cast<int>(absl::StatusCode::kInvalidArgument));
+  ASSERT_THAT(WriteFile(folder_.File("key"), Bytes(32, 1)), IsOk());
+  configure.mutable_cache()->set_key_file(folder_.File("key"));
+  ASSERT_TRUE(Call(request).has_configured());
+  ASSERT_TRUE(Call(TrainRequest()).has_trained());
+  const auto cache =
+      FeatureCache::Open({folder_.File("features"), uint64_t{16} << 20, true,
+                          folder_.File("key")});
+  ASSERT_THAT(cache, IsOk());
+  // 20 images of 512 x 3 x 3 values or more, two bytes each.
+  EXPECT_GT((*cache)->bytes(), 20u * 512 * 2);
 }
 
 TEST_F(TrainerServerTest, AnswersBadRequestsWithTheirStatus) {

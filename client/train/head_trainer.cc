@@ -1,0 +1,102 @@
+#include "client/train/head_trainer.h"
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "client/train/fused_update.h"
+#include "common/base/check.h"
+
+namespace fedgraft {
+namespace {
+
+constexpr double kAdamWEpsilon = 1e-8;  // torch's
+
+}  // namespace
+
+bool HeadTrainer::Covers(const Plan& plan) {
+  const RegularizerSpec& regularizers = plan.regularizers;
+  return plan.loss.class_weights == ClassWeights::kNone &&
+         plan.loss.label_smoothing == 0 && regularizers.l2_sp_alpha == 0 &&
+         regularizers.l2_sp_beta == 0 && regularizers.fed_prox_mu == 0 &&
+         regularizers.ewc_lambda == 0 && plan.gradient_norm_max == 0 &&
+         plan.accumulate == 1 &&
+         plan.layer_rates.kind == LayerRateKind::kUniform &&
+         plan.personal.kind == PersonalKind::kNone;
+}
+
+HeadTrainer::HeadTrainer(const Plan& plan, double rate, torch::Tensor weight,
+                         torch::Tensor bias)
+    : spec_(plan.optimizer),
+      rate_(rate),
+      weight_(weight.detach()),
+      bias_(bias.detach()) {
+  FG_CHECK(Covers(plan) && weight_.is_contiguous() && bias_.is_contiguous());
+  logits_ = torch::empty({0, bias_.size(0)});
+  weight_gradient_ = torch::empty_like(weight_);
+  bias_gradient_ = torch::empty_like(bias_);
+  for (int which : {0, 1}) {
+    first_[which] = torch::zeros_like(which == 0 ? weight_ : bias_);
+    second_[which] = torch::zeros_like(first_[which]);
+  }
+}
+
+double HeadTrainer::Errors(const std::vector<int64_t>& labels) {
+  const int64_t classes = bias_.size(0);
+  const float scale = 1.0f / static_cast<float>(labels.size());
+  float* row = logits_.data_ptr<float>();
+  double loss = 0;
+  for (const int64_t label : labels) {
+    FG_CHECK(0 <= label && label < classes);
+    const float largest = *std::max_element(row, row + classes);
+    const float true_logit = row[label];
+    float sum = 0;
+    for (int64_t c = 0; c < classes; ++c) {
+      row[c] = std::exp(row[c] - largest);
+      sum += row[c];
+    }
+    loss += std::log(sum) + largest - true_logit;
+    for (int64_t c = 0; c < classes; ++c) row[c] *= scale / sum;
+    row[label] -= scale;
+    row += classes;
+  }
+  return loss;
+}
+
+absl::StatusOr<double> HeadTrainer::Step(const torch::Tensor& features,
+                                         const std::vector<int64_t>& labels) {
+  torch::NoGradGuard no_grad;
+  logits_.resize_({static_cast<int64_t>(labels.size()), bias_.size(0)});
+  at::addmm_out(logits_, bias_, features, weight_.t());
+  const double loss = Errors(labels);
+  if (!std::isfinite(loss)) {
+    return absl::FailedPreconditionError(
+        "training diverged: the loss is not finite; lower the learning rate");
+  }
+  at::mm_out(weight_gradient_, logits_.t(), features);
+  at::sum_out(bias_gradient_, logits_, 0);
+  ++steps_;
+  Update(weight_, weight_gradient_, 0);
+  Update(bias_, bias_gradient_, 1);
+  return loss;
+}
+
+void HeadTrainer::Update(torch::Tensor& value, const torch::Tensor& gradient,
+                         int which) {
+  float* first = first_[which].data_ptr<float>();
+  if (spec_.kind == OptimizerKind::kAdamW) {
+    const AdamWUpdate update(rate_, spec_.beta1, spec_.beta2, kAdamWEpsilon,
+                             spec_.weight_decay, steps_);
+    return UpdateAdamW(update, value.numel(), gradient.data_ptr<float>(), first,
+                       second_[which].data_ptr<float>(),
+                       value.data_ptr<float>());
+  }
+  const SgdUpdate update{static_cast<float>(rate_),
+                         static_cast<float>(spec_.momentum),
+                         static_cast<float>(spec_.weight_decay), steps_ == 1};
+  UpdateSgd(update, value.numel(), gradient.data_ptr<float>(), first,
+            value.data_ptr<float>());
+}
+
+}  // namespace fedgraft
