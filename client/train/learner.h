@@ -74,8 +74,6 @@ class Learner {
         compute_(compute) {}
   absl::Status Prepare();
   absl::Status FindLocalTensors();
-  // True if the plan unfreezes this BatchNorm layer.
-  bool IsUnfrozenLayer(const std::string& layer) const;
   std::unique_ptr<torch::optim::Optimizer> MakeOptimizer(int round);
   // Mean loss of epoch `epoch` (from 0) of a round.
   absl::StatusOr<double> TrainEpoch(int round, int epoch,
