@@ -11,6 +11,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_replace.h"
 #include "client/data/preprocess.h"
+#include "client/model/graft.h"
 #include "client/model/network_state.h"
 #include "client/train/activation_store.h"
 #include "client/train/compute.h"
@@ -79,10 +80,17 @@ absl::StatusOr<Predictions> Classify(const PredictOptions& options,
       std::shared_ptr<Network> network,
       BuildModel(options.card.architecture,
                  static_cast<int64_t>(options.card.classes.size())));
-  absl::Status loaded = LoadState(file, HeadPolicy::kRequire, *network);
-  if (!loaded.ok()) return Annotate(loaded, options.model_path);
   Plan plan;
   plan.classes = options.card.classes;
+  plan.architecture = options.card.architecture;
+  plan.hidden_dim = options.card.hidden_dim;
+  if (options.card.bottleneck.has_value()) {
+    plan.strategy = StrategyKind::kAdapter;
+    plan.adapter = *options.card.bottleneck;
+  }
+  FG_RETURN_IF_ERROR(GraftOnto(plan, *network));
+  absl::Status loaded = LoadState(file, HeadPolicy::kRequire, *network);
+  if (!loaded.ok()) return Annotate(loaded, options.model_path);
   FG_ASSIGN_OR_RETURN(ParameterLayout layout, WholeLayout(*network));
   FG_ASSIGN_OR_RETURN(
       std::unique_ptr<Learner> learner,
