@@ -7,6 +7,7 @@
 #include "common/config/identity.h"
 #include "common/config/plan_json.h"
 #include "common/crypto/sha256.h"
+#include "common/model/lora_merge.h"
 #include "nlohmann/json.hpp"
 
 namespace fedgraft {
@@ -16,22 +17,60 @@ namespace {
 struct Merged {
   std::map<std::string, TensorToWrite> tensors;
   std::vector<std::vector<float>> widened;
+
+  // Takes the values over.
+  void Add(const std::string& name, const std::vector<int64_t>& shape,
+           std::vector<float> values) {
+    widened.push_back(std::move(values));
+    const std::vector<float>& kept = widened.back();
+    tensors[name] = {DType::kF32,
+                     shape,
+                     {reinterpret_cast<const uint8_t*>(kept.data()),
+                      kept.size() * sizeof(float)}};
+  }
 };
 
 absl::Status Lay(const SafetensorsFile& file, Merged& merged) {
   for (const auto& [name, view] : file.tensors()) {
-    TensorToWrite tensor{view.dtype, view.shape, view.data};
+    if (IsLoraTensor(name)) continue;
     if (view.dtype == DType::kF16 || view.dtype == DType::kBF16) {
       FG_ASSIGN_OR_RETURN(std::vector<float> values, file.ReadFloats(name));
-      merged.widened.push_back(std::move(values));
-      const std::vector<float>& kept = merged.widened.back();
-      tensor.dtype = DType::kF32;
-      tensor.data = {reinterpret_cast<const uint8_t*>(kept.data()),
-                     kept.size() * sizeof(float)};
+      merged.Add(name, view.shape, std::move(values));
+    } else {
+      merged.tensors[name] = {view.dtype, view.shape, view.data};
     }
-    merged.tensors[name] = std::move(tensor);
   }
   return absl::OkStatus();
+}
+
+nlohmann::json HeadEntry(const Plan& plan) {
+  if (plan.hidden_dim == 0) return {{"kind", "linear"}};
+  return {{"kind", "residual_mlp"},
+          {"hidden_dim", plan.hidden_dim},
+          {"formula",
+           "W x + b + V relu(U x + c); W, b: <head>.weight, .bias; U, c: "
+           "<head>.hidden.weight, .bias; V: <head>.out.weight"}};
+}
+
+nlohmann::json AdapterEntry(const Plan& plan) {
+  if (plan.strategy != StrategyKind::kAdapter) return {{"kind", "none"}};
+  switch (plan.adapter.kind) {
+    case AdapterKind::kLora:
+      return {{"kind", "lora"}, {"merged", true}};
+    case AdapterKind::kLoraPlain:
+      return {{"kind", "lora_plain"}, {"merged", true}};
+    case AdapterKind::kBatchNormTune:
+      return {{"kind", "bn_tune"}, {"merged", true}};
+    case AdapterKind::kBottleneck:
+      break;
+  }
+  return {{"kind", "bottleneck"},
+          {"merged", false},
+          {"reduction", plan.adapter.reduction},
+          {"targets", plan.adapter.targets},
+          {"formula",
+           "x + up(relu(down(x))) behind each block that has "
+           "<block>.adapter.down and .up"}};
 }
 
 std::string Card(const Plan& plan, const ExportFacts& facts,
@@ -59,6 +98,11 @@ std::string Card(const Plan& plan, const ExportFacts& facts,
           ? "local: each site keeps its own BatchNorm layers; this file holds "
             "the pretrained ones"
           : "included";
+  card["head"] = HeadEntry(plan);
+  card["adapter"] = AdapterEntry(plan);
+  // A foreign program may load the file as that architecture, or it may not.
+  card["has_torchvision_names_only"] =
+      plan.hidden_dim == 0 && card["adapter"].value("merged", true);
   card["intended_use"] =
       "Research. Not a medical device; validate locally before any use.";
   return card.dump(2);
@@ -76,6 +120,10 @@ absl::StatusOr<ExportedModel> ExportModel(const Plan& plan,
   Merged merged;
   FG_RETURN_IF_ERROR(Lay(backbone, merged));
   FG_RETURN_IF_ERROR(Lay(set, merged));
+  FG_ASSIGN_OR_RETURN(auto weights, MergeLora(plan, backbone, set));
+  for (auto& [name, values] : weights) {
+    merged.Add(name, backbone.tensors().at(name).shape, std::move(values));
+  }
   ExportedModel model;
   FG_ASSIGN_OR_RETURN(
       model.safetensors,

@@ -25,9 +25,12 @@ struct ExportFacts {
 };
 
 // Lays the trainable set (safetensors bytes) over the backbone: every tensor of
-// the set replaces the backbone's of that name, head included; F16 and BF16
-// widen to F32. INVALID_ARGUMENT: `trained` is not a trainable set, or the
-// backbone is not the plan's.
+// the set replaces the backbone's of that name, head included; low-rank
+// adapters are merged into the weights; F16 and BF16 widen to F32. A hidden
+// branch of the head and bottleneck adapters have tensors of their own, which
+// torchvision does not know: the card says so under "head" and "adapter", and
+// `predict` reads it. INVALID_ARGUMENT: `trained` is not a trainable set, or
+// the backbone is not the plan's.
 absl::StatusOr<ExportedModel> ExportModel(const Plan& plan,
                                           const ExportFacts& facts,
                                           const SafetensorsFile& backbone,

@@ -19,6 +19,14 @@ int Network::StageOf(std::string_view tensor) const {
   return 0;
 }
 
+void Network::WrapStage(int stage, Wrap wrap) {
+  FG_CHECK(0 <= stage && stage < stage_count());
+  StageFunction& run = stages_[stage].run;
+  run = [inner = std::move(run), wrap = std::move(wrap)](torch::Tensor x) {
+    return wrap(inner, std::move(x));
+  };
+}
+
 torch::Tensor Network::Run(torch::Tensor x, int begin, int end) {
   FG_CHECK(0 <= begin && begin <= end && end <= stage_count());
   for (int i = begin; i < end; ++i) x = stages_[i].run(std::move(x));
@@ -41,6 +49,7 @@ absl::StatusOr<std::shared_ptr<Network>> BuildModel(
     if (architecture == "resnet50") {
       return BuildResNet({3, 4, 6, 3}, true, num_classes);
     }
+    if (architecture == "densenet121") return BuildDenseNet121(num_classes);
     if (architecture == "mobilenet_v2") return BuildMobileNetV2(num_classes);
     if (architecture == "squeezenet1_1") return BuildSqueezeNet11(num_classes);
   } catch (const std::exception& error) {
@@ -50,7 +59,7 @@ absl::StatusOr<std::shared_ptr<Network>> BuildModel(
   return absl::InvalidArgumentError(
       absl::StrCat("unknown architecture \"", std::string(architecture),
                    "\"; known are resnet18, resnet34, resnet50, mobilenet_v2, "
-                   "squeezenet1_1"));
+                   "densenet121, squeezenet1_1"));
 }
 
 void InitializeFromScratch(Network& network, uint64_t seed) {

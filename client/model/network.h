@@ -28,17 +28,19 @@ namespace fedgraft {
 // Not thread-safe. REQUIRES: owned by a shared_ptr, as all torch modules.
 class Network : public torch::nn::Module {
  public:
+  using StageFunction = std::function<torch::Tensor(torch::Tensor)>;
   struct Stage {
     std::string name;
     // Names of tensors in this stage start with one of these (empty: none).
     std::vector<std::string> prefixes;
-    std::function<torch::Tensor(torch::Tensor)> run;
+    StageFunction run;
   };
 
   int stage_count() const { return static_cast<int>(stages_.size()); }
   int head_stage() const { return stage_count() - 1; }
   const std::string& stage_name(int stage) const { return stages_[stage].name; }
-  // Stage of a parameter or buffer; REQUIRES: the network has it.
+  // Stage of a parameter or buffer; REQUIRES: the network has it. A tensor
+  // grafted onto a module (client/model/graft.h) is of the module's stage.
   int StageOf(std::string_view tensor) const;
 
   // Stages [begin, end) of `x`: images [n, 3, h, w] if begin is 0, else the
@@ -55,6 +57,11 @@ class Network : public torch::nn::Module {
     return Run(std::move(images), 0, stage_count());
   }
 
+  // From now on a stage does what `wrap` does, which gets what it did before.
+  using Wrap =
+      std::function<torch::Tensor(const StageFunction& inner, torch::Tensor x)>;
+  void WrapStage(int stage, Wrap wrap);
+
   // "fc", "classifier.1".
   const std::string& head_prefix() const { return head_prefix_; }
 
@@ -67,9 +74,9 @@ class Network : public torch::nn::Module {
   std::string head_prefix_;
 };
 
-// resnet18, resnet34, resnet50, mobilenet_v2 or squeezenet1_1, with
-// uninitialised-by-us (torch default) values. INVALID_ARGUMENT: another name,
-// or fewer than 1 class.
+// resnet18, resnet34, resnet50, mobilenet_v2, densenet121 or squeezenet1_1,
+// with uninitialised-by-us (torch default) values. INVALID_ARGUMENT: another
+// name, or fewer than 1 class.
 absl::StatusOr<std::shared_ptr<Network>> BuildModel(
     std::string_view architecture, int64_t num_classes);
 
@@ -86,6 +93,7 @@ void InitializeFromScratch(Network& network, uint64_t seed);
 // Families, each in its own file; BuildModel's list.
 std::shared_ptr<Network> BuildResNet(const std::vector<int>& blocks,
                                      bool bottleneck, int64_t num_classes);
+std::shared_ptr<Network> BuildDenseNet121(int64_t num_classes);
 std::shared_ptr<Network> BuildMobileNetV2(int64_t num_classes);
 std::shared_ptr<Network> BuildSqueezeNet11(int64_t num_classes);
 

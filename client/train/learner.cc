@@ -102,24 +102,13 @@ absl::Status Learner::Prepare() {
   return absl::OkStatus();
 }
 
-bool Learner::IsUnfrozenLayer(const std::string& layer) const {
-  if (plan_.strategy == StrategyKind::kFull) return true;
-  if (plan_.strategy != StrategyKind::kPartial) return false;
-  for (const std::string& glob : plan_.unfreeze) {
-    for (const char* part : kBatchNormParts) {
-      if (GlobMatch(glob, absl::StrCat(layer, ".", part))) return true;
-    }
-  }
-  return false;
-}
-
 absl::Status Learner::FindLocalTensors() {
   if (plan_.batch_norm != BatchNormPolicy::kLocal) return absl::OkStatus();
   std::vector<TensorSpec> specs;
   for (const auto& item : network_->named_modules()) {
     auto layer =
         std::dynamic_pointer_cast<torch::nn::BatchNorm2dImpl>(item.value());
-    if (!layer || !IsUnfrozenLayer(item.key())) continue;
+    if (!layer || !UnfreezesBatchNorm(plan_, item.key())) continue;
     const std::vector<int64_t> shape = layer->running_mean.sizes().vec();
     for (const char* part : kBatchNormParts) {
       specs.push_back({absl::StrCat(item.key(), ".", part), shape,

@@ -75,8 +75,6 @@ class Learner {
         compute_(compute) {}
   absl::Status Prepare();
   absl::Status FindLocalTensors();
-  // True if the plan unfreezes this BatchNorm layer.
-  bool IsUnfrozenLayer(const std::string& layer) const;
   std::unique_ptr<torch::optim::Optimizer> MakeOptimizer(int round);
   // Null unless a linear head is all that is trained, on the CPU.
   std::unique_ptr<HeadTrainer> MakeHeadTrainer(int round);

@@ -14,6 +14,10 @@ namespace {
 
 using Json = nlohmann::json;
 
+// The plan's own limits.
+constexpr int kHiddenDimMax = 65536;
+constexpr int kReductionMax = 256;
+
 constexpr std::pair<const char*, Interpolation> kInterpolations[] = {
     {"nearest", Interpolation::kNearest},
     {"bilinear", Interpolation::kBilinear},
@@ -87,6 +91,52 @@ absl::StatusOr<PreprocessingSpec> ParsePreprocessing(const Json& card) {
   return spec;
 }
 
+// Cards without the entry have a linear head.
+absl::Status ParseHead(const Json& card, ModelCard& result) {
+  if (!card.contains("head")) return absl::OkStatus();
+  const Json& head = card["head"];
+  if (!head.is_object() || !head.contains("kind")) {
+    return Wrong("head", "an object with a kind");
+  }
+  if (head["kind"] == "linear") return absl::OkStatus();
+  if (head["kind"] != "residual_mlp") {
+    return Wrong("head.kind", "linear or residual_mlp");
+  }
+  if (!head.contains("hidden_dim") || !head["hidden_dim"].is_number_integer() ||
+      head["hidden_dim"] < 1 || head["hidden_dim"] > kHiddenDimMax) {
+    return Wrong("head.hidden_dim", "a whole number from 1 to 65536");
+  }
+  result.hidden_dim = head["hidden_dim"].get<int>();
+  return absl::OkStatus();
+}
+
+// Cards without the entry have no adapters, or merged ones.
+absl::Status ParseAdapter(const Json& card, ModelCard& result) {
+  if (!card.contains("adapter")) return absl::OkStatus();
+  const Json& adapter = card["adapter"];
+  if (!adapter.is_object() || !adapter.contains("kind")) {
+    return Wrong("adapter", "an object with a kind");
+  }
+  if (adapter["kind"] != "bottleneck") return absl::OkStatus();
+  AdapterSpec spec;
+  spec.kind = AdapterKind::kBottleneck;
+  if (!adapter.contains("reduction") ||
+      !adapter["reduction"].is_number_integer() || adapter["reduction"] < 1 ||
+      adapter["reduction"] > kReductionMax) {
+    return Wrong("adapter.reduction", "a whole number from 1 to 256");
+  }
+  spec.reduction = adapter["reduction"].get<int>();
+  if (!adapter.contains("targets") || !adapter["targets"].is_array()) {
+    return Wrong("adapter.targets", "a list of globs");
+  }
+  for (const Json& glob : adapter["targets"]) {
+    if (!glob.is_string()) return Wrong("adapter.targets", "a list of globs");
+    spec.targets.push_back(glob.get<std::string>());
+  }
+  result.bottleneck = std::move(spec);
+  return absl::OkStatus();
+}
+
 absl::StatusOr<ModelCard> Parse(const Json& card) {
   ModelCard result;
   if (!card.is_object()) {
@@ -108,6 +158,8 @@ absl::StatusOr<ModelCard> Parse(const Json& card) {
     if (!name.is_string()) return Wrong("classes", "a list of names");
     result.classes.push_back(name.get<std::string>());
   }
+  FG_RETURN_IF_ERROR(ParseHead(card, result));
+  FG_RETURN_IF_ERROR(ParseAdapter(card, result));
   if (result.architecture == kIdentity) {
     if (!card.contains("feature_dim") ||
         !card["feature_dim"].is_number_integer() || card["feature_dim"] < 1 ||

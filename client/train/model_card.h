@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -20,6 +21,9 @@ struct ModelCard {
   PreprocessingSpec preprocessing;
   Digest sha256;        // of the safetensors file
   int feature_dim = 0;  // architecture `identity`
+  // What stands in the model beside torchvision's modules.
+  int hidden_dim = 0;  // of the head's second branch; 0: a linear head
+  std::optional<AdapterSpec> bottleneck = std::nullopt;
 };
 
 // INVALID_ARGUMENT naming `name`, the key, what was expected and what came.

@@ -12,6 +12,7 @@
 #include "absl/strings/str_replace.h"
 #include "client/data/feature_source.h"
 #include "client/data/preprocess.h"
+#include "client/model/graft.h"
 #include "client/model/network_state.h"
 #include "client/train/activation_store.h"
 #include "client/train/compute.h"
@@ -85,10 +86,17 @@ absl::StatusOr<Predictions> Classify(const PredictOptions& options,
   FG_ASSIGN_OR_RETURN(std::shared_ptr<Network> network,
                       identity ? BuildIdentity(card.feature_dim, num_classes)
                                : BuildModel(card.architecture, num_classes));
-  absl::Status loaded = LoadState(file, HeadPolicy::kRequire, *network);
-  if (!loaded.ok()) return Annotate(loaded, options.model_path);
   Plan plan;
   plan.classes = card.classes;
+  plan.architecture = card.architecture;
+  plan.hidden_dim = card.hidden_dim;
+  if (card.bottleneck.has_value()) {
+    plan.strategy = StrategyKind::kAdapter;
+    plan.adapter = *card.bottleneck;
+  }
+  FG_RETURN_IF_ERROR(GraftOnto(plan, *network));
+  absl::Status loaded = LoadState(file, HeadPolicy::kRequire, *network);
+  if (!loaded.ok()) return Annotate(loaded, options.model_path);
   FG_ASSIGN_OR_RETURN(ParameterLayout layout, WholeLayout(*network));
   FG_ASSIGN_OR_RETURN(
       std::unique_ptr<Learner> learner,

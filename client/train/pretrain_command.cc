@@ -118,7 +118,7 @@ void AddPretrainCommand(CLI::App& app, const Clock& clock,
       "pretrain", "Train a backbone from scratch or from another one");
   command
       ->add_option("--architecture", options.architecture,
-                   "resnet18, resnet34, resnet50, mobilenet_v2, "
+                   "resnet18, resnet34, resnet50, mobilenet_v2, densenet121, "
                    "squeezenet1_1")
       ->capture_default_str();
   command

@@ -14,6 +14,7 @@
 #include "client/data/preprocess.h"
 #include "client/data/splits.h"
 #include "client/features/feature_space.h"
+#include "client/model/graft.h"
 #include "client/model/network_state.h"
 #include "client/train/activation_store.h"
 #include "client/train/compute.h"
@@ -131,6 +132,7 @@ absl::Status TrainerSession::State::SetUp() {
     return Annotate(loaded, absl::StrCat("backbone ", config.backbone_path,
                                          " as ", config.plan.architecture));
   }
+  FG_RETURN_IF_ERROR(GraftOnto(config.plan, *network));
   FG_ASSIGN_OR_RETURN(ParameterLayout layout,
                       TrainableLayout(config.plan, backbone));
   FG_ASSIGN_OR_RETURN(learner, Learner::Create(config.plan, std::move(layout),

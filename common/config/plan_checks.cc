@@ -269,6 +269,36 @@ void CheckStrategy(const Plan& plan, ConfigErrors& errors) {
   }
 }
 
+// Of the head's hidden branch and of adapters; what depends on the backbone is
+// checked with its file (common/model/adapters.h).
+void CheckGrafts(const Plan& plan, ConfigErrors& errors) {
+  const bool is_adapter = plan.strategy == StrategyKind::kAdapter;
+  if (plan.strategy == StrategyKind::kLinearProbe && plan.hidden_dim > 0) {
+    errors.Add("strategy.hidden_dim",
+               absl::StrCat("found ", plan.hidden_dim,
+                            " with linear_probe; expected 0, or strategy "
+                            "feature_extraction"));
+  }
+  if (!is_adapter && !plan.adapter.targets.empty()) {
+    errors.Add("strategy.adapter.targets",
+               "found globs; only strategy adapter expects any");
+  }
+  const bool is_bn_tune = plan.adapter.kind == AdapterKind::kBatchNormTune;
+  if (is_adapter && !is_bn_tune &&
+      plan.batch_norm != BatchNormPolicy::kFrozen) {
+    errors.Add("strategy.batch_norm",
+               "found local or pooled, but this adapter leaves all BatchNorm "
+               "layers frozen; expected frozen, or adapter kind bn_tune");
+  }
+  for (size_t i = 0; i < plan.adapter.targets.size(); ++i) {
+    if (plan.adapter.targets[i].size() > kGlobBytesMax) {
+      errors.Add(absl::StrCat("strategy.adapter.targets[", i, "]"),
+                 absl::StrCat("found ", plan.adapter.targets[i].size(),
+                              " bytes; expected at most ", kGlobBytesMax));
+    }
+  }
+}
+
 // Steps of the grid within the range, for these words; 0 if there is no grid.
 double StepsInRange(const Plan& plan, int word_bits) {
   const auto ring =
@@ -488,6 +518,7 @@ void CheckPlan(const Plan& plan, ConfigErrors& errors) {
   CheckBackboneSpec(plan, errors);
   CheckPreprocessing(plan.preprocessing, errors);
   CheckStrategy(plan, errors);
+  CheckGrafts(plan, errors);
   CheckUpdate(plan, errors);
   CheckSolver(plan, errors);
   CheckStopping(plan, errors);

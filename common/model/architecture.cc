@@ -23,6 +23,7 @@ using Tensors = std::map<std::string, std::vector<int64_t>>;
 
 const std::vector<Architecture>& Known() {
   static const auto* known = new std::vector<Architecture>{
+      {"densenet121", "classifier", 1024, false},
       {"mobilenet_v2", "classifier.1", 1280, false},
       {"resnet18", "fc", 512, false},
       {"resnet34", "fc", 512, false},
@@ -141,6 +142,34 @@ Tensors SqueezeNet() {
   return tensors;
 }
 
+Tensors DenseNet121() {
+  constexpr int64_t kGrowth = 32, kBottleneck = 4 * kGrowth;
+  constexpr std::array<int, 4> kLayers = {6, 12, 24, 16};
+  Tensors tensors;
+  AddConvolution("features.conv0", 64, 3, 7, tensors);
+  AddBatchNorm("features.norm0", 64, tensors);
+  int64_t channels = 64;
+  for (int block = 1; block <= 4; ++block) {
+    for (int i = 1; i <= kLayers[block - 1]; ++i) {
+      const std::string layer =
+          absl::StrCat("features.denseblock", block, ".denselayer", i, ".");
+      AddBatchNorm(layer + "norm1", channels, tensors);
+      AddConvolution(layer + "conv1", kBottleneck, channels, 1, tensors);
+      AddBatchNorm(layer + "norm2", kBottleneck, tensors);
+      AddConvolution(layer + "conv2", kGrowth, kBottleneck, 3, tensors);
+      channels += kGrowth;
+    }
+    if (block == 4) break;
+    const std::string transition =
+        absl::StrCat("features.transition", block, ".");
+    AddBatchNorm(transition + "norm", channels, tensors);
+    AddConvolution(transition + "conv", channels / 2, channels, 1, tensors);
+    channels /= 2;
+  }
+  AddBatchNorm("features.norm5", channels, tensors);
+  return tensors;
+}
+
 }  // namespace
 
 absl::StatusOr<Architecture> FindArchitecture(std::string_view name) {
@@ -166,6 +195,7 @@ std::map<std::string, std::vector<int64_t>> BackboneTensors(
   if (architecture.name == "resnet34") return ResNet({3, 4, 6, 3}, false);
   if (architecture.name == "resnet50") return ResNet({3, 4, 6, 3}, true);
   if (architecture.name == "mobilenet_v2") return MobileNetV2();
+  if (architecture.name == "densenet121") return DenseNet121();
   FG_CHECK(architecture.name == "squeezenet1_1");
   return SqueezeNet();
 }

@@ -8,6 +8,9 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "common/base/status_macros.h"
+#include "common/model/adapters.h"
+#include "common/model/blocks.h"
+#include "common/model/seeded_values.h"
 
 namespace fedgraft {
 namespace {
@@ -38,10 +41,18 @@ TensorKind KindOf(std::string_view name) {
   return TensorKind::kWeight;
 }
 
-bool MatchesAny(const Plan& plan, std::string_view name) {
-  return std::any_of(
-      plan.unfreeze.begin(), plan.unfreeze.end(),
-      [name](const std::string& glob) { return GlobMatch(glob, name); });
+// Whether a `partial` plan names the tensor: by a glob, or by its block.
+bool IsPicked(const Plan& plan, const Architecture& architecture,
+              std::string_view name) {
+  for (const std::string& glob : plan.unfreeze) {
+    if (GlobMatch(glob, name)) return true;
+  }
+  if (plan.unfreeze_blocks == 0) return false;
+  const std::vector<Block> blocks = BlocksFromTop(architecture);
+  const size_t count =
+      std::min(blocks.size(), static_cast<size_t>(plan.unfreeze_blocks));
+  return std::any_of(blocks.begin(), blocks.begin() + count,
+                     [name](const Block& block) { return block.Owns(name); });
 }
 
 // Whether an unfrozen tensor is sent.
@@ -59,11 +70,19 @@ bool Travels(const Plan& plan, const SafetensorsFile& backbone,
   return false;
 }
 
-absl::Status CheckGlobs(const Plan& plan, const Architecture& architecture,
-                        const SafetensorsFile& backbone) {
-  if (plan.unfreeze.empty()) {
+absl::Status CheckPartial(const Plan& plan, const Architecture& architecture,
+                          const SafetensorsFile& backbone) {
+  if (plan.unfreeze.empty() && plan.unfreeze_blocks == 0) {
     return absl::InvalidArgumentError(
-        "strategy partial needs at least one glob in strategy.unfreeze");
+        "strategy partial needs at least one glob in strategy.unfreeze, or "
+        "strategy.unfreeze_blocks");
+  }
+  const size_t blocks = BlocksFromTop(architecture).size();
+  if (plan.unfreeze_blocks > static_cast<int>(blocks)) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "strategy.unfreeze_blocks: found ", plan.unfreeze_blocks, "; ",
+        architecture.name, " has ", blocks, " blocks; expected at most ",
+        blocks, ", or strategy full"));
   }
   for (const std::string& glob : plan.unfreeze) {
     bool matches = GlobMatch(glob, architecture.head_prefix + ".weight") ||
@@ -80,14 +99,6 @@ absl::Status CheckGlobs(const Plan& plan, const Architecture& architecture,
   return absl::OkStatus();
 }
 
-// N(0, 1) up to the fourth moment (Irwin-Hall of twelve uniforms): exact
-// integer arithmetic up to the last, correctly rounded, multiplication.
-double NextNormal(std::mt19937_64& random) {
-  int64_t sum = 0;
-  for (int i = 0; i < 12; ++i) sum += static_cast<int64_t>(random() >> 32);
-  return static_cast<double>(sum - (int64_t{6} << 32)) * 0x1p-32;
-}
-
 }  // namespace
 
 bool Unfreezes(const Plan& plan, const SafetensorsFile& backbone,
@@ -97,6 +108,11 @@ bool Unfreezes(const Plan& plan, const SafetensorsFile& backbone,
       backbone.tensors().count(std::string(name)) == 0) {
     return false;
   }
+  if (IsBatchNormTensor(backbone, name)) {
+    std::string layer = LayerOf(name);
+    layer.pop_back();
+    return UnfreezesBatchNorm(plan, layer);
+  }
   switch (plan.strategy) {
     case StrategyKind::kLinearProbe:
     case StrategyKind::kFeatureExtraction:
@@ -105,14 +121,36 @@ bool Unfreezes(const Plan& plan, const SafetensorsFile& backbone,
     case StrategyKind::kFull:
       return true;
     case StrategyKind::kPartial:
-      break;
-  }
-  if (!IsBatchNormTensor(backbone, name)) return MatchesAny(plan, name);
-  const std::string layer = LayerOf(name);
-  for (const char* part : {"weight", "bias", "running_mean", "running_var"}) {
-    if (MatchesAny(plan, layer + part)) return true;
+      return IsPicked(plan, *architecture, name);
   }
   return false;
+}
+
+bool UnfreezesBatchNorm(const Plan& plan, std::string_view layer) {
+  const auto any_part = [layer](const auto& matches) {
+    for (const char* part : {"weight", "bias", "running_mean", "running_var"}) {
+      if (matches(absl::StrCat(std::string(layer), ".", part))) return true;
+    }
+    return false;
+  };
+  switch (plan.strategy) {
+    case StrategyKind::kLinearProbe:
+    case StrategyKind::kFeatureExtraction:
+      return false;
+    case StrategyKind::kFull:
+      return true;
+    case StrategyKind::kAdapter:
+      return plan.adapter.kind == AdapterKind::kBatchNormTune &&
+             any_part([&plan](const std::string& name) {
+               return IsAdapterTarget(plan, name);
+             });
+    case StrategyKind::kPartial:
+      break;
+  }
+  const auto architecture = FindArchitecture(plan.architecture);
+  return architecture.ok() && any_part([&](const std::string& name) {
+           return IsPicked(plan, *architecture, name);
+         });
 }
 
 absl::StatusOr<ParameterLayout> TrainableLayout(
@@ -120,16 +158,12 @@ absl::StatusOr<ParameterLayout> TrainableLayout(
   FG_ASSIGN_OR_RETURN(const Architecture architecture, ArchitectureOf(plan));
   FG_RETURN_IF_ERROR(CheckBackbone(architecture, backbone));
   if (plan.strategy == StrategyKind::kPartial) {
-    FG_RETURN_IF_ERROR(CheckGlobs(plan, architecture, backbone));
+    FG_RETURN_IF_ERROR(CheckPartial(plan, architecture, backbone));
   }
-  std::vector<TensorSpec> tensors;
-  TensorSpec head{architecture.head_prefix + ".weight",
-                  {plan.num_classes(), architecture.feature_dim}};
-  if (architecture.head_is_convolution) {
-    head.shape.insert(head.shape.end(), {1, 1});
-  }
-  tensors.push_back(std::move(head));
-  tensors.push_back({architecture.head_prefix + ".bias", {plan.num_classes()}});
+  std::vector<TensorSpec> tensors = HeadTensors(plan, architecture);
+  FG_ASSIGN_OR_RETURN(const std::vector<TensorSpec> adapters,
+                      AdapterTensors(plan, architecture));
+  tensors.insert(tensors.end(), adapters.begin(), adapters.end());
   for (const auto& [name, view] : backbone.tensors()) {
     if (!IsCounter(name) && Unfreezes(plan, backbone, name) &&
         Travels(plan, backbone, name)) {
@@ -153,7 +187,9 @@ absl::StatusOr<ParameterVector> InitialTrainableSet(
         first[k] = static_cast<float>(kHeadDeviation * NextNormal(random));
       }
     }
-    if (IsHead(architecture, spec.name)) continue;
+    const std::vector<float> start = GraftedStart(plan, architecture, spec);
+    if (!start.empty()) std::copy(start.begin(), start.end(), first);
+    if (!start.empty() || IsHead(architecture, spec.name)) continue;
     FG_ASSIGN_OR_RETURN(const std::vector<float> pretrained,
                         backbone.ReadFloats(spec.name));
     if (backbone.tensors().at(spec.name).shape != spec.shape) {

@@ -39,20 +39,25 @@ std::map<std::string, std::vector<int64_t>> BackboneTensors(
 absl::Status CheckBackbone(const Architecture& architecture,
                            const SafetensorsFile& backbone);
 
-// Layout of what travels: the head (num_classes rows) and, by strategy, the
-// backbone tensors that the globs match (`full`: all). BatchNorm:
-// (a layer is matched if a glob matches any of its tensors)
+// Layout of what travels: the head (num_classes rows; with a hidden branch if
+// plan.hidden_dim > 0), the adapters (common/model/adapters.h) and, by
+// strategy, the backbone tensors that the globs match or that lie in the top
+// unfreeze_blocks blocks (common/model/blocks.h; `full`: all; `adapter` with
+// `bn_tune`: the BatchNorm layers). BatchNorm:
+// (a layer is matched if any of its tensors is)
 // `frozen`: weight and bias of a matched layer travel, statistics do not;
 // `local`: nothing of a BatchNorm layer travels; `pooled`: all of it does
 // except num_batches_tracked. The head of the pretrained file is ignored.
-// INVALID_ARGUMENT: a glob that matches nothing (naming it), `partial` without
-// globs, a backbone file whose names are not the architecture's.
+// INVALID_ARGUMENT that says how to mend the plan: a glob that matches nothing,
+// more blocks than there are, `partial` with neither, an adapter that does not
+// fit (a rank above the sides of a weight), a backbone file whose names are not
+// the architecture's.
 absl::StatusOr<ParameterLayout> TrainableLayout(
     const Plan& plan, const SafetensorsFile& backbone);
 
-// The start of a run: pretrained values, and a head drawn from N(0, 0.01²) by
-// plan.seed (bias 0): sums of twelve uniforms, in integers, so that no
-// mathematical library can make two machines differ. INVALID_ARGUMENT: a
+// The start of a run: pretrained values, a linear head drawn from N(0, 0.01²)
+// by plan.seed (bias 0), and adapters and a hidden branch that do nothing yet;
+// the same on every machine (common/model/seeded_values.h). INVALID_ARGUMENT: a
 // layout that is not of this backbone, or a pretrained value not finite.
 absl::StatusOr<ParameterVector> InitialTrainableSet(
     const Plan& plan, const ParameterLayout& layout,
@@ -62,6 +67,10 @@ absl::StatusOr<ParameterVector> InitialTrainableSet(
 // BatchNorm layer as a whole), whether it travels or, with `local`, stays.
 bool Unfreezes(const Plan& plan, const SafetensorsFile& backbone,
                std::string_view name);
+
+// True if the plan unfreezes this BatchNorm layer ("layer4.1.bn1"), whether it
+// travels or, with `local`, stays.
+bool UnfreezesBatchNorm(const Plan& plan, std::string_view layer);
 
 // True if `name` belongs to a BatchNorm layer of this file (has a running_mean
 // beside it).

@@ -148,6 +148,29 @@ TEST(PlanLoaderTest, StrategyAndGlobsMustAgree) {
   EXPECT_TRUE(Replacing("linear_probe", "partial, unfreeze: [\"a.*\"]").ok());
 }
 
+TEST(PlanLoaderTest, GraftsBelongToTheirStrategies) {
+  const std::string probe = "strategy: {kind: linear_probe";
+  const auto plan =
+      Replacing(probe, "strategy: {kind: adapter, adapter: {kind: bottleneck}");
+  ASSERT_TRUE(plan.ok()) << plan.status();
+  EXPECT_EQ(plan->adapter.kind, AdapterKind::kBottleneck);
+  EXPECT_EQ(Replacing(probe, "strategy: {kind: feature_extraction")->hidden_dim,
+            256);
+  EXPECT_THAT(Message(Replacing(probe, probe + ", hidden_dim: 8").status()),
+              HasSubstr("expected 0, or strategy feature_extraction"));
+  EXPECT_THAT(
+      Message(Replacing(probe, probe + ", adapter: {targets: [a]}").status()),
+      HasSubstr("only strategy adapter expects any"));
+  EXPECT_THAT(
+      Message(Replacing(probe, "strategy: {kind: adapter, batch_norm: pooled")
+                  .status()),
+      HasSubstr("expected frozen, or adapter kind bn_tune"));
+  EXPECT_TRUE(Replacing(probe,
+                        "strategy: {kind: adapter, batch_norm: pooled, "
+                        "adapter: {kind: bn_tune}")
+                  .ok());
+}
+
 TEST(PlanLoaderTest, SolverAndTrainingMustAgree) {
   const std::string newton = "solver: {kind: newton}\n";
   EXPECT_TRUE(Replacing("rounds: 2", "rounds: 0\n" + newton).ok());

@@ -81,6 +81,7 @@ TEST(ArchitectureTest, TensorsAgreeWithTorchvisionsCounts) {
   for (const Case& known :
        {Case{"resnet18", 11'689'512, 122}, Case{"resnet34", 21'797'672, 218},
         Case{"resnet50", 25'557'032, 320}, Case{"mobilenet_v2", 3'504'872, 314},
+        Case{"densenet121", 7'978'856, 727},
         Case{"squeezenet1_1", 1'235'496, 52}}) {
     const auto architecture = FindArchitecture(known.name);
     ASSERT_TRUE(architecture.ok());
@@ -212,6 +213,74 @@ TEST(TrainableLayoutTest, BadGlobsAreNamed) {
           .ok());
 }
 
+TEST(TrainableLayoutTest, BlocksFromTheTopAndGlobsUnite) {
+  Plan plan = MobileNetPlan(StrategyKind::kPartial, {"features.0.0.weight"});
+  plan.unfreeze_blocks = 1;
+  const auto layout = TrainableLayout(plan, MobileNet());
+  ASSERT_TRUE(layout.ok()) << layout.status();
+  EXPECT_EQ(Names(*layout), (std::vector<std::string>{
+                                "classifier.1.bias", "classifier.1.weight",
+                                "features.0.0.weight", "features.18.0.weight",
+                                "features.18.1.bias", "features.18.1.weight"}));
+  // All blocks are the whole backbone.
+  plan.unfreeze.clear();
+  plan.unfreeze_blocks = 19;
+  EXPECT_EQ(TrainableLayout(plan, MobileNet())->digest(),
+            TrainableLayout(MobileNetPlan(StrategyKind::kFull), MobileNet())
+                ->digest());
+  plan.unfreeze_blocks = 20;
+  EXPECT_THAT(
+      std::string(TrainableLayout(plan, MobileNet()).status().message()),
+      HasSubstr("found 20; mobilenet_v2 has 19 blocks; expected at most 19"));
+}
+
+TEST(TrainableLayoutTest, BatchNormTuningTakesItsLayersOnly) {
+  Plan plan = MobileNetPlan(StrategyKind::kAdapter);
+  plan.adapter.kind = AdapterKind::kBatchNormTune;
+  plan.adapter.targets = {"features.18.*"};
+  const auto layout = TrainableLayout(plan, MobileNet());
+  ASSERT_TRUE(layout.ok()) << layout.status();
+  EXPECT_EQ(Names(*layout), (std::vector<std::string>{
+                                "classifier.1.bias", "classifier.1.weight",
+                                "features.18.1.bias", "features.18.1.weight"}));
+  EXPECT_TRUE(UnfreezesBatchNorm(plan, "features.18.1"));
+  EXPECT_FALSE(UnfreezesBatchNorm(plan, "features.17.conv.3"));
+  plan.adapter.targets.clear();
+  // 52 layers of two tensors, and the head.
+  EXPECT_EQ(TrainableLayout(plan, MobileNet())->tensors().size(), 106u);
+}
+
+// LP within FE within PFT within FFT, for every backbone and number of blocks.
+TEST(TrainableLayoutTest, StrategiesNest) {
+  for (const char* architecture : {"resnet18", "resnet50", "mobilenet_v2",
+                                   "squeezenet1_1", "densenet121"}) {
+    SCOPED_TRACE(architecture);
+    const SafetensorsFile backbone = Backbone(architecture, 0);
+    const auto layout = [&](StrategyKind strategy, int blocks) {
+      Plan plan = MobileNetPlan(strategy);
+      plan.architecture = architecture;
+      plan.unfreeze_blocks = blocks;
+      plan.hidden_dim = strategy == StrategyKind::kLinearProbe ? 0 : 32;
+      return *TrainableLayout(plan, backbone);
+    };
+    std::vector<ParameterLayout> chain = {
+        layout(StrategyKind::kLinearProbe, 0),
+        layout(StrategyKind::kFeatureExtraction, 0)};
+    for (int blocks : {1, 2, 5}) {
+      chain.push_back(layout(StrategyKind::kPartial, blocks));
+    }
+    chain.push_back(layout(StrategyKind::kFull, 0));
+    for (size_t i = 1; i < chain.size(); ++i) {
+      EXPECT_LT(chain[i - 1].Count(), chain[i].Count()) << i;
+      for (const TensorSpec& tensor : chain[i - 1].tensors()) {
+        const auto index = chain[i].Find(tensor.name);
+        ASSERT_TRUE(index.ok()) << tensor.name;
+        EXPECT_EQ(chain[i].tensors()[*index], tensor);
+      }
+    }
+  }
+}
+
 TEST(UnfreezesTest, CoversLocalBatchNormAndNeverTheHead) {
   const Plan plan = MobileNetPlan(StrategyKind::kPartial,
                                   {"features.18.1.weight", "classifier.*"},
@@ -258,6 +327,26 @@ TEST(InitialTrainableSetTest, IsTheSameOnEveryMachine) {
   Plan other = plan;
   other.seed = 18;
   EXPECT_NE(*values, *InitialTrainableSet(other, *layout, MobileNet()));
+}
+
+TEST(InitialTrainableSetTest, GraftsLeaveTheLinearHeadsDrawsAlone) {
+  const Plan probe = MobileNetPlan(StrategyKind::kLinearProbe);
+  Plan plan = MobileNetPlan(StrategyKind::kAdapter);
+  plan.hidden_dim = 4;
+  const ParameterLayout layout = *TrainableLayout(plan, MobileNet());
+  const ParameterVector values =
+      *InitialTrainableSet(plan, layout, MobileNet());
+  const ParameterLayout linear = *TrainableLayout(probe, MobileNet());
+  const ParameterVector head = *InitialTrainableSet(probe, linear, MobileNet());
+  const auto value = [&](const char* name, int64_t at) {
+    return values[layout.Offset(*layout.Find(name)) + at];
+  };
+  for (int64_t i = 0; i < 3 * 1280; ++i) {
+    ASSERT_EQ(value("classifier.1.weight", i), head[3 + i]);
+  }
+  EXPECT_EQ(value("classifier.1.out.weight", 11), 0);
+  EXPECT_NE(value("classifier.1.hidden.weight", 0), 0);
+  EXPECT_EQ(value("features.18.0.lora_b", 0), 0);
 }
 
 TEST(InitialTrainableSetTest, RefusesNonFiniteBackbones) {

@@ -1,9 +1,14 @@
 // parity_dump ARCHITECTURE STATE INPUT OUT: loads a state_dict (safetensors)
 // into our network, applies it to the tensor "input" of INPUT, and writes to
-// OUT our own state_dict plus the tensor "logits".
+// OUT our own state_dict ("state.*") plus the tensor "logits". Then takes one
+// step of SGD with momentum in training mode on "labels", and writes
+// "stepped.*" and "stepped_logits" likewise.
 
 #include <cstdio>
-#include <cstring>
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "client/model/network_state.h"
@@ -23,6 +28,57 @@ absl::Status Write(const char* path, const Bytes& content) {
   return absl::OkStatus();
 }
 
+constexpr double kLearningRate = 0.01, kMomentum = 0.9;
+
+// Tensors to write, and what they view.
+struct Result {
+  std::map<std::string, TensorToWrite> tensors;
+  std::vector<torch::Tensor> kept;
+  std::vector<SafetensorsFile> states;
+
+  absl::Status AddState(const std::string& prefix, Network& network) {
+    FG_ASSIGN_OR_RETURN(Bytes bytes, EncodeState(network, {}));
+    FG_ASSIGN_OR_RETURN(SafetensorsFile file,
+                        SafetensorsFile::Parse(std::move(bytes), "own state"));
+    for (const auto& [name, view] : file.tensors()) {
+      tensors[prefix + name] = {view.dtype, view.shape, view.data};
+    }
+    states.push_back(std::move(file));
+    return absl::OkStatus();
+  }
+  void Add(const std::string& name, torch::Tensor tensor) {
+    kept.push_back(tensor.contiguous());
+    const torch::Tensor& value = kept.back();
+    tensors[name] = {
+        DType::kF32,
+        value.sizes().vec(),
+        {static_cast<const uint8_t*>(value.data_ptr()), value.nbytes()}};
+  }
+};
+
+absl::StatusOr<torch::Tensor> Read(const SafetensorsFile& file,
+                                   const std::string& name) {
+  FG_ASSIGN_OR_RETURN(std::vector<float> values, file.ReadFloats(name));
+  return torch::tensor(values).reshape(file.tensors().at(name).shape);
+}
+
+torch::Tensor Apply(Network& network, const torch::Tensor& images) {
+  torch::NoGradGuard no_grad;
+  network.eval();
+  return network.forward(images);
+}
+
+void Step(Network& network, const torch::Tensor& images,
+          const torch::Tensor& labels) {
+  torch::optim::SGD optimizer(
+      network.parameters(),
+      torch::optim::SGDOptions(kLearningRate).momentum(kMomentum));
+  network.train();
+  torch::nn::functional::cross_entropy(network.forward(images), labels)
+      .backward();
+  optimizer.step();
+}
+
 absl::Status Run(char** arguments) {
   FG_ASSIGN_OR_RETURN(SafetensorsFile state,
                       SafetensorsFile::Open(arguments[2]));
@@ -34,25 +90,15 @@ absl::Status Run(char** arguments) {
       std::shared_ptr<Network> network,
       BuildModel(arguments[1], state.tensors().at(bias).shape[0]));
   FG_RETURN_IF_ERROR(LoadState(state, HeadPolicy::kRequire, *network));
-  network->eval();
-  FG_ASSIGN_OR_RETURN(std::vector<float> values, input.ReadFloats("input"));
-  torch::NoGradGuard no_grad;
-  const torch::Tensor logits = network
-                                   ->forward(torch::tensor(values).reshape(
-                                       input.tensors().at("input").shape))
-                                   .contiguous();
-  std::map<std::string, TensorToWrite> out;
-  const Bytes own = *EncodeState(*network, {});
-  FG_ASSIGN_OR_RETURN(SafetensorsFile file,
-                      SafetensorsFile::Parse(own, "own state"));
-  for (const auto& [name, view] : file.tensors()) {
-    out["state." + name] = {view.dtype, view.shape, view.data};
-  }
-  out["logits"] = {
-      DType::kF32,
-      logits.sizes().vec(),
-      {static_cast<const uint8_t*>(logits.data_ptr()), logits.nbytes()}};
-  FG_ASSIGN_OR_RETURN(Bytes content, EncodeSafetensors(out, {}));
+  FG_ASSIGN_OR_RETURN(const torch::Tensor images, Read(input, "input"));
+  FG_ASSIGN_OR_RETURN(const torch::Tensor labels, Read(input, "labels"));
+  Result result;
+  result.Add("logits", Apply(*network, images));
+  FG_RETURN_IF_ERROR(result.AddState("state.", *network));
+  Step(*network, images, labels.to(torch::kInt64));
+  result.Add("stepped_logits", Apply(*network, images));
+  FG_RETURN_IF_ERROR(result.AddState("stepped.", *network));
+  FG_ASSIGN_OR_RETURN(Bytes content, EncodeSafetensors(result.tensors, {}));
   return Write(arguments[4], content);
 }
 

@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
-"""Our networks against torchvision's: same state_dict, same logits.
+"""Our networks against torchvision's: same state_dict, logits and gradients.
 
 parity_test.py PARITY_DUMP
 
 For every architecture: a seeded torchvision state (BatchNorm statistics
 included) and, where FEDGRAFT_DATA has them, real weights. Our program loads
 the state and writes back its own state_dict, which torchvision must load
-strictly and which must be equal, and logits that agree to 1e-4.
+strictly and which must be equal, and logits that agree to 1e-4. Both then take
+one step of SGD in training mode (torchvision's dropout off: we have none), after
+which logits, parameters and BatchNorm statistics agree to 1e-4.
 Exit code 77 (skipped) without Python's torch and torchvision.
 """
 import json
@@ -24,10 +26,11 @@ except ImportError as error:
     sys.exit(77)
 
 TOLERANCE = 1e-4
+LEARNING_RATE, MOMENTUM = 0.01, 0.9  # parity_dump's
 REAL = {"squeezenet1_1": "squeezenet1_1.safetensors",
         "mobilenet_v2": "mobilenet_v2.safetensors"}
 ARCHITECTURES = ["resnet18", "resnet34", "resnet50", "mobilenet_v2",
-                 "squeezenet1_1"]
+                 "densenet121", "squeezenet1_1"]
 TYPES = {"F32": torch.float32, "I64": torch.int64}
 
 
@@ -77,28 +80,59 @@ def seeded_model(architecture, classes):
     return model.eval()
 
 
+def step(model, images, labels):
+    """One step in training mode; returns the logits afterwards."""
+    model.train()
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+    optimizer = torch.optim.SGD(model.parameters(), lr=LEARNING_RATE,
+                                momentum=MOMENTUM)
+    torch.nn.functional.cross_entropy(model(images), labels).backward()
+    optimizer.step()
+    model.eval()
+    with torch.no_grad():
+        return model(images)
+
+
+def part(result, prefix):
+    return {name[len(prefix):]: value for name, value in result.items()
+            if name.startswith(prefix)}
+
+
 def check(program, folder, label, architecture, model):
     generator = torch.Generator().manual_seed(7)
     # An odd size shows differences in padding and ceil_mode.
-    images = torch.randn(2, 3, 97, 130, generator=generator)
+    images = torch.randn(4, 3, 97, 130, generator=generator)
+    labels = torch.tensor([0, 1, 2, 0])
     with torch.no_grad():
         expected = model(images)
     paths = [os.path.join(folder, name) for name in ("state", "input", "out")]
     write_safetensors(paths[0], model.state_dict())
-    write_safetensors(paths[1], {"input": images})
+    write_safetensors(paths[1], {"input": images, "labels": labels.float()})
     subprocess.run([program, architecture] + paths, check=True)
     result = read_safetensors(paths[2])
-    logits = result.pop("logits")
-    ours = {name[len("state."):]: value for name, value in result.items()}
+    ours = part(result, "state.")
     fresh = getattr(torchvision.models, architecture)(
         num_classes=expected.shape[1])
     fresh.load_state_dict(ours, strict=True)
     for name, value in model.state_dict().items():
         assert torch.equal(fresh.state_dict()[name], value), name
-    difference = (logits - expected).abs().max().item()
+    difference = (result["logits"] - expected).abs().max().item()
+    stepped = step(model, images, labels)
+    after = (result["stepped_logits"] - stepped).abs().max().item()
+    moved = (stepped - expected).abs().max().item()
+    ours_after = part(result, "stepped.")
+    values = max((ours_after[name].double() - value.double()).abs().max().item()
+                 for name, value in model.state_dict().items())
     print(f"{label}: {len(ours)} tensors, largest difference {difference:.2e}"
-          f" (logits up to {expected.abs().max().item():.2f})")
+          f" (logits up to {expected.abs().max().item():.2f}); after a step"
+          f" {after:.2e} (which moved them by {moved:.2f}), tensors"
+          f" {values:.2e}")
     assert difference <= TOLERANCE, label
+    assert after <= TOLERANCE, label
+    assert values <= TOLERANCE, label
+    assert moved > 10 * TOLERANCE, label
 
 
 def main():

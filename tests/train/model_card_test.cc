@@ -33,6 +33,23 @@ TEST(ParseModelCardTest, ReadsWhatPredictionNeeds) {
   EXPECT_TRUE(card->preprocessing.invert);
 }
 
+TEST(ParseModelCardTest, ReadsWhatStandsBesideTorchvisionsModules) {
+  auto card =
+      ParseModelCard(CardWith("}, \"head\": {\"kind\": \"linear\""), "card");
+  ASSERT_THAT(card, IsOk());
+  EXPECT_EQ(card->hidden_dim, 0);
+  EXPECT_FALSE(card->bottleneck.has_value());
+  card = ParseModelCard(
+      CardWith(R"(}, "adapter": {"kind": "bottleneck", "reduction": 4,
+                   "targets": ["layer4.*"]},
+                   "head": {"kind": "residual_mlp", "hidden_dim": 7)"),
+      "card");
+  ASSERT_THAT(card, IsOk());
+  EXPECT_EQ(card->hidden_dim, 7);
+  EXPECT_EQ(card->bottleneck->reduction, 4);
+  EXPECT_EQ(card->bottleneck->targets, std::vector<std::string>{"layer4.*"});
+}
+
 TEST(ParseModelCardTest, NamesTheKeyThatIsWrong) {
   struct Case {
     std::string json, message;
@@ -44,6 +61,11 @@ TEST(ParseModelCardTest, NamesTheKeyThatIsWrong) {
       {R"({"architecture": "x", "sha256": "zz"})", "64 hex"},
       {CardWith(R"(, "aspect": "squash")"),
        "\"aspect\": expected stretch, pad, center_crop"},
+      {CardWith(R"(}, "head": {"kind": "tree")"), "\"head.kind\""},
+      {CardWith(R"(}, "head": {"kind": "residual_mlp", "hidden_dim": 0)"),
+       "\"head.hidden_dim\": expected a whole number from 1"},
+      {CardWith(R"(}, "adapter": {"kind": "bottleneck", "reduction": 2)"),
+       "\"adapter.targets\": expected a list of globs"},
       {CardWith(R"(, "mean": ["a"])"), "\"mean\": expected a list of numbers"},
       {CardWith(R"(, "mean": 1)"), "\"mean\": expected a list of numbers"},
       {CardWith(R"(, "invert": 1)"), "\"invert\": expected true or false"},

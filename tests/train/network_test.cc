@@ -40,6 +40,7 @@ INSTANTIATE_TEST_SUITE_P(All, ArchitectureTest,
                          Values(Known{"resnet18", 11689512, 512, 122},
                                 Known{"resnet34", 21797672, 512, 218},
                                 Known{"resnet50", 25557032, 2048, 320},
+                                Known{"densenet121", 7978856, 1024, 727},
                                 Known{"mobilenet_v2", 3504872, 1280, 314},
                                 Known{"squeezenet1_1", 1235496, 512, 52}),
                          [](const auto& info) {
