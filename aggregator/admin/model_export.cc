@@ -6,6 +6,7 @@
 #include "common/base/status_macros.h"
 #include "common/config/plan_json.h"
 #include "common/crypto/sha256.h"
+#include "common/model/trainable_set.h"
 #include "nlohmann/json.hpp"
 
 namespace fedgraft {
@@ -54,6 +55,9 @@ std::string Card(const Plan& plan, const ExportFacts& facts,
           ? "local: each site keeps its own BatchNorm layers; this file holds "
             "the pretrained ones"
           : "included";
+  card["head"] = plan.personal.kind == PersonalKind::kLocalHead
+                     ? "local: each site keeps its own; this file holds none"
+                     : "included";
   card["intended_use"] =
       "Research. Not a medical device; validate locally before any use.";
   return card.dump(2);
@@ -70,6 +74,14 @@ absl::StatusOr<ExportedModel> ExportModel(const Plan& plan,
       SafetensorsFile::Parse(ToBytes(trained), "trainable set"));
   Merged merged;
   FG_RETURN_IF_ERROR(Lay(backbone, merged));
+  if (plan.personal.kind == PersonalKind::kLocalHead) {
+    // The pretrained head is of other classes.
+    FG_ASSIGN_OR_RETURN(const Architecture architecture,
+                        FindArchitecture(plan.architecture));
+    std::erase_if(merged.tensors, [&architecture](const auto& tensor) {
+      return tensor.first.starts_with(architecture.head_prefix + ".");
+    });
+  }
   FG_RETURN_IF_ERROR(Lay(set, merged));
   ExportedModel model;
   FG_ASSIGN_OR_RETURN(

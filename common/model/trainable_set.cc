@@ -80,6 +80,25 @@ absl::Status CheckGlobs(const Plan& plan, const Architecture& architecture,
   return absl::OkStatus();
 }
 
+// Every rate group has something to be the rate of.
+absl::Status CheckRateGroups(const Plan& plan,
+                             const std::vector<std::string>& trained) {
+  if (plan.layer_rates.kind != LayerRateKind::kGroups) return absl::OkStatus();
+  for (const LayerRateSpec::Group& group : plan.layer_rates.groups) {
+    const bool matches = std::any_of(trained.begin(), trained.end(),
+                                     [&group](const std::string& name) {
+                                       return GlobMatch(group.glob, name);
+                                     });
+    if (matches) continue;
+    return absl::InvalidArgumentError(absl::StrCat(
+        "local.layer_rates.groups: \"", group.glob, "\" matches none of the ",
+        trained.size(), " tensors that the plan trains, such as ",
+        trained.back(),
+        "; correct the glob, or let strategy unfreeze what it means"));
+  }
+  return absl::OkStatus();
+}
+
 // N(0, 1) up to the fourth moment (Irwin-Hall of twelve uniforms): exact
 // integer arithmetic up to the last, correctly rounded, multiplication.
 double NextNormal(std::mt19937_64& random) {
@@ -131,11 +150,21 @@ absl::StatusOr<ParameterLayout> TrainableLayout(
   }
   tensors.push_back(std::move(head));
   tensors.push_back({architecture.head_prefix + ".bias", {plan.num_classes()}});
+  std::vector<std::string> trained;  // whether it travels or stays
+  for (const TensorSpec& spec : tensors) trained.push_back(spec.name);
+  if (plan.personal.kind == PersonalKind::kLocalHead) tensors.clear();
   for (const auto& [name, view] : backbone.tensors()) {
-    if (!IsCounter(name) && Unfreezes(plan, backbone, name) &&
-        Travels(plan, backbone, name)) {
+    if (IsCounter(name) || !Unfreezes(plan, backbone, name)) continue;
+    trained.push_back(name);
+    if (Travels(plan, backbone, name)) {
       tensors.push_back({name, view.shape, KindOf(name)});
     }
+  }
+  FG_RETURN_IF_ERROR(CheckRateGroups(plan, trained));
+  if (tensors.empty()) {
+    return absl::InvalidArgumentError(
+        "nothing travels: the head stays at the sites (personal.kind "
+        "local_head), and strategy unfreezes nothing else that is sent");
   }
   return ParameterLayout::Create(std::move(tensors));
 }

@@ -41,9 +41,12 @@ absl::Status CheckBackbone(const Architecture& architecture,
 // (a layer is matched if a glob matches any of its tensors)
 // `frozen`: weight and bias of a matched layer travel, statistics do not;
 // `local`: nothing of a BatchNorm layer travels; `pooled`: all of it does
-// except num_batches_tracked. The head of the pretrained file is ignored.
-// INVALID_ARGUMENT: a glob that matches nothing (naming it), `partial` without
-// globs, a backbone file whose names are not the architecture's.
+// except num_batches_tracked. The head of the pretrained file is ignored; with
+// personal.kind `local_head` no head travels.
+// INVALID_ARGUMENT: a glob of the strategy that matches nothing, or one of the
+// rate groups that matches nothing that is trained (naming it), `partial`
+// without globs, nothing that travels, a backbone file whose names are not the
+// architecture's.
 absl::StatusOr<ParameterLayout> TrainableLayout(
     const Plan& plan, const SafetensorsFile& backbone);
 
