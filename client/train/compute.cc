@@ -3,6 +3,7 @@
 #include <ATen/Parallel.h>
 #include <ATen/autocast_mode.h>
 #include <dlfcn.h>
+#include <stdlib.h>
 #include <torch/version.h>
 
 #include <thread>
@@ -90,6 +91,15 @@ absl::StatusOr<Compute> SetUpCompute(const ComputeSpec& spec) {
           : static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
   SetThreads(compute.threads);
   return compute;
+}
+
+void SetDeterministic(bool deterministic) {
+  // cuBLAS reads this when it starts; another value of the operator's stays.
+  if (deterministic) setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8", 0);
+  at::Context& context = at::globalContext();
+  context.setDeterministicAlgorithms(deterministic, /*warn_only=*/false);
+  context.setDeterministicCuDNN(deterministic);
+  context.setBenchmarkCuDNN(false);
 }
 
 AutocastScope::AutocastScope(const Compute& compute)

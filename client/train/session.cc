@@ -13,10 +13,13 @@
 #include "client/model/network_state.h"
 #include "client/train/activation_store.h"
 #include "client/train/compute.h"
+#include "client/train/ewc_start.h"
+#include "client/train/forgetting.h"
 #include "client/train/guard.h"
 #include "client/train/learner.h"
 #include "client/train/local_state.h"
 #include "client/train/path_io.h"
+#include "client/train/personal_model.h"
 #include "common/base/status_macros.h"
 #include "common/crypto/sha256.h"
 #include "common/model/safetensors.h"
@@ -64,14 +67,18 @@ struct TrainerSession::State {
   Compute compute;
   std::optional<Preprocessor> preprocessor;
   std::unique_ptr<Learner> learner;
-  std::unique_ptr<PosixFileStore> files;  // null: nothing is kept
-  std::unique_ptr<LocalState> local;      // null: no local tensors
+  std::unique_ptr<PosixFileStore> files;    // null: nothing is kept
+  std::unique_ptr<LocalState> local;        // null: no local tensors
+  std::unique_ptr<PersonalModel> personal;  // null: the plan asks for none
+  // For EWC, if the plan alone says where the run starts.
+  std::optional<ParameterVector> run_start;
   std::map<Split, std::unique_ptr<ActivationStore>> stores;
 
   State(SessionConfig config, const Clock& clock)
       : config(std::move(config)), clock(clock) {}
 
   absl::Status SetUp();
+  absl::Status SetUpState(const SafetensorsFile& backbone);
   absl::Status CheckLabels() const;
   absl::StatusOr<ActivationStore*> Store(Split split,
                                          const ProgressSink& progress);
@@ -79,6 +86,16 @@ struct TrainerSession::State {
   absl::Status LoadLocal(int round);
   absl::Status SaveLocal(int round);
   absl::StatusOr<ParameterVector> Delta(ParameterVector before);
+  // Where the run starts: global values, and the site's own with them.
+  absl::Status SetInitial(const ParameterVector& initial);
+  // Sees to the run's start for EWC; `model` is what this site trains from now.
+  absl::Status PrepareEwc(const ParameterVector& model,
+                          const ActivationStore& store,
+                          const ProgressSink& progress);
+  // Scalars forgetting_* of what the learner has now; none if this site never
+  // trained.
+  absl::StatusOr<std::map<std::string, double>> ForgettingScalars(
+      const ActivationStore& store, const ProgressSink& progress);
   absl::StatusOr<Trained> RunTrain(const Train& task,
                                    const ProgressSink& progress);
   absl::StatusOr<Evaluated> RunEvaluate(const Evaluate& task,
@@ -91,6 +108,7 @@ struct TrainerSession::State {
 absl::Status TrainerSession::State::SetUp() {
   FG_RETURN_IF_ERROR(CheckLabels());
   FG_ASSIGN_OR_RETURN(compute, SetUpCompute(config.compute));
+  SetDeterministic(config.plan.deterministic);
   FG_ASSIGN_OR_RETURN(Preprocessor made,
                       Preprocessor::Create(config.plan.preprocessing));
   preprocessor = std::move(made);
@@ -111,14 +129,39 @@ absl::Status TrainerSession::State::SetUp() {
   if (!config.state_dir.empty()) {
     FG_ASSIGN_OR_RETURN(files, PosixFileStore::Open(config.state_dir));
   }
-  if (learner->local_layout().Count() > 0) {
-    if (files == nullptr) {
-      return absl::InvalidArgumentError(
-          "batch_norm `local` needs a state folder");
-    }
-    FG_ASSIGN_OR_RETURN(ParameterVector initial, learner->LocalValues());
-    local = std::make_unique<LocalState>(*files, learner->local_layout(),
-                                         std::move(initial));
+  return SetUpState(backbone);
+}
+
+absl::Status TrainerSession::State::SetUpState(
+    const SafetensorsFile& backbone) {
+  const Plan& plan = config.plan;
+  const bool has_local = learner->local_layout().Count() > 0;
+  const bool has_personal = plan.personal.kind == PersonalKind::kDitto;
+  const bool has_ewc = plan.regularizers.ewc_lambda > 0;
+  if (files == nullptr && (has_local || has_personal || has_ewc)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(has_ewc        ? "EWC"
+                     : has_personal ? "a personal model"
+                                    : "a part of the model that stays here",
+                     " needs a state folder"));
+  }
+  if (has_local) {
+    FG_ASSIGN_OR_RETURN(
+        ParameterVector initial,
+        InitialTrainableSet(plan, learner->local_layout(), backbone));
+    local = std::make_unique<LocalState>(
+        *files, "local", learner->local_layout(), std::move(initial));
+  }
+  if (has_personal) {
+    FG_ASSIGN_OR_RETURN(
+        ParameterVector initial,
+        InitialTrainableSet(plan, learner->trained_layout(), backbone));
+    personal =
+        std::make_unique<PersonalModel>(*files, *learner, std::move(initial));
+  }
+  if (has_ewc && plan.solver.kind == SolverKind::kNone) {
+    FG_ASSIGN_OR_RETURN(run_start,
+                        InitialTrainableSet(plan, learner->layout(), backbone));
   }
   return absl::OkStatus();
 }
@@ -196,6 +239,43 @@ absl::StatusOr<ParameterVector> TrainerSession::State::Delta(
   return delta;
 }
 
+absl::Status TrainerSession::State::SetInitial(const ParameterVector& initial) {
+  FG_RETURN_IF_ERROR(learner->SetValues(initial));
+  if (local == nullptr) return absl::OkStatus();
+  return learner->SetLocalValues(local->initial());
+}
+
+absl::Status TrainerSession::State::PrepareEwc(const ParameterVector& model,
+                                               const ActivationStore& store,
+                                               const ProgressSink& progress) {
+  if (!(config.plan.regularizers.ewc_lambda > 0) || learner->has_run_start()) {
+    return absl::OkStatus();
+  }
+  const absl::Status loaded = LoadEwcStart(*files, *learner);
+  if (!absl::IsNotFound(loaded)) return loaded;
+  // After a solver the start is what it published, which a site that joins
+  // later does not know: it takes the first model that it trains from.
+  FG_RETURN_IF_ERROR(SetInitial(run_start.has_value() ? *run_start : model));
+  return TakeEwcStart(config.plan, store, *files, *learner, progress);
+}
+
+absl::StatusOr<std::map<std::string, double>>
+TrainerSession::State::ForgettingScalars(const ActivationStore& store,
+                                         const ProgressSink& progress) {
+  std::map<std::string, double> scalars;
+  if (!learner->has_run_start()) {
+    const absl::Status loaded = LoadEwcStart(*files, *learner);
+    if (absl::IsNotFound(loaded)) return scalars;
+    FG_RETURN_IF_ERROR(loaded);
+  }
+  FG_ASSIGN_OR_RETURN(
+      const Forgetting forgetting,
+      ForgettingSince(learner->run_start(), learner->model(), store, progress));
+  scalars["forgetting_predicted"] = forgetting.predicted;
+  scalars["forgetting_measured"] = forgetting.measured;
+  return scalars;
+}
+
 absl::StatusOr<TrainerSession::Trained> TrainerSession::State::RunTrain(
     const Train& task, const ProgressSink& progress) {
   const absl::Time start = clock.Monotonic();
@@ -207,14 +287,25 @@ absl::StatusOr<TrainerSession::Trained> TrainerSession::State::RunTrain(
   const bool ready = stores.contains(Split::kTrain);
   FG_ASSIGN_OR_RETURN(ActivationStore * store,
                       Store(Split::kTrain, Part(progress, 0, 0.5)));
+  const double begin = ready ? 0 : 0.5;
+  const double middle = personal == nullptr ? 1 : (begin + 1) / 2;
+  FG_RETURN_IF_ERROR(PrepareEwc(model, *store, Part(progress, begin, begin)));
   FG_RETURN_IF_ERROR(LoadLocal(task.round - 1));
   FG_RETURN_IF_ERROR(learner->SetValues(model));
+  ParameterVector shared;  // for the personal model
+  if (personal != nullptr) {
+    FG_ASSIGN_OR_RETURN(shared, learner->TrainedValues());
+  }
   Trained trained;
-  FG_ASSIGN_OR_RETURN(trained.loss,
-                      learner->TrainRound(task.round, *store,
-                                          Part(progress, ready ? 0 : 0.5, 1)));
+  FG_ASSIGN_OR_RETURN(
+      trained.loss,
+      learner->TrainRound(task.round, *store, Part(progress, begin, middle)));
   FG_ASSIGN_OR_RETURN(ParameterVector delta, Delta(std::move(model)));
   FG_RETURN_IF_ERROR(SaveLocal(task.round));
+  if (personal != nullptr) {
+    FG_RETURN_IF_ERROR(
+        personal->Train(task.round, shared, *store, Part(progress, middle, 1)));
+  }
   FG_RETURN_IF_ERROR(WriteFile(task.delta_path,
                                {reinterpret_cast<const uint8_t*>(delta.data()),
                                 delta.size() * sizeof(float)}));
@@ -227,10 +318,8 @@ absl::Status TrainerSession::State::TrainAlone(const ParameterVector& initial,
                                                const ProgressSink& progress) {
   FG_ASSIGN_OR_RETURN(ActivationStore * store,
                       Store(Split::kTrain, Part(progress, 0, 0.3)));
-  FG_RETURN_IF_ERROR(learner->SetValues(initial));
-  if (local != nullptr) {
-    FG_RETURN_IF_ERROR(learner->SetLocalValues(local->initial()));
-  }
+  FG_RETURN_IF_ERROR(PrepareEwc(initial, *store, Part(progress, 0.3, 0.3)));
+  FG_RETURN_IF_ERROR(SetInitial(initial));
   const double step = 0.7 / config.plan.rounds;
   for (int round = 1; round <= config.plan.rounds; ++round) {
     const double begin = 0.3 + step * (round - 1);
@@ -259,6 +348,19 @@ absl::StatusOr<TrainerSession::Evaluated> TrainerSession::State::RunEvaluate(
       learner->Predict(*store, Part(progress, share / 2, share)));
   Evaluated evaluated{EvaluationSums(predictions),
                       SiteMetrics(predictions, "")};
+  const bool is_last = task.compare_local || task.round >= config.plan.rounds;
+  if (config.plan.regularizers.ewc_lambda > 0 && is_last) {
+    FG_ASSIGN_OR_RETURN(
+        auto forgetting,
+        ForgettingScalars(*store, Part(progress, share, share)));
+    evaluated.scalars.merge(forgetting);
+  }
+  if (personal != nullptr) {
+    FG_ASSIGN_OR_RETURN(
+        predictions,
+        personal->Predict(task.round, *store, Part(progress, share, share)));
+    evaluated.scalars.merge(SiteMetrics(predictions, "personal_"));
+  }
   if (task.compare_local) {
     FG_ASSIGN_OR_RETURN(ParameterVector initial,
                         ReadModel(task.initial_model_path));
