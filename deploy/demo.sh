@@ -20,6 +20,9 @@
 #   --lambdas L          of the solver, such as "[100, 10, 1]"
 #   --site-intercept     each site fits its own intercept to the solved head
 #   --rounds N  --epochs N  --seed N  --learning-rate X
+#   --patience N         stop after N evaluations that are no better, and publish
+#                        the best model (default: 0, never)
+#   --classes L          names, label 0 first, such as "[normal, pneumonia]"
 #   --label-column C     for folders (default: projection)
 #   --final-split S      split of the last evaluation: test (default) or val
 #   --out DIR            default: demo-out
@@ -27,19 +30,20 @@ set -euo pipefail
 
 root=$(cd "$(dirname "$0")/.." && pwd)
 data=phantom backbone='' size='' sites='' strategy=linear_probe rounds='' epochs=''
-solver=none lambdas='[1]' site_intercept=false
+patience=0 classes='' solver=none lambdas='[1]' site_intercept=false
 seed=1 learning_rate='' label_column=projection final_split=test out=$root/demo-out
 while [ $# -gt 0 ]; do
   case "$1" in
     --site-intercept) site_intercept=true; shift; continue ;;
     -h | --help) awk 'NR > 1 { if (!/^#/) exit; print substr($0, 3) }' "$0"; exit 0 ;;
-    --data | --backbone | --image-size | --sites | --strategy | --solver | --lambdas | --rounds | --epochs | --seed | --learning-rate | --label-column | --final-split | --out)
+    --data | --backbone | --image-size | --sites | --strategy | --solver | --lambdas | --patience | --classes | --rounds | --epochs | --seed | --learning-rate | --label-column | --final-split | --out)
       [ $# -ge 2 ] || { echo "demo.sh: $1 needs a value" >&2; exit 2; } ;;&
     --data) data=$2 ;; --backbone) backbone=$2 ;; --image-size) size=$2 ;;
     --sites) sites=$2 ;; --strategy) strategy=$2 ;; --rounds) rounds=$2 ;;
     --epochs) epochs=$2 ;; --seed) seed=$2 ;; --learning-rate) learning_rate=$2 ;;
     --label-column) label_column=$2 ;; --final-split) final_split=$2 ;;
     --out) out=$2 ;;
+    --patience) patience=$2 ;; --classes) classes=$2 ;;
     --solver) solver=$2 ;; --lambdas) lambdas=$2 ;;
     *) echo "demo.sh: unknown option $1 (see --help)" >&2; exit 2 ;;
   esac
@@ -132,11 +136,13 @@ YAML
 fi
 
 # --- the plan ---------------------------------------------------------------
-case $kind in
-  phantom) classes='[no_lesion, lesion]' ;;
-  npz) classes='[malignant, benign]' ;;
-  folder) classes='[AP, PA]' ;;
-esac
+if [ -z "$classes" ]; then
+  case $kind in
+    phantom) classes='[no_lesion, lesion]' ;;
+    npz) classes='[malignant, benign]' ;;
+    folder) classes='[AP, PA]' ;;
+  esac
+fi
 unfreeze=''
 if [ "$strategy" = partial ]; then
   case $architecture in
@@ -170,7 +176,8 @@ strategy:
   $unfreeze
 local: {epochs: $epochs, batch_size: 32, optimizer: $optimizer, schedule: {kind: cosine}}
 solver: {kind: $solver, lambdas: $lambdas, site_intercept: $site_intercept}
-evaluation: {every: 5, split: val, final_split: $final_split, compare_local: true}
+stopping: {patience: $patience}
+evaluation: {every: $([ "$patience" = 0 ] && echo 5 || echo 1), split: val, final_split: $final_split, compare_local: true}
 YAML
 # ImageNet backbones expect ImageNet statistics.
 if [ $kind != phantom ]; then

@@ -8,6 +8,7 @@
 #include "common/config/plan_json.h"
 #include "common/crypto/sha256.h"
 #include "common/model/lora_merge.h"
+#include "common/model/trainable_set.h"
 #include "nlohmann/json.hpp"
 
 namespace fedgraft {
@@ -103,6 +104,9 @@ std::string Card(const Plan& plan, const ExportFacts& facts,
   // A foreign program may load the file as that architecture, or it may not.
   card["has_torchvision_names_only"] =
       plan.hidden_dim == 0 && card["adapter"].value("merged", true);
+  if (plan.personal.kind == PersonalKind::kLocalHead) {
+    card["head"]["where"] = "each site keeps its own; this file holds none";
+  }
   card["intended_use"] =
       "Research. Not a medical device; validate locally before any use.";
   return card.dump(2);
@@ -119,6 +123,14 @@ absl::StatusOr<ExportedModel> ExportModel(const Plan& plan,
       SafetensorsFile::Parse(ToBytes(trained), "trainable set"));
   Merged merged;
   FG_RETURN_IF_ERROR(Lay(backbone, merged));
+  if (plan.personal.kind == PersonalKind::kLocalHead) {
+    // The pretrained head is of other classes.
+    FG_ASSIGN_OR_RETURN(const Architecture architecture,
+                        FindArchitecture(plan.architecture));
+    std::erase_if(merged.tensors, [&architecture](const auto& tensor) {
+      return tensor.first.starts_with(architecture.head_prefix + ".");
+    });
+  }
   FG_RETURN_IF_ERROR(Lay(set, merged));
   FG_ASSIGN_OR_RETURN(auto weights, MergeLora(plan, backbone, set));
   for (auto& [name, values] : weights) {

@@ -4,6 +4,7 @@
 #include <ATen/autocast_mode.h>
 #include <dlfcn.h>
 #include <malloc.h>
+#include <stdlib.h>
 #include <torch/version.h>
 
 #include <thread>
@@ -105,6 +106,15 @@ absl::StatusOr<Compute> SetUpCompute(const ComputeSpec& spec) {
   SetThreads(compute.threads);
   if (compute.device.is_cpu()) KeepFreedMemory();
   return compute;
+}
+
+void SetDeterministic(bool deterministic) {
+  // cuBLAS reads this when it starts; another value of the operator's stays.
+  if (deterministic) setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8", 0);
+  at::Context& context = at::globalContext();
+  context.setDeterministicAlgorithms(deterministic, /*warn_only=*/false);
+  context.setDeterministicCuDNN(deterministic);
+  context.setBenchmarkCuDNN(false);
 }
 
 AutocastScope::AutocastScope(const Compute& compute)

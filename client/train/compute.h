@@ -27,6 +27,10 @@ struct Compute {
 // FAILED_PRECONDITION: that GPU is not there.
 absl::StatusOr<Compute> SetUpCompute(const ComputeSpec& spec);
 
+// Whether this process may use only algorithms that give the same bytes every
+// time. If so, an operation that has none fails (on GPUs; the CPU's all have).
+void SetDeterministic(bool deterministic);
+
 // Autocasting of the current thread while it lives; no effect on the CPU.
 class AutocastScope {
  public:

@@ -95,7 +95,8 @@ std::map<std::string, double> Drift(const DriftProbe::View& before,
     if (other == after.end()) continue;
     const absl::StatusOr<double> cka = LinearCka(
         AsMatrix(rows), AsMatrix(other->second), CkaEstimator::kUnbiased);
-    if (cka.ok()) drift[absl::StrCat("drift_", stage)] = std::max(1 - *cka, 0.0);
+    if (cka.ok())
+      drift[absl::StrCat("drift_", stage)] = std::max(1 - *cka, 0.0);
   }
   return drift;
 }

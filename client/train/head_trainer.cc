@@ -6,6 +6,7 @@
 
 #include "absl/status/status.h"
 #include "client/train/fused_update.h"
+#include "client/train/plain_training.h"
 #include "common/base/check.h"
 
 namespace fedgraft {
@@ -15,16 +16,7 @@ constexpr double kAdamWEpsilon = 1e-8;  // torch's
 
 }  // namespace
 
-bool HeadTrainer::Covers(const Plan& plan) {
-  const RegularizerSpec& regularizers = plan.regularizers;
-  return plan.loss.class_weights == ClassWeights::kNone &&
-         plan.loss.label_smoothing == 0 && regularizers.l2_sp_alpha == 0 &&
-         regularizers.l2_sp_beta == 0 && regularizers.fed_prox_mu == 0 &&
-         regularizers.ewc_lambda == 0 && plan.gradient_norm_max == 0 &&
-         plan.accumulate == 1 &&
-         plan.layer_rates.kind == LayerRateKind::kUniform &&
-         plan.personal.kind == PersonalKind::kNone;
-}
+bool HeadTrainer::Covers(const Plan& plan) { return TrainsPlainly(plan); }
 
 HeadTrainer::HeadTrainer(const Plan& plan, double rate, torch::Tensor weight,
                          torch::Tensor bias)

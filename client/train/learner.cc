@@ -7,8 +7,10 @@
 
 #include "absl/strings/str_cat.h"
 #include "client/model/network_state.h"
-#include "client/train/fused_optimizer.h"
+#include "client/train/parameter_groups.h"
+#include "client/train/round_trainer.h"
 #include "client/train/schedule.h"
+#include "common/base/logging.h"
 #include "common/base/status_macros.h"
 #include "common/model/trainable_set.h"
 
@@ -20,9 +22,6 @@ constexpr double kBatchNormMomentum = 0.1;  // torchvision's
 constexpr const char* kBatchNormParts[] = {"bias", "running_mean",
                                            "running_var", "weight"};
 
-using BatchNormLayers =
-    std::vector<std::shared_ptr<torch::nn::BatchNorm2dImpl>>;
-
 // Convolutions on the CPU run faster with the channels last in memory; what
 // they compute then comes out in that order too.
 void PutChannelsLast(Network& network) {
@@ -33,29 +32,30 @@ void PutChannelsLast(Network& network) {
   }
 }
 
-// While it lives, these layers normalise by the batch and learn statistics.
-class StatisticsTraining {
+// While it lives, gradients are taken of parameters up to this depth only.
+class DepthLimit {
  public:
-  explicit StatisticsTraining(const BatchNormLayers& layers) : layers_(layers) {
-    for (const auto& layer : layers_) layer->train(true);
+  DepthLimit(const TrainedParameters& parameters, int depth)
+      : parameters_(parameters) {
+    for (const TrainedParameter& parameter : parameters_) {
+      torch::Tensor value = parameter.value;
+      value.mutable_grad().reset();
+      value.set_requires_grad(parameter.depth <= depth);
+    }
   }
-  ~StatisticsTraining() {
-    for (const auto& layer : layers_) layer->train(false);
+  ~DepthLimit() {
+    for (const TrainedParameter& parameter : parameters_) {
+      torch::Tensor value = parameter.value;
+      value.mutable_grad().reset();
+      value.set_requires_grad(true);
+    }
   }
-  StatisticsTraining(const StatisticsTraining&) = delete;
-  StatisticsTraining& operator=(const StatisticsTraining&) = delete;
+  DepthLimit(const DepthLimit&) = delete;
+  DepthLimit& operator=(const DepthLimit&) = delete;
 
  private:
-  const BatchNormLayers& layers_;
+  const TrainedParameters& parameters_;
 };
-
-std::vector<int64_t> Pick(const std::vector<int64_t>& values,
-                          const std::vector<int64_t>& at) {
-  std::vector<int64_t> picked;
-  picked.reserve(at.size());
-  for (int64_t index : at) picked.push_back(values[index]);
-  return picked;
-}
 
 }  // namespace
 
@@ -78,34 +78,49 @@ absl::Status Learner::Prepare() {
     parameter.set_requires_grad(false);
   }
   FG_RETURN_IF_ERROR(FindLocalTensors());
+  std::vector<TensorSpec> specs = layout_.tensors();
+  specs.insert(specs.end(), local_layout_.tensors().begin(),
+               local_layout_.tensors().end());
   std::set<std::string> trained;
-  for (const TensorSpec& spec : layout_.tensors()) trained.insert(spec.name);
-  for (const TensorSpec& spec : local_layout_.tensors()) {
-    trained.insert(spec.name);
-  }
+  for (const TensorSpec& spec : specs) trained.insert(spec.name);
+  FG_ASSIGN_OR_RETURN(trained_layout_,
+                      ParameterLayout::Create(std::move(specs)));
   boundary_ = network_->head_stage();
   for (const std::string& name : trained) {
     boundary_ = std::min(boundary_, network_->StageOf(name));
   }
-  for (auto& item : network_->named_parameters()) {
-    if (!trained.contains(item.key())) continue;
-    item.value().set_requires_grad(true);
-    trained_.push_back(item.value());
+  parameters_ = FindTrained(trained, *network_);
+  for (const TrainedParameter& parameter : parameters_) {
+    torch::Tensor value = parameter.value;
+    value.set_requires_grad(true);
+    if (plan_.regularizers.l2_sp_alpha > 0 && parameter.depth > 0) {
+      anchors_.pretrained[parameter.name] = value.detach().clone();
+    }
   }
+  const std::vector<int> depths = StageDepths(*network_);
   for (const auto& item : network_->named_modules()) {
     auto layer =
         std::dynamic_pointer_cast<torch::nn::BatchNorm2dImpl>(item.value());
-    if (layer && trained.contains(item.key() + ".running_mean")) {
+    const std::string statistic = item.key() + ".running_mean";
+    if (layer && trained.contains(statistic)) {
       learning_layers_.push_back(std::move(layer));
+      learning_depths_.push_back(depths[network_->StageOf(statistic)]);
     }
   }
   return absl::OkStatus();
 }
 
 absl::Status Learner::FindLocalTensors() {
-  if (plan_.batch_norm != BatchNormPolicy::kLocal) return absl::OkStatus();
   std::vector<TensorSpec> specs;
+  const bool keeps_head = plan_.personal.kind == PersonalKind::kLocalHead;
+  for (const auto& item : network_->named_parameters()) {
+    if (keeps_head && network_->StageOf(item.key()) == network_->head_stage()) {
+      specs.push_back({item.key(), item.value().sizes().vec()});
+    }
+  }
+  const bool keeps_layers = plan_.batch_norm == BatchNormPolicy::kLocal;
   for (const auto& item : network_->named_modules()) {
+    if (!keeps_layers) break;
     auto layer =
         std::dynamic_pointer_cast<torch::nn::BatchNorm2dImpl>(item.value());
     if (!layer || !UnfreezesBatchNorm(plan_, item.key())) continue;
@@ -135,106 +150,136 @@ absl::StatusOr<ParameterVector> Learner::LocalValues() {
   return ExtractParameters(local_layout_, *network_);
 }
 
-std::unique_ptr<torch::optim::Optimizer> Learner::MakeOptimizer(int round) {
-  const OptimizerSpec& spec = plan_.optimizer;
-  const double rate = LearningRate(plan_, round);
-  if (spec.kind == OptimizerKind::kAdamW) {
-    return MakeAdamW({trained_},
-                     torch::optim::AdamWOptions(rate)
-                         .betas(std::make_tuple(spec.beta1, spec.beta2))
-                         .weight_decay(spec.weight_decay));
-  }
-  return MakeSgd({trained_}, torch::optim::SGDOptions(rate)
-                                 .momentum(spec.momentum)
-                                 .weight_decay(spec.weight_decay));
-}
-
 std::unique_ptr<HeadTrainer> Learner::MakeHeadTrainer(int round) {
   const auto modules = network_->named_modules();
   const auto* head = modules.find(network_->head_prefix());
   auto* linear =
       head == nullptr ? nullptr : (*head)->as<torch::nn::LinearImpl>();
-  const bool covers = linear != nullptr && HeadTrainer::Covers(plan_) &&
-                      boundary_ == network_->head_stage() &&
-                      compute_.device.is_cpu() && trained_.size() == 2 &&
-                      linear->weight.requires_grad() &&
-                      linear->bias.requires_grad();
+  const bool covers =
+      linear != nullptr && HeadTrainer::Covers(plan_) &&
+      sample_weights_.empty() && boundary_ == network_->head_stage() &&
+      compute_.device.is_cpu() && parameters_.size() == 2 &&
+      linear->weight.requires_grad() && linear->bias.requires_grad();
   if (!covers) return nullptr;
   return std::make_unique<HeadTrainer>(plan_, LearningRate(plan_, round),
                                        linear->weight, linear->bias);
 }
 
-absl::StatusOr<double> Learner::Step(const torch::Tensor& activations,
-                                     const std::vector<int64_t>& labels,
-                                     int stage, LossScaler& scaler,
-                                     torch::optim::Optimizer& optimizer) {
-  torch::Tensor loss;
-  {
-    AutocastScope autocast(compute_);
-    torch::Tensor hidden = activations;
-    if (stage < boundary_) {
-      torch::NoGradGuard no_grad;
-      hidden = network_->Run(hidden, stage, boundary_);
-      stage = boundary_;
-    }
-    if (head_trainer_ != nullptr) return head_trainer_->Step(hidden, labels);
-    const torch::Tensor logits =
-        network_->Run(hidden, stage, network_->stage_count());
-    loss = torch::nn::functional::cross_entropy(
-        logits.to(torch::kFloat32), torch::tensor(labels).to(compute_.device));
-  }
-  const double value = loss.item<double>();
-  if (!std::isfinite(value)) {
-    return absl::FailedPreconditionError(
-        "training diverged: the loss is not finite; lower the learning rate");
-  }
-  for (torch::Tensor& parameter : trained_) parameter.mutable_grad().reset();
-  (loss * scaler.scale()).backward();
-  if (scaler.Unscale(trained_)) optimizer.step();
-  return value * static_cast<double>(labels.size());
+absl::Status Learner::SetTrainedValues(const ParameterVector& values) {
+  return ApplyParameters(trained_layout_, values, *network_);
+}
+absl::StatusOr<ParameterVector> Learner::TrainedValues() {
+  return ExtractParameters(trained_layout_, *network_);
 }
 
-absl::StatusOr<double> Learner::TrainEpoch(int round, int epoch,
-                                           const ActivationStore& data,
-                                           LossScaler& scaler,
-                                           torch::optim::Optimizer& optimizer,
-                                           const ProgressSink& progress) {
-  const uint64_t run_epoch =
-      static_cast<uint64_t>(round - 1) * plan_.local_epochs + epoch;
-  const auto batches = EpochBatches(plan_, round, epoch, data.count());
-  double loss_sum = 0;
-  for (size_t i = 0; i < batches.size(); ++i) {
-    const double epochs_done = epoch + static_cast<double>(i) / batches.size();
-    FG_RETURN_IF_ERROR(progress(epochs_done / plan_.local_epochs, "train"));
-    FG_ASSIGN_OR_RETURN(torch::Tensor batch,
-                        data.TrainingBatch(batches[i], plan_.augmentation,
-                                           plan_.seed, run_epoch));
-    FG_ASSIGN_OR_RETURN(
-        double loss, Step(batch, Pick(data.labels(), batches[i]), data.stage(),
-                          scaler, optimizer));
-    loss_sum += loss;
+TrainedModel Learner::model() const {
+  return {network_.get(), &compute_, boundary_, parameters_};
+}
+
+void Learner::SetRunStart(NamedValues values, NamedValues fisher) {
+  anchors_.run_start = std::move(values);
+  anchors_.fisher = std::move(fisher);
+}
+
+absl::StatusOr<TrainingLoss> Learner::MakeLoss(const ActivationStore& data) {
+  TrainingLoss::Options options;
+  options.label_smoothing = plan_.loss.label_smoothing;
+  options.sample_weights = sample_weights_;
+  for (int64_t label : data.labels()) {
+    if (label < 0 || label >= plan_.num_classes()) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "a training image has label ", label, "; the plan has classes 0 to ",
+          plan_.num_classes() - 1));
+    }
   }
-  return loss_sum / static_cast<double>(data.count());
+  if (!sample_weights_.empty() &&
+      static_cast<int64_t>(sample_weights_.size()) != data.count()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("expected a weight for each of the ", data.count(),
+                     " training images, ", sample_weights_.size(), " came"));
+  }
+  for (float weight : sample_weights_) {
+    if (!std::isfinite(weight) || weight < 0) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "weights of images are finite and not negative, not ", weight));
+    }
+  }
+  switch (plan_.loss.class_weights) {
+    case ClassWeights::kNone:
+      break;
+    case ClassWeights::kLocal:
+      options.class_weights =
+          InverseFrequencies(CountClasses(data.labels(), plan_.num_classes()));
+      break;
+    case ClassWeights::kFederated:
+      if (static_cast<int>(class_counts_.size()) != plan_.num_classes()) {
+        return absl::FailedPreconditionError(absl::StrCat(
+            "class weights from all sites need the counts of ",
+            plan_.num_classes(), " classes, ", class_counts_.size(), " came"));
+      }
+      options.class_weights = InverseFrequencies(class_counts_);
+      break;
+  }
+  for (size_t c = 0; c < options.class_weights.size(); ++c) {
+    if (options.class_weights[c] > 0 || told_of_absent_classes_) continue;
+    FG_LOG_WARNING("class {} has no training image: its weight is 0", c);
+  }
+  told_of_absent_classes_ = true;
+  return TrainingLoss(std::move(options), data.labels(), compute_.device);
+}
+
+absl::StatusOr<double> Learner::Train(int round, const Anchors& anchors,
+                                      const ActivationStore& data,
+                                      const ProgressSink& progress) {
+  if (data.count() == 0) {
+    return absl::FailedPreconditionError("there are no training images");
+  }
+  if (plan_.regularizers.ewc_lambda > 0 && !has_run_start()) {
+    return absl::FailedPreconditionError(
+        "EWC needs the run's start, which has not been set");
+  }
+  FG_ASSIGN_OR_RETURN(const TrainingLoss loss, MakeLoss(data));
+  const int depth = DepthInRound(plan_.layer_rates, round, parameters_);
+  TrainedModel model{network_.get(), &compute_, network_->head_stage(), {}};
+  for (const TrainedParameter& parameter : parameters_) {
+    if (parameter.depth > depth) continue;
+    model.parameters.push_back(parameter);
+    model.boundary =
+        std::min(model.boundary, network_->StageOf(parameter.name));
+  }
+  BatchNormLayers layers;
+  for (size_t i = 0; i < learning_layers_.size(); ++i) {
+    if (learning_depths_[i] <= depth) layers.push_back(learning_layers_[i]);
+  }
+  const DepthLimit limit(parameters_, depth);
+  const auto regularizers = MakeRegularizers(plan_, model.parameters, anchors);
+  const std::unique_ptr<HeadTrainer> head_trainer = MakeHeadTrainer(round);
+  return RoundTrainer({plan_, round, model, layers, loss, regularizers, data,
+                       head_trainer.get()})
+      .Run(progress);
 }
 
 absl::StatusOr<double> Learner::TrainRound(int round,
                                            const ActivationStore& data,
                                            const ProgressSink& progress) {
-  if (data.count() == 0) {
-    return absl::FailedPreconditionError("there are no training images");
+  Anchors anchors = anchors_;
+  if (plan_.regularizers.fed_prox_mu > 0) {
+    anchors.round_start = CopyValues(parameters_);
   }
-  // Optimiser and loss scale start anew, so that a round that is done again
-  // gives the same bytes.
-  LossScaler scaler(compute_.autocast == Autocast::kFp16);
-  std::unique_ptr<torch::optim::Optimizer> optimizer = MakeOptimizer(round);
-  const StatisticsTraining statistics(learning_layers_);
-  head_trainer_ = MakeHeadTrainer(round);
-  double loss = 0;
-  for (int epoch = 0; epoch < plan_.local_epochs; ++epoch) {
-    FG_ASSIGN_OR_RETURN(
-        loss, TrainEpoch(round, epoch, data, scaler, *optimizer, progress));
+  return Train(round, anchors, data, progress);
+}
+
+absl::StatusOr<double> Learner::TrainPersonalRound(
+    int round, const ParameterVector& shared, const ActivationStore& data,
+    const ProgressSink& progress) {
+  if (static_cast<int64_t>(shared.size()) != trained_layout_.Count()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("the shared model has ", shared.size(),
+                     " values, the trained layout ", trained_layout_.Count()));
   }
-  return loss;
+  Anchors anchors = anchors_;
+  anchors.shared = ToNamedValues(trained_layout_, shared, compute_.device);
+  return Train(round, anchors, data, progress);
 }
 
 absl::Status Learner::RefreshStatistics(const ActivationStore& data,

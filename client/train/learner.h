@@ -12,8 +12,11 @@
 #include "client/train/activation_store.h"
 #include "client/train/compute.h"
 #include "client/train/head_trainer.h"
+#include "client/train/regularizer.h"
 #include "client/train/session.h"
 #include "client/train/site_metrics.h"
+#include "client/train/trained_model.h"
+#include "client/train/training_loss.h"
 #include "common/config/plan.h"
 #include "common/model/parameter_layout.h"
 
@@ -22,7 +25,8 @@ namespace fedgraft {
 // A network of which a plan trains a part.
 //
 //   travelling tensors   the layout: the trainable set
-//   local tensors        unfrozen BatchNorm layers under policy `local`
+//   local tensors        unfrozen BatchNorm layers under policy `local`, and
+//                        the head if the plan leaves it to each site
 //   everything else      frozen, in evaluation mode, never changes
 //
 // Stages before boundary() hold frozen tensors only.
@@ -45,16 +49,45 @@ class Learner {
   absl::Status SetValues(const ParameterVector& values);
   absl::StatusOr<ParameterVector> Values();
 
-  // The site's own BatchNorm tensors. No tensor in the layout: there are none.
+  // The site's own tensors. No tensor in the layout: there are none.
   const ParameterLayout& local_layout() const { return local_layout_; }
   absl::Status SetLocalValues(const ParameterVector& values);
   absl::StatusOr<ParameterVector> LocalValues();
 
+  // All that is trained: travelling and local tensors.
+  const ParameterLayout& trained_layout() const { return trained_layout_; }
+  absl::Status SetTrainedValues(const ParameterVector& values);
+  absl::StatusOr<ParameterVector> TrainedValues();
+  // The network with every parameter that is trained in some round.
+  TrainedModel model() const;
+
+  // Records of each class at all sites, for class weights `federated`.
+  void SetClassCounts(std::vector<double> counts) {
+    class_counts_ = std::move(counts);
+  }
+  // Weight of each training image in the loss; none: all 1.
+  void SetSampleWeights(std::vector<float> weights) {
+    sample_weights_ = std::move(weights);
+  }
+  // Where EWC pulls to and how hard, by parameter name.
+  void SetRunStart(NamedValues values, NamedValues fisher);
+  bool has_run_start() const { return !anchors_.run_start.empty(); }
+  const NamedValues& run_start() const { return anchors_.run_start; }
+
   // plan.local_epochs epochs of round `round` with fresh optimiser state.
   // Returns the mean loss of the last one (0 for no epochs).
-  // FAILED_PRECONDITION: no images, or a loss that is not finite.
+  // FAILED_PRECONDITION: no images, a loss that is not finite, or something
+  // missing that the plan needs (class counts, the run's start).
+  // INVALID_ARGUMENT: labels or sample weights that do not fit.
   absl::StatusOr<double> TrainRound(int round, const ActivationStore& data,
                                     const ProgressSink& progress);
+  // The same for a personal model, which the learner holds now: drawn towards
+  // the shared one (of the trained layout) by plan.personal.ditto_lambda, and
+  // not by FedProx.
+  absl::StatusOr<double> TrainPersonalRound(int round,
+                                            const ParameterVector& shared,
+                                            const ActivationStore& data,
+                                            const ProgressSink& progress);
 
   // Replaces the statistics of the BatchNorm layers that learn them by plain
   // means over `batches` batches of the first epoch's order, with the weights
@@ -75,31 +108,27 @@ class Learner {
         compute_(compute) {}
   absl::Status Prepare();
   absl::Status FindLocalTensors();
-  std::unique_ptr<torch::optim::Optimizer> MakeOptimizer(int round);
-  // Null unless a linear head is all that is trained, on the CPU.
+  absl::StatusOr<TrainingLoss> MakeLoss(const ActivationStore& data);
+  // Null unless a linear head is all that is trained, plainly, on the CPU.
   std::unique_ptr<HeadTrainer> MakeHeadTrainer(int round);
-  // Mean loss of epoch `epoch` (from 0) of a round.
-  absl::StatusOr<double> TrainEpoch(int round, int epoch,
-                                    const ActivationStore& data,
-                                    LossScaler& scaler,
-                                    torch::optim::Optimizer& optimizer,
-                                    const ProgressSink& progress);
-  // One step; returns the summed loss of the batch.
-  absl::StatusOr<double> Step(const torch::Tensor& activations,
-                              const std::vector<int64_t>& labels, int stage,
-                              LossScaler& scaler,
-                              torch::optim::Optimizer& optimizer);
+  absl::StatusOr<double> Train(int round, const Anchors& anchors,
+                               const ActivationStore& data,
+                               const ProgressSink& progress);
 
   const Plan& plan_;
-  ParameterLayout layout_, local_layout_;
+  ParameterLayout layout_, local_layout_, trained_layout_;
   std::shared_ptr<Network> network_;
   const Compute& compute_;
   int boundary_ = 0;
-  std::vector<torch::Tensor> trained_;  // parameters that require gradients
-  // During TrainRound, if it covers what the plan trains.
-  std::unique_ptr<HeadTrainer> head_trainer_;
-  // BatchNorm layers whose statistics are learnt during training.
-  std::vector<std::shared_ptr<torch::nn::BatchNorm2dImpl>> learning_layers_;
+  TrainedParameters parameters_;
+  // BatchNorm layers whose statistics are learnt during training, and the
+  // depths of their parameters.
+  BatchNormLayers learning_layers_;
+  std::vector<int> learning_depths_;
+  Anchors anchors_;  // those that outlive a round
+  std::vector<double> class_counts_;
+  std::vector<float> sample_weights_;
+  bool told_of_absent_classes_ = false;
 };
 
 }  // namespace fedgraft

@@ -10,17 +10,13 @@
 #include "common/model/safetensors.h"
 
 namespace fedgraft {
-namespace {
 
-constexpr const char* kFolder = "batch_norm";
-
-std::string FileName(int round) {
-  return absl::StrFormat("%s/%08d.safetensors", kFolder, round);
+std::string LocalState::FileName(int round) const {
+  return absl::StrFormat("%s/%08d.safetensors", folder_, round);
 }
 
-// Rounds saved so far, ascending.
-absl::StatusOr<std::vector<int>> SavedRounds(FileStore& files) {
-  FG_ASSIGN_OR_RETURN(std::vector<std::string> names, files.List(kFolder));
+absl::StatusOr<std::vector<int>> LocalState::SavedRounds() const {
+  FG_ASSIGN_OR_RETURN(std::vector<std::string> names, files_.List(folder_));
   std::vector<int> rounds;
   for (const std::string& name : names) {
     int round = 0;
@@ -32,10 +28,8 @@ absl::StatusOr<std::vector<int>> SavedRounds(FileStore& files) {
   return rounds;
 }
 
-}  // namespace
-
 absl::StatusOr<ParameterVector> LocalState::Load(int round) {
-  FG_ASSIGN_OR_RETURN(std::vector<int> rounds, SavedRounds(files_));
+  FG_ASSIGN_OR_RETURN(std::vector<int> rounds, SavedRounds());
   while (!rounds.empty() && rounds.back() > round) rounds.pop_back();
   if (rounds.empty()) return initial_;
   const std::string name = FileName(rounds.back());
@@ -48,7 +42,7 @@ absl::StatusOr<ParameterVector> LocalState::Load(int round) {
 absl::Status LocalState::Save(int round, const ParameterVector& values) {
   FG_RETURN_IF_ERROR(WriteAtomically(files_, FileName(round),
                                      EncodeTrainableSet(layout_, values)));
-  FG_ASSIGN_OR_RETURN(std::vector<int> rounds, SavedRounds(files_));
+  FG_ASSIGN_OR_RETURN(std::vector<int> rounds, SavedRounds());
   // This round may be asked for again, so the one before it stays; older ones
   // cannot be needed.
   int before = 0;

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -9,14 +10,18 @@
 
 namespace fedgraft {
 
-// A site's own BatchNorm tensors (policy `local`), one file for each round
-// after which they were saved. Training of round r starts from the latest
-// state before r, so that a round done again starts where it started first.
+// Tensors that a site keeps to itself (BatchNorm layers, a head, a personal
+// model), one file for each round after which they were saved. Training of
+// round r starts from the latest state before r, so that a round done again
+// starts where it started first.
 class LocalState {
  public:
-  // `initial` are the backbone's values; `files` outlives this.
-  LocalState(FileStore& files, ParameterLayout layout, ParameterVector initial)
+  // In `folder` of `files`, which outlives this. `initial` are the values
+  // before the first round.
+  LocalState(FileStore& files, std::string folder, ParameterLayout layout,
+             ParameterVector initial)
       : files_(files),
+        folder_(std::move(folder)),
         layout_(std::move(layout)),
         initial_(std::move(initial)) {}
 
@@ -28,7 +33,12 @@ class LocalState {
   absl::Status Save(int round, const ParameterVector& values);
 
  private:
+  std::string FileName(int round) const;
+  // Rounds saved so far, ascending.
+  absl::StatusOr<std::vector<int>> SavedRounds() const;
+
   FileStore& files_;
+  const std::string folder_;
   ParameterLayout layout_;
   ParameterVector initial_;
 };

@@ -21,4 +21,10 @@ double LearningRate(const Plan& plan, int round);
 std::vector<std::vector<int64_t>> EpochBatches(const Plan& plan, int round,
                                                int epoch, int64_t count);
 
+// The same for images with these labels, by the plan's sampling. `balanced`:
+// as many draws as images, of every class that is there as many (one more for
+// some, by chance), and within a class of every image as many.
+std::vector<std::vector<int64_t>> EpochBatches(
+    const Plan& plan, int round, int epoch, const std::vector<int64_t>& labels);
+
 }  // namespace fedgraft

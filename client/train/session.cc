@@ -19,11 +19,14 @@
 #include "client/train/activation_store.h"
 #include "client/train/compute.h"
 #include "client/train/drift.h"
+#include "client/train/ewc_start.h"
 #include "client/train/exact_head.h"
+#include "client/train/forgetting.h"
 #include "client/train/guard.h"
 #include "client/train/learner.h"
 #include "client/train/local_state.h"
 #include "client/train/path_io.h"
+#include "client/train/personal_model.h"
 #include "common/base/status_macros.h"
 #include "common/config/identity.h"
 #include "common/model/backbone_file.h"
@@ -66,10 +69,13 @@ struct TrainerSession::State {
   Compute compute;
   std::optional<Preprocessor> preprocessor;
   std::unique_ptr<Learner> learner;
-  std::unique_ptr<PosixFileStore> files;  // null: nothing is kept
-  std::unique_ptr<LocalState> local;      // null: no local tensors
-  std::unique_ptr<ExactHead> head;        // null: the plan has no solver
-  std::unique_ptr<FeatureCache> cache;    // null: nothing is cached on disk
+  std::unique_ptr<PosixFileStore> files;    // null: nothing is kept
+  std::unique_ptr<LocalState> local;        // null: no local tensors
+  std::unique_ptr<PersonalModel> personal;  // null: the plan asks for none
+  std::unique_ptr<ExactHead> head;          // null: the plan has no solver
+  std::unique_ptr<FeatureCache> cache;      // null: nothing is cached on disk
+  // For EWC, if the plan alone says where the run starts.
+  std::optional<ParameterVector> run_start;
   // By split, and whether they hold random views for training.
   std::map<std::pair<Split, bool>, std::unique_ptr<ActivationStore>> stores;
 
@@ -77,6 +83,7 @@ struct TrainerSession::State {
       : config(std::move(config)), clock(clock) {}
 
   absl::Status SetUp();
+  absl::Status SetUpState(const SafetensorsFile& backbone);
   absl::Status CheckLabels() const;
   // True if training sees `views` kept views of each image.
   bool KeepsViews() const {
@@ -91,6 +98,14 @@ struct TrainerSession::State {
   absl::StatusOr<ParameterVector> Delta(ParameterVector before);
   // Frozen features of `split`, unless it is empty or they are there.
   absl::Status TakeFeatures(Split split, const ProgressSink& progress);
+  // Sees to the run's start for EWC; `model` is what this site trains from now.
+  absl::Status PrepareEwc(const ParameterVector& model,
+                          const ActivationStore& store,
+                          const ProgressSink& progress);
+  // Scalars forgetting_* of what the learner has now; none if this site never
+  // trained.
+  absl::StatusOr<std::map<std::string, double>> ForgettingScalars(
+      const ActivationStore& store, const ProgressSink& progress);
   absl::StatusOr<Trained> RunTrain(const Train& task,
                                    const ProgressSink& progress);
   absl::StatusOr<uint64_t> RunSolve(const Solve& task,
@@ -114,6 +129,7 @@ struct TrainerSession::State {
 absl::Status TrainerSession::State::SetUp() {
   FG_RETURN_IF_ERROR(CheckLabels());
   FG_ASSIGN_OR_RETURN(compute, SetUpCompute(config.compute));
+  SetDeterministic(config.plan.deterministic);
   FG_RETURN_IF_ERROR(CheckFeatureDim(*config.data, config.plan.feature_dim));
   FG_ASSIGN_OR_RETURN(Preprocessor made,
                       HasBackbone(config.plan)
@@ -146,14 +162,39 @@ absl::Status TrainerSession::State::SetUp() {
   if (!config.cache.folder.empty()) {
     FG_ASSIGN_OR_RETURN(cache, FeatureCache::Open(config.cache));
   }
-  if (learner->local_layout().Count() > 0) {
-    if (files == nullptr) {
-      return absl::InvalidArgumentError(
-          "batch_norm `local` needs a state folder");
-    }
-    FG_ASSIGN_OR_RETURN(ParameterVector initial, learner->LocalValues());
-    local = std::make_unique<LocalState>(*files, learner->local_layout(),
-                                         std::move(initial));
+  return SetUpState(backbone);
+}
+
+absl::Status TrainerSession::State::SetUpState(
+    const SafetensorsFile& backbone) {
+  const Plan& plan = config.plan;
+  const bool has_local = learner->local_layout().Count() > 0;
+  const bool has_personal = plan.personal.kind == PersonalKind::kDitto;
+  const bool has_ewc = plan.regularizers.ewc_lambda > 0;
+  if (files == nullptr && (has_local || has_personal || has_ewc)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(has_ewc        ? "EWC"
+                     : has_personal ? "a personal model"
+                                    : "a part of the model that stays here",
+                     " needs a state folder"));
+  }
+  if (has_local) {
+    FG_ASSIGN_OR_RETURN(
+        ParameterVector initial,
+        InitialTrainableSet(plan, learner->local_layout(), backbone));
+    local = std::make_unique<LocalState>(
+        *files, "local", learner->local_layout(), std::move(initial));
+  }
+  if (has_personal) {
+    FG_ASSIGN_OR_RETURN(
+        ParameterVector initial,
+        InitialTrainableSet(plan, learner->trained_layout(), backbone));
+    personal =
+        std::make_unique<PersonalModel>(*files, *learner, std::move(initial));
+  }
+  if (has_ewc && plan.solver.kind == SolverKind::kNone) {
+    FG_ASSIGN_OR_RETURN(run_start,
+                        InitialTrainableSet(plan, learner->layout(), backbone));
   }
   return absl::OkStatus();
 }
@@ -239,6 +280,43 @@ absl::StatusOr<ParameterVector> TrainerSession::State::Delta(
   return delta;
 }
 
+absl::Status TrainerSession::State::SetInitial(const ParameterVector& initial) {
+  FG_RETURN_IF_ERROR(learner->SetValues(initial));
+  if (local == nullptr) return absl::OkStatus();
+  return learner->SetLocalValues(local->initial());
+}
+
+absl::Status TrainerSession::State::PrepareEwc(const ParameterVector& model,
+                                               const ActivationStore& store,
+                                               const ProgressSink& progress) {
+  if (!(config.plan.regularizers.ewc_lambda > 0) || learner->has_run_start()) {
+    return absl::OkStatus();
+  }
+  const absl::Status loaded = LoadEwcStart(*files, *learner);
+  if (!absl::IsNotFound(loaded)) return loaded;
+  // After a solver the start is what it published, which a site that joins
+  // later does not know: it takes the first model that it trains from.
+  FG_RETURN_IF_ERROR(SetInitial(run_start.has_value() ? *run_start : model));
+  return TakeEwcStart(config.plan, store, *files, *learner, progress);
+}
+
+absl::StatusOr<std::map<std::string, double>>
+TrainerSession::State::ForgettingScalars(const ActivationStore& store,
+                                         const ProgressSink& progress) {
+  std::map<std::string, double> scalars;
+  if (!learner->has_run_start()) {
+    const absl::Status loaded = LoadEwcStart(*files, *learner);
+    if (absl::IsNotFound(loaded)) return scalars;
+    FG_RETURN_IF_ERROR(loaded);
+  }
+  FG_ASSIGN_OR_RETURN(
+      const Forgetting forgetting,
+      ForgettingSince(learner->run_start(), learner->model(), store, progress));
+  scalars["forgetting_predicted"] = forgetting.predicted;
+  scalars["forgetting_measured"] = forgetting.measured;
+  return scalars;
+}
+
 absl::StatusOr<TrainerSession::Trained> TrainerSession::State::RunTrain(
     const Train& task, const ProgressSink& progress) {
   const absl::Time start = clock.Monotonic();
@@ -251,14 +329,25 @@ absl::StatusOr<TrainerSession::Trained> TrainerSession::State::RunTrain(
   FG_ASSIGN_OR_RETURN(
       ActivationStore * store,
       Store(Split::kTrain, KeepsViews(), Part(progress, 0, 0.5)));
+  const double begin = ready ? 0 : 0.5;
+  const double middle = personal == nullptr ? 1 : (begin + 1) / 2;
+  FG_RETURN_IF_ERROR(PrepareEwc(model, *store, Part(progress, begin, begin)));
   FG_RETURN_IF_ERROR(LoadLocal(task.round - 1));
   FG_RETURN_IF_ERROR(learner->SetValues(model));
+  ParameterVector shared;  // for the personal model
+  if (personal != nullptr) {
+    FG_ASSIGN_OR_RETURN(shared, learner->TrainedValues());
+  }
   Trained trained;
-  FG_ASSIGN_OR_RETURN(trained.loss,
-                      learner->TrainRound(task.round, *store,
-                                          Part(progress, ready ? 0 : 0.5, 1)));
+  FG_ASSIGN_OR_RETURN(
+      trained.loss,
+      learner->TrainRound(task.round, *store, Part(progress, begin, middle)));
   FG_ASSIGN_OR_RETURN(ParameterVector delta, Delta(std::move(model)));
   FG_RETURN_IF_ERROR(SaveLocal(task.round));
+  if (personal != nullptr) {
+    FG_RETURN_IF_ERROR(
+        personal->Train(task.round, shared, *store, Part(progress, middle, 1)));
+  }
   FG_RETURN_IF_ERROR(WriteFile(task.delta_path,
                                {reinterpret_cast<const uint8_t*>(delta.data()),
                                 delta.size() * sizeof(float)}));
@@ -303,12 +392,6 @@ absl::Status TrainerSession::State::ApplyModel(ParameterVector model, int round,
   return learner->SetValues(model);
 }
 
-absl::Status TrainerSession::State::SetInitial(const ParameterVector& initial) {
-  FG_RETURN_IF_ERROR(learner->SetValues(initial));
-  if (local == nullptr) return absl::OkStatus();
-  return learner->SetLocalValues(local->initial());
-}
-
 absl::StatusOr<std::map<std::string, double>> TrainerSession::State::DriftFrom(
     const ParameterVector& initial) {
   FG_ASSIGN_OR_RETURN(const DriftProbe probe,
@@ -330,6 +413,7 @@ absl::Status TrainerSession::State::TrainAlone(ParameterVector initial,
     FG_RETURN_IF_ERROR(head->SolveAlone(initial));
     head->Localise(initial);
   }
+  FG_RETURN_IF_ERROR(PrepareEwc(initial, *store, Part(progress, 0.3, 0.3)));
   FG_RETURN_IF_ERROR(SetInitial(initial));
   const double step = 0.7 / std::max(1, config.plan.rounds);
   for (int round = 1; round <= config.plan.rounds; ++round) {
@@ -359,6 +443,13 @@ absl::StatusOr<TrainerSession::Evaluated> TrainerSession::State::RunEvaluate(
       learner->Predict(*store, Part(progress, share / 2, share)));
   Evaluated evaluated{EvaluationSums(predictions),
                       SiteMetrics(predictions, "")};
+  const bool is_last = task.compare_local || task.round >= config.plan.rounds;
+  if (config.plan.regularizers.ewc_lambda > 0 && is_last) {
+    FG_ASSIGN_OR_RETURN(
+        auto forgetting,
+        ForgettingScalars(*store, Part(progress, share, share)));
+    evaluated.scalars.merge(forgetting);
+  }
   if (task.compare_local) {
     FG_ASSIGN_OR_RETURN(ParameterVector initial,
                         ReadModel(task.initial_model_path));
@@ -369,6 +460,11 @@ absl::StatusOr<TrainerSession::Evaluated> TrainerSession::State::RunEvaluate(
     FG_ASSIGN_OR_RETURN(predictions,
                         learner->Predict(*store, Part(progress, 0.95, 1)));
     evaluated.scalars.merge(SiteMetrics(predictions, "local_"));
+  }
+  if (personal != nullptr) {
+    FG_ASSIGN_OR_RETURN(predictions, personal->Predict(task.round, *store,
+                                                       Part(progress, 1, 1)));
+    evaluated.scalars.merge(SiteMetrics(predictions, "personal_"));
   }
   return evaluated;
 }

@@ -34,7 +34,8 @@ struct SessionConfig {
   std::unique_ptr<DataSource> data;  // opened with the plan's classes
   ComputeSpec compute;
   std::string backbone_path;
-  // The site's own BatchNorm state, kept between rounds and processes. Empty:
+  // What of the model stays at the site (BatchNorm layers, a head, a personal
+  // model, EWC's start), kept between rounds and processes. Empty:
   // nothing is kept.
   std::string state_dir;
   FeatureCacheSpec cache;  // shared by the site's runs
@@ -43,7 +44,7 @@ struct SessionConfig {
 // Local training and evaluation for one run at one site: the torch-free face
 // of everything in this folder. A session remembers nothing that a new one
 // with the same config and state_dir would not find again, and train and
-// evaluate depend on their arguments (and the local BatchNorm state of earlier
+// evaluate depend on their arguments (and the site's own state of earlier
 // rounds) only: the same call gives the same bytes.
 //
 // Not thread-safe; sets the process's thread counts.
@@ -71,6 +72,9 @@ class TrainerSession {
   };
   struct Evaluated {
     std::vector<double> sums;
+    // SiteMetrics of the shared model; `personal_*` of the site's own, if the
+    // plan has any; at the end of a run with EWC, `forgetting_predicted` and
+    // `forgetting_measured` (forgetting.h).
     std::map<std::string, double> scalars;
   };
 

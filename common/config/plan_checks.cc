@@ -435,6 +435,95 @@ void CheckAugmentation(const AugmentationSpec& spec, ConfigErrors& errors) {
   }
 }
 
+// True if the head is all that this plan trains.
+bool TrainsHeadAlone(const Plan& plan) {
+  return plan.strategy == StrategyKind::kLinearProbe ||
+         plan.strategy == StrategyKind::kFeatureExtraction;
+}
+
+void CheckLayerRates(const Plan& plan, ConfigErrors& errors) {
+  const LayerRateSpec& rates = plan.layer_rates;
+  const bool has_groups = rates.kind == LayerRateKind::kGroups;
+  if (has_groups && rates.groups.empty()) {
+    errors.Add("local.layer_rates.groups",
+               "is missing; kind groups expects at least one map, such as "
+               "{glob: \"layer4.*\", multiplier: 0.1}");
+  }
+  if (!has_groups && !rates.groups.empty()) {
+    errors.Add("local.layer_rates.groups",
+               "found groups; only kind groups expects any");
+  }
+  for (size_t i = 0; i < rates.groups.size(); ++i) {
+    if (rates.groups[i].glob.size() > kGlobBytesMax) {
+      errors.Add(absl::StrCat("local.layer_rates.groups[", i, "].glob"),
+                 absl::StrCat("found ", rates.groups[i].glob.size(),
+                              " bytes; expected at most ", kGlobBytesMax));
+    }
+  }
+  if (TrainsHeadAlone(plan) && (rates.kind == LayerRateKind::kBlockDecay ||
+                                rates.kind == LayerRateKind::kBackbone)) {
+    errors.Add("local.layer_rates.kind",
+               "found rates for blocks below the head, of which this strategy "
+               "trains none; expected uniform, or strategy partial, full or "
+               "adapter");
+  }
+  if (rates.unfreeze_every == 0) return;
+  if (TrainsHeadAlone(plan)) {
+    errors.Add("local.layer_rates.unfreeze_every",
+               absl::StrCat("found ", rates.unfreeze_every,
+                            "; expected 0: this strategy trains no block below "
+                            "the head"));
+  } else if (plan.rounds > 0 && rates.unfreeze_every >= plan.rounds) {
+    errors.Add(
+        "local.layer_rates.unfreeze_every",
+        absl::StrCat("found ", rates.unfreeze_every, " with ", plan.rounds,
+                     " rounds, in which only the head would train; "
+                     "expected fewer than the rounds, or 0"));
+  }
+}
+
+void CheckLoss(const LossSpec& loss, ConfigErrors& errors) {
+  if (loss.class_weights == ClassWeights::kFederated) {
+    errors.Add("local.loss.class_weights",
+               "found federated, which is not available; expected none or "
+               "local, or sampling: balanced");
+  }
+  if (loss.class_weights != ClassWeights::kNone &&
+      loss.sampling == Sampling::kBalanced) {
+    errors.Add("local.loss.sampling",
+               "found balanced with class weights, which would correct the "
+               "classes twice; expected one of them");
+  }
+}
+
+void CheckRegularizers(const Plan& plan, ConfigErrors& errors) {
+  const bool trains_pretrained =
+      !TrainsHeadAlone(plan) &&
+      (plan.strategy != StrategyKind::kAdapter ||
+       plan.adapter.kind == AdapterKind::kBatchNormTune);
+  if (plan.regularizers.l2_sp_alpha > 0 && !trains_pretrained) {
+    errors.Add("local.regularizers.l2_sp_alpha",
+               absl::StrCat("found ", plan.regularizers.l2_sp_alpha,
+                            "; expected 0: this strategy leaves the pretrained "
+                            "values as they are"));
+  }
+}
+
+void CheckPersonal(const Plan& plan, ConfigErrors& errors) {
+  if (plan.personal.kind == PersonalKind::kLocalHead && TrainsHeadAlone(plan)) {
+    errors.Add("personal.kind",
+               "found local_head with a strategy that trains the head alone, "
+               "so that nothing would travel; expected strategy partial, full "
+               "or adapter, or another kind");
+  }
+  if (plan.personal.kind == PersonalKind::kDitto &&
+      !(plan.personal.ditto_lambda > 0)) {
+    errors.Add("personal.ditto_lambda",
+               "found 0, which is training alone; expected a number above 0, "
+               "or evaluation.compare_local");
+  }
+}
+
 void CheckEvaluation(const EvaluationSpec& spec, ConfigErrors& errors) {
   if (spec.compare_local && spec.every < 0) {
     errors.Add("evaluation.compare_local",
@@ -520,6 +609,10 @@ void CheckPlan(const Plan& plan, ConfigErrors& errors) {
   CheckStrategy(plan, errors);
   CheckGrafts(plan, errors);
   CheckUpdate(plan, errors);
+  CheckLayerRates(plan, errors);
+  CheckLoss(plan.loss, errors);
+  CheckRegularizers(plan, errors);
+  CheckPersonal(plan, errors);
   CheckSolver(plan, errors);
   CheckStopping(plan, errors);
   CheckAugmentation(plan.augmentation, errors);

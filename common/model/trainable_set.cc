@@ -99,6 +99,25 @@ absl::Status CheckPartial(const Plan& plan, const Architecture& architecture,
   return absl::OkStatus();
 }
 
+// Every rate group has something to be the rate of.
+absl::Status CheckRateGroups(const Plan& plan,
+                             const std::vector<std::string>& trained) {
+  if (plan.layer_rates.kind != LayerRateKind::kGroups) return absl::OkStatus();
+  for (const LayerRateSpec::Group& group : plan.layer_rates.groups) {
+    const bool matches = std::any_of(trained.begin(), trained.end(),
+                                     [&group](const std::string& name) {
+                                       return GlobMatch(group.glob, name);
+                                     });
+    if (matches) continue;
+    return absl::InvalidArgumentError(absl::StrCat(
+        "local.layer_rates.groups: \"", group.glob, "\" matches none of the ",
+        trained.size(), " tensors that the plan trains, such as ",
+        trained.back(),
+        "; correct the glob, or let strategy unfreeze what it means"));
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 bool Unfreezes(const Plan& plan, const SafetensorsFile& backbone,
@@ -161,14 +180,25 @@ absl::StatusOr<ParameterLayout> TrainableLayout(
     FG_RETURN_IF_ERROR(CheckPartial(plan, architecture, backbone));
   }
   std::vector<TensorSpec> tensors = HeadTensors(plan, architecture);
+  std::vector<std::string> trained;  // whether it travels or stays
+  for (const TensorSpec& spec : tensors) trained.push_back(spec.name);
+  if (plan.personal.kind == PersonalKind::kLocalHead) tensors.clear();
   FG_ASSIGN_OR_RETURN(const std::vector<TensorSpec> adapters,
                       AdapterTensors(plan, architecture));
+  for (const TensorSpec& spec : adapters) trained.push_back(spec.name);
   tensors.insert(tensors.end(), adapters.begin(), adapters.end());
   for (const auto& [name, view] : backbone.tensors()) {
-    if (!IsCounter(name) && Unfreezes(plan, backbone, name) &&
-        Travels(plan, backbone, name)) {
+    if (IsCounter(name) || !Unfreezes(plan, backbone, name)) continue;
+    trained.push_back(name);
+    if (Travels(plan, backbone, name)) {
       tensors.push_back({name, view.shape, KindOf(name)});
     }
+  }
+  FG_RETURN_IF_ERROR(CheckRateGroups(plan, trained));
+  if (tensors.empty()) {
+    return absl::InvalidArgumentError(
+        "nothing travels: the head stays at the sites (personal.kind "
+        "local_head), and strategy unfreezes nothing else that is sent");
   }
   return ParameterLayout::Create(std::move(tensors));
 }

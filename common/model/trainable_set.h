@@ -47,11 +47,13 @@ absl::Status CheckBackbone(const Architecture& architecture,
 // (a layer is matched if any of its tensors is)
 // `frozen`: weight and bias of a matched layer travel, statistics do not;
 // `local`: nothing of a BatchNorm layer travels; `pooled`: all of it does
-// except num_batches_tracked. The head of the pretrained file is ignored.
-// INVALID_ARGUMENT that says how to mend the plan: a glob that matches nothing,
-// more blocks than there are, `partial` with neither, an adapter that does not
-// fit (a rank above the sides of a weight), a backbone file whose names are not
-// the architecture's.
+// except num_batches_tracked. The head of the pretrained file is ignored; with
+// personal.kind `local_head` no head travels.
+// INVALID_ARGUMENT that says how to mend the plan: a glob of the strategy that
+// matches nothing, or one of the rate groups that matches nothing that is
+// trained, more blocks than there are, `partial` with neither, an adapter that
+// does not fit (a rank above the sides of a weight), nothing that travels, a
+// backbone file whose names are not the architecture's.
 absl::StatusOr<ParameterLayout> TrainableLayout(
     const Plan& plan, const SafetensorsFile& backbone);
 

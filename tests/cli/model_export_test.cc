@@ -159,6 +159,27 @@ TEST(ModelExportTest, CardSaysWhatTorchvisionDoesNotKnow) {
   EXPECT_EQ(card["has_torchvision_names_only"], false);
 }
 
+TEST(ModelExportTest, HoldsNoHeadWhereEachSiteKeepsItsOwn) {
+  const std::vector<float> values = {1, 2};
+  const auto backbone_bytes =
+      EncodeSafetensors({{"conv1.weight", {DType::kF32, {2}, Raw(values)}},
+                         {"fc.weight", {DType::kF32, {2}, Raw(values)}}},
+                        {});
+  const auto trained = EncodeSafetensors(
+      {{"layer4.weight", {DType::kF32, {2}, Raw(values)}}}, {});
+  Plan plan = ProbePlan();
+  plan.personal.kind = PersonalKind::kLocalHead;
+  const auto model = ExportModel(
+      plan, {}, *SafetensorsFile::Parse(*backbone_bytes, "backbone"), *trained);
+  ASSERT_TRUE(model.ok()) << model.status();
+  const auto merged = SafetensorsFile::Parse(model->safetensors, "merged");
+  EXPECT_EQ(merged->tensors().size(), 2u);
+  EXPECT_EQ(merged->tensors().count("fc.weight"), 0u);
+  const std::string where =
+      nlohmann::json::parse(model->card_json)["head"]["where"];
+  EXPECT_EQ(where.find("each site keeps its own"), 0u);
+}
+
 TEST(ModelExportTest, RefusesATrainableSetThatIsNotSafetensors) {
   const auto backbone_bytes = EncodeSafetensors({}, {});
   const auto backbone = SafetensorsFile::Parse(*backbone_bytes, "backbone");

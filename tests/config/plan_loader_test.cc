@@ -199,6 +199,43 @@ TEST(PlanLoaderTest, SolverAndTrainingMustAgree) {
   }
 }
 
+TEST(PlanLoaderTest, OptimisationFitsTheStrategy) {
+  const auto full = [](const std::string& rest) {
+    return ParsePlanYaml(
+        absl::StrReplaceAll(MinimalPlan() + rest, {{"linear_probe", "full"}}),
+        "plan.yaml");
+  };
+  EXPECT_TRUE(full("local:\n  layer_rates: {kind: block_decay, factor: 0.65, "
+                   "unfreeze_every: 1}\n"
+                   "  loss: {class_weights: local, label_smoothing: 0.1}\n"
+                   "  regularizers: {l2_sp_alpha: 0.1, ewc_lambda: 1}\n"
+                   "personal: {kind: local_head}\n")
+                  .ok());
+  const std::pair<absl::StatusOr<Plan>, const char*> bad[] = {
+      {full("local: {layer_rates: {kind: groups}}\n"),
+       "local.layer_rates.groups: is missing"},
+      {full("local: {layer_rates: {groups: [{glob: a, multiplier: 1}]}}\n"),
+       "only kind groups"},
+      {With("local: {layer_rates: {kind: block_decay}}\n"),
+       "local.layer_rates.kind: found rates for blocks"},
+      {With("local: {layer_rates: {unfreeze_every: 1}}\n"),
+       "no block below the head"},
+      {full("local: {layer_rates: {unfreeze_every: 2}}\n"),
+       "found 2 with 2 rounds"},
+      {full("local: {loss: {class_weights: federated}}\n"),
+       "expected none or local"},
+      {full("local: {loss: {class_weights: local, sampling: balanced}}\n"),
+       "correct the classes twice"},
+      {With("local: {regularizers: {l2_sp_alpha: 1}}\n"),
+       "leaves the pretrained values"},
+      {With("personal: {kind: local_head}\n"), "nothing would travel"},
+      {full("personal: {kind: ditto, ditto_lambda: 0}\n"),
+       "personal.ditto_lambda: found 0"}};
+  for (const auto& [plan, what] : bad) {
+    EXPECT_THAT(Message(plan.status()), HasSubstr(what));
+  }
+}
+
 TEST(PlanLoaderTest, ClassNamesMustDiffer) {
   EXPECT_THAT(Message(Replacing("[no, yes]", "[no, yes, no]").status()),
               HasSubstr("plan.yaml:5: task.classes[2]: found \"no\" twice"));

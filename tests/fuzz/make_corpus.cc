@@ -22,6 +22,8 @@
 #include "common/net/roster.h"
 #include "common/numeric/update_payload.h"
 #include "common/protocol/codec.h"
+#include "common/solve/head_solver.h"
+#include "common/solve/solve_statistics.h"
 #include "tests/fuzz/sealed_stream_key.h"
 #include "tests/import/pickle_writer.h"
 #include "tests/support/sim_file_store.h"
@@ -241,6 +243,24 @@ std::vector<Record> SomeRecords() {
           SiteReported{{"a"}, {2}, {{"n", 40}, {"auc", 0.5}}}};
 }
 
+void AddSolver(const Corpus& corpus) {
+  Plan plan;
+  plan.classes = {"a", "b", "c"};
+  plan.solver.kind = SolverKind::kNewton;
+  plan.solver.lambdas = {10, 1};
+  SolverState state = InitialSolverState(plan, 2);
+  for (int round = 1; round <= 3; ++round) {
+    const SolvePoint point = NextPoint(plan, state);
+    corpus.Add("solver", "point_" + std::to_string(round),
+               EncodeSolvePoint(point));
+    std::vector<double> sums(SolveLayout(point).count(), 1);
+    sums[0] = 8;
+    state = *Advance(plan, state, sums);
+    corpus.Add("solver", "state_" + std::to_string(round),
+               EncodeSolverState(state));
+  }
+}
+
 void AddLog(const Corpus& corpus) {
   std::vector<Bytes> entries;
   for (const Record& record : SomeRecords()) {
@@ -339,6 +359,7 @@ int main(int argc, char** argv) {
   fedgraft::AddUpdates(corpus);
   fedgraft::AddMessages(corpus);
   fedgraft::AddPlans(corpus, folder / "../../../deploy/config");
+  fedgraft::AddSolver(corpus);
   fedgraft::AddLog(corpus);
   fedgraft::AddSealed(corpus);
   fedgraft::AddJson(corpus);

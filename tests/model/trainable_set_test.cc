@@ -196,6 +196,31 @@ TEST(TrainableLayoutTest, FullHoldsEveryParameterOnce) {
   EXPECT_EQ(layout->Count(), 3'504'872 - 997 * 1281);
 }
 
+TEST(TrainableLayoutTest, ALocalHeadDoesNotTravel) {
+  Plan plan = MobileNetPlan(StrategyKind::kPartial, {"features.18.0.*"});
+  plan.personal.kind = PersonalKind::kLocalHead;
+  const auto layout = TrainableLayout(plan, MobileNet());
+  ASSERT_TRUE(layout.ok()) << layout.status();
+  EXPECT_EQ(Names(*layout), std::vector<std::string>{"features.18.0.weight"});
+  plan.unfreeze = {"classifier.*"};
+  EXPECT_THAT(TrainableLayout(plan, MobileNet()).status().ToString(),
+              HasSubstr("nothing travels"));
+}
+
+TEST(TrainableLayoutTest, RateGroupsMatchSomethingThatIsTrained) {
+  Plan plan = MobileNetPlan(StrategyKind::kPartial, {"features.18.*"},
+                            BatchNormPolicy::kLocal);
+  plan.layer_rates.kind = LayerRateKind::kGroups;
+  // The second is of layers that stay at the site, but are trained.
+  plan.layer_rates.groups = {{"features.18.0.*", 0.5}, {"*.18.1.bias", 0.1}};
+  EXPECT_TRUE(TrainableLayout(plan, MobileNet()).ok());
+  plan.layer_rates.groups.push_back({"features.17.*", 0.1});
+  const absl::Status status = TrainableLayout(plan, MobileNet()).status();
+  EXPECT_TRUE(absl::IsInvalidArgument(status));
+  EXPECT_THAT(status.ToString(), HasSubstr("\"features.17.*\" matches none"));
+  EXPECT_THAT(status.ToString(), HasSubstr("strategy unfreeze"));
+}
+
 TEST(TrainableLayoutTest, BadGlobsAreNamed) {
   const absl::Status nothing =
       TrainableLayout(

@@ -9,54 +9,15 @@
 #include "common/model/trainable_set.h"
 #include "tests/support/status_matchers.h"
 #include "tests/train/fixture.h"
+#include "tests/train/learner_bench.h"
 
 namespace fedgraft {
 namespace {
 
-using testing::FakeSource;
+using testing::Bench;
 using testing::IsError;
 using testing::IsOk;
 using testing::Silent;
-
-// One learner with its data, made of a plan.
-struct Bench {
-  explicit Bench(Plan plan_in, FakeSource::Options data = {})
-      : plan(std::move(plan_in)),
-        source(data),
-        preprocessor(*Preprocessor::Create(plan.preprocessing)),
-        network(testing::SeededNetwork(plan.architecture, plan.num_classes())) {
-    const SafetensorsFile file =
-        *SafetensorsFile::Parse(*EncodeState(*network, {}), "seeded");
-    auto layout = *TrainableLayout(plan, file);
-    initial = *InitialTrainableSet(plan, layout, file);
-    learner = *Learner::Create(plan, layout, network, compute);
-    EXPECT_THAT(learner->SetValues(initial), IsOk());
-    ActivationStore::Options options;
-    options.network = network.get();
-    options.compute = &compute;
-    options.source = &source;
-    options.preprocessor = &preprocessor;
-    options.stage = plan.augmentation.any() ? 0 : learner->boundary();
-    store = *ActivationStore::Create(options, Silent);
-  }
-  // Copies of every tensor of the network.
-  std::map<std::string, torch::Tensor> Snapshot() {
-    std::map<std::string, torch::Tensor> copy;
-    for (const auto& [name, tensor] : NamedTensors(*network)) {
-      copy[name] = tensor.detach().clone();
-    }
-    return copy;
-  }
-
-  Plan plan;
-  FakeSource source;
-  Compute compute;
-  Preprocessor preprocessor;
-  std::shared_ptr<Network> network;
-  ParameterVector initial;
-  std::unique_ptr<Learner> learner;
-  std::unique_ptr<ActivationStore> store;
-};
 
 Plan PlanFor(StrategyKind strategy, BatchNormPolicy policy,
              std::vector<std::string> globs = {}) {

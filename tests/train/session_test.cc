@@ -301,7 +301,7 @@ TEST_F(SessionTest, LocalBatchNormStaysAtTheSiteAndFollowsTheRounds) {
   EXPECT_NE(evaluate(4), after);
   // Only what a repetition of the last round needs is kept.
   const auto files = std::distance(
-      std::filesystem::directory_iterator(folder_.File("state/batch_norm")),
+      std::filesystem::directory_iterator(folder_.File("state/local")),
       std::filesystem::directory_iterator());
   EXPECT_EQ(files, 2);
 }
