@@ -54,7 +54,7 @@ void UploadReactor::Begin() {
     return;
   }
   header_ = *std::move(header);
-  strand_.Post([this] {
+  strand_.Dispatch([this] {
     coordinator_.BeginUpload(
         peer_, header_, chunk_.offset(),
         [this](absl::StatusOr<std::shared_ptr<SpoolUpload>> upload) {
@@ -89,8 +89,8 @@ void UploadReactor::AppendChunk() {
 }
 
 void UploadReactor::Complete() {
-  TellMoved();
-  strand_.Post([this] {
+  strand_.Dispatch([this] {
+    coordinator_.Moved(peer_, std::exchange(unreported_bytes_, 0));
     coordinator_.FinishUpload(peer_, header_, std::move(upload_),
                               [this](absl::StatusOr<UploadReceipt> receipt) {
                                 if (receipt.ok()) *receipt_ = ToWire(*receipt);

@@ -123,7 +123,7 @@ void Log::StartBatch() {
     records.reserve(batch->size());
     for (const Pending& pending : *batch) records.push_back(pending.record);
     const absl::Status written = writer->Write(records);
-    strand.Post([this, alive, batch, written] {
+    strand.Dispatch([this, alive, batch, written] {
       if (!alive.expired()) FinishBatch(std::move(*batch), written);
     });
   });

@@ -166,7 +166,7 @@ class SubmitReactor final : public grpc::ClientWriteReactor<pb::SubmitChunk> {
 // Decodes what came and hands it on.
 template <typename Value, typename Wire>
 Reply<Wire> Decode(Reply<Value> reply) {
-  return [reply = std::move(reply)](absl::StatusOr<Wire> wire) {
+  return [reply = std::move(reply)](const absl::StatusOr<Wire>& wire) {
     if (wire.ok()) {
       reply(FromWire(*wire));
     } else {
@@ -215,7 +215,9 @@ void GrpcLink::Unary(WireRequest request, absl::Duration deadline, Start start,
          reply = std::move(reply)](grpc::Status status) {
           absl::StatusOr<WireReply> value = std::move(call->reply);
           if (!status.ok()) value = Explain(status);
-          strand_.Post([reply, value = std::move(value)] { reply(value); });
+          strand_.Dispatch([reply, value = std::move(value)]() mutable {
+            reply(std::move(value));
+          });
           // Last: the link may be destroyed as soon as no call is left.
           calls->Remove(&call->context);
         });
@@ -294,7 +296,7 @@ void GrpcLink::FetchBlob(Digest digest, uint64_t offset,
                          } else if (!status.ok()) {
                            value = Explain(status);
                          }
-                         strand_.Post([reply, value] { reply(value); });
+                         strand_.Dispatch([reply, value] { reply(value); });
                          calls->Remove(&fetch.context);
                        });
   calls_->Add(&reactor->context);
@@ -316,7 +318,7 @@ void GrpcLink::Submit(UploadHeader header, uint64_t offset,
         } else {
           value = FromWire(submit.receipt());
         }
-        strand_.Post([reply, value] { reply(value); });
+        strand_.Dispatch([reply, value] { reply(value); });
         calls->Remove(&submit.context);
       });
   calls_->Add(&reactor->context);
