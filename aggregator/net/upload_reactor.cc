@@ -40,8 +40,6 @@ void UploadReactor::OnReadDone(bool ok) {
   } else if (upload_ == nullptr) {
     Finish(ToGrpc(absl::InvalidArgumentError(
         "the upload ended before its first message")));
-  } else if (upload_->offset() == header_.size_bytes) {
-    Complete();
   } else {
     Fail(absl::CancelledError("the upload ended before its last byte"));
   }
@@ -75,6 +73,11 @@ void UploadReactor::AppendChunk() {
     return;
   }
   unreported_bytes_ += chunk_.data().size();
+  // Whole: there is nothing to read any more but the stream's end.
+  if (upload_->offset() == header_.size_bytes) {
+    Complete();
+    return;
+  }
   if (unreported_bytes_ >= kReportBytes) {
     const absl::StatusOr<SitePeer> peer =
         authenticator_.Site(*context_->auth_context());

@@ -111,6 +111,8 @@ class SubmitReactor final : public grpc::ClientWriteReactor<pb::SubmitChunk> {
   void Start(pb::Federation::Stub& stub, pb::UploadHeader header) {
     *chunk_.mutable_header() = std::move(header);
     chunk_.set_offset(offset_);
+    // The call and its first chunk leave together.
+    context.set_initial_metadata_corked(true);
     stub.async()->Submit(&context, &receipt_, this);
     WriteNext();
     StartCall();
