@@ -9,15 +9,17 @@
 int main(int argc, char** argv) {
   // A peer must not be able to fill the log with bad UTF-8.
   google::protobuf::SetLogHandler(nullptr);
-  fedgraft::AllowOnlyTls13();
+  fedgraft::SetUpGrpc();
   fedgraft::SetUpLogging("info", "text");
-  CLI::App app("FedGraft's client: trains on this hospital's images; only "
-               "sealed model updates leave");
+  CLI::App app(
+      "FedGraft's client: trains on this hospital's images; only "
+      "sealed model updates leave");
   app.set_version_flag("--version", fedgraft::kVersion);
   app.require_subcommand(1);
-  app.footer("Exit codes: 0 done, 1 internal error, 2 wrong command line or "
-             "config,\n3 missing or in the wrong state, 4 not reachable, 5 "
-             "refused by identity or policy, 6 damaged data.");
+  app.footer(
+      "Exit codes: 0 done, 1 internal error, 2 wrong command line or "
+      "config,\n3 missing or in the wrong state, 4 not reachable, 5 "
+      "refused by identity or policy, 6 damaged data.");
   absl::Status status;
   fedgraft::AddRunCommand(app, status);
   fedgraft::AddEnrollCommand(app, status);

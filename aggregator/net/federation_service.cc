@@ -28,8 +28,9 @@ grpc::ServerUnaryReactor* Unary(const PeerAuthenticator& authenticator,
     reactor->Finish(ToGrpc(message.status()));
     return reactor;
   }
-  strand.Post([peer = *std::move(peer), message = *std::move(message), reactor,
-               call = std::move(call)] { call(peer, message, reactor); });
+  strand.Dispatch([peer = *std::move(peer), message = *std::move(message),
+                   reactor,
+                   call = std::move(call)] { call(peer, message, reactor); });
   return reactor;
 }
 

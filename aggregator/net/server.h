@@ -16,7 +16,7 @@ namespace fedgraft {
 // Thread-safe.
 class AggregatorServer {
  public:
-  // REQUIRES: AllowOnlyTls13() was called before any use of gRPC. Errors name
+  // REQUIRES: SetUpGrpc() was called before any use of gRPC. Errors name
   // the file or address: FAILED_PRECONDITION (no PKI, wrapping key readable by
   // others), UNAVAILABLE (port in use), DATA_LOSS (damaged log) …
   static absl::StatusOr<std::unique_ptr<AggregatorServer>> Start(

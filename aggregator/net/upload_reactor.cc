@@ -40,8 +40,6 @@ void UploadReactor::OnReadDone(bool ok) {
   } else if (upload_ == nullptr) {
     Finish(ToGrpc(absl::InvalidArgumentError(
         "the upload ended before its first message")));
-  } else if (upload_->offset() == header_.size_bytes) {
-    Complete();
   } else {
     Fail(absl::CancelledError("the upload ended before its last byte"));
   }
@@ -54,7 +52,7 @@ void UploadReactor::Begin() {
     return;
   }
   header_ = *std::move(header);
-  strand_.Post([this] {
+  strand_.Dispatch([this] {
     coordinator_.BeginUpload(
         peer_, header_, chunk_.offset(),
         [this](absl::StatusOr<std::shared_ptr<SpoolUpload>> upload) {
@@ -75,6 +73,11 @@ void UploadReactor::AppendChunk() {
     return;
   }
   unreported_bytes_ += chunk_.data().size();
+  // Whole: there is nothing to read any more but the stream's end.
+  if (upload_->offset() == header_.size_bytes) {
+    Complete();
+    return;
+  }
   if (unreported_bytes_ >= kReportBytes) {
     const absl::StatusOr<SitePeer> peer =
         authenticator_.Site(*context_->auth_context());
@@ -89,8 +92,8 @@ void UploadReactor::AppendChunk() {
 }
 
 void UploadReactor::Complete() {
-  TellMoved();
-  strand_.Post([this] {
+  strand_.Dispatch([this] {
+    coordinator_.Moved(peer_, std::exchange(unreported_bytes_, 0));
     coordinator_.FinishUpload(peer_, header_, std::move(upload_),
                               [this](absl::StatusOr<UploadReceipt> receipt) {
                                 if (receipt.ok()) *receipt_ = ToWire(*receipt);

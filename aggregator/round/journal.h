@@ -28,6 +28,9 @@ class Journal {
   // `done`, in the order of the calls. A kStorage refusal, with the state as it
   // was, if the log has failed: nothing can be acknowledged until a restart.
   void Append(Record record, Done done);
+  // See Log: a record is being made that should share a sync with others.
+  void Expect() { log_->Expect(); }
+  void Settle() { log_->Settle(); }
   // OK, or the kStorage refusal that every Append answers from now on.
   const absl::Status& failure() const { return failure_; }
 

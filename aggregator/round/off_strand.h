@@ -36,7 +36,7 @@ class OffStrand {
       std::exchange(work, nullptr)(
           [&strand, alive, then = std::move(then)](Result result) {
             auto box = std::make_shared<Result>(std::move(result));
-            strand.Post([alive, box, then] {
+            strand.Dispatch([alive, box, then] {
               if (!alive.expired()) then(std::move(*box));
             });
           });

@@ -171,6 +171,10 @@ void UploadDesk::Finish(const SitePeer& site, const UploadHeader& header,
   UpdateToVerify update = {site, header, context_.state.shared_run(),
                            context_.tools.form(header.kind),
                            context_.tools.key};
+  // The check of a small update takes less time than the sync of another's.
+  const bool soon =
+      header.size_bytes <= context_.options.upload_inline_bytes_max;
+  if (soon) context_.journal->Expect();
   context_.off_strand.Run<absl::Status>(
       [candidate, upload = std::move(upload), update = std::move(update)] {
         absl::StatusOr<SpooledUpdate> spooled = upload->Finish();
@@ -180,8 +184,9 @@ void UploadDesk::Finish(const SitePeer& site, const UploadHeader& header,
         if (opener.ok()) candidate->opener = *std::move(opener);
         return opener.status();
       },
-      [this, candidate](absl::Status verified) {
+      [this, candidate, soon](absl::Status verified) {
         Verified(candidate, verified);
+        if (soon) context_.journal->Settle();
       });
   context_.changed();
 }

@@ -1,6 +1,11 @@
 #include "aggregator/store/crc32c.h"
 
 #include <array>
+#include <cstring>
+
+#if defined(__x86_64__)
+#include <nmmintrin.h>
+#endif
 
 namespace fedgraft {
 namespace {
@@ -30,9 +35,38 @@ constexpr Tables MakeTables() {
 
 constexpr Tables kTables = MakeTables();
 
+#if defined(__x86_64__)
+// The processor's own instruction, several times as fast as the tables.
+__attribute__((target("sse4.2"))) uint32_t CrcInHardware(const uint8_t* data,
+                                                         size_t left,
+                                                         uint32_t crc) {
+  uint64_t wide = crc;
+  for (; left >= sizeof(uint64_t);
+       data += sizeof(uint64_t), left -= sizeof(uint64_t)) {
+    uint64_t word;
+    std::memcpy(&word, data, sizeof(word));
+    wide = _mm_crc32_u64(wide, word);
+  }
+  crc = static_cast<uint32_t>(wide);
+  for (; left > 0; ++data, --left) crc = _mm_crc32_u8(crc, *data);
+  return crc;
+}
+bool HasHardware() {
+  static const bool has = __builtin_cpu_supports("sse4.2") != 0;
+  return has;
+}
+#endif
+
 }  // namespace
 
 uint32_t Crc32c(ByteSpan bytes, uint32_t crc) {
+#if defined(__x86_64__)
+  if (HasHardware()) return ~CrcInHardware(bytes.data(), bytes.size(), ~crc);
+#endif
+  return Crc32cByTables(bytes, crc);
+}
+
+uint32_t Crc32cByTables(ByteSpan bytes, uint32_t crc) {
   crc = ~crc;
   const uint8_t* data = bytes.data();
   size_t left = bytes.size();

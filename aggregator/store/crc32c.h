@@ -10,4 +10,7 @@ namespace fedgraft {
 // bytes before these, so that pieces can be joined.
 uint32_t Crc32c(ByteSpan bytes, uint32_t crc = 0);
 
+// The same on processors without an instruction for it.
+uint32_t Crc32cByTables(ByteSpan bytes, uint32_t crc = 0);
+
 }  // namespace fedgraft

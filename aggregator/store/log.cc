@@ -1,5 +1,6 @@
 #include "aggregator/store/log.h"
 
+#include <algorithm>
 #include <utility>
 #include <vector>
 
@@ -105,8 +106,20 @@ void Log::Append(Bytes record, Durable durable) {
     });
     return;
   }
+  if (waiting_.empty()) {
+    settled_due_ = std::min(expected_, settled_ + kExpectedMax);
+  }
   waiting_.push_back({std::move(record), std::move(durable)});
-  if (!writing_) StartBatch();
+  StartBatchIfDue();
+}
+
+void Log::Settle() {
+  ++settled_;
+  StartBatchIfDue();
+}
+
+void Log::StartBatchIfDue() {
+  if (!writing_ && !waiting_.empty() && settled_ >= settled_due_) StartBatch();
 }
 
 void Log::StartBatch() {
@@ -123,7 +136,7 @@ void Log::StartBatch() {
     records.reserve(batch->size());
     for (const Pending& pending : *batch) records.push_back(pending.record);
     const absl::Status written = writer->Write(records);
-    strand.Post([this, alive, batch, written] {
+    strand.Dispatch([this, alive, batch, written] {
       if (!alive.expired()) FinishBatch(std::move(*batch), written);
     });
   });
@@ -139,7 +152,7 @@ void Log::FinishBatch(std::deque<Pending> batch, const absl::Status& written) {
   const uint64_t first_sequence = next_sequence_;
   if (written.ok()) next_sequence_ += batch.size();
   // The next batch is under way while these callbacks run.
-  if (!waiting_.empty()) StartBatch();
+  StartBatchIfDue();
   const std::weak_ptr<void> alive = alive_;
   for (size_t i = 0; i < batch.size(); ++i) {
     if (written.ok()) {

@@ -69,6 +69,14 @@ class Log {
   // record_bytes_max (the log goes on); anything else has failed the log.
   void Append(Bytes record, Durable durable);
 
+  // Announces that a record is likely to come within milliseconds. A record
+  // that is appended meanwhile and would begin a batch waits for those that
+  // were announced before it, but for kExpectedMax at most, so that they share
+  // a sync. Each Expect ends with a Settle: after the Append, or without one.
+  static constexpr uint64_t kExpectedMax = 8;
+  void Expect() { ++expected_; }
+  void Settle();
+
   // OK, or the error that the log has failed with.
   const absl::Status& failure() const { return failure_; }
   // Number of the first record that is not durable yet.
@@ -84,6 +92,8 @@ class Log {
   Log(Ports ports, Options options, std::shared_ptr<Writer> writer,
       uint64_t next_sequence);
   void StartBatch();
+  // Unless a batch is under way, or records are waited for.
+  void StartBatchIfDue();
   void FinishBatch(std::deque<Pending> batch, const absl::Status& written);
   void Fail(const absl::Status& failure);
 
@@ -92,6 +102,9 @@ class Log {
   const std::shared_ptr<Writer> writer_;
   std::deque<Pending> waiting_;
   bool writing_ = false;
+  // How often each was called, and how often Settle must have been for the
+  // next batch to begin.
+  uint64_t expected_ = 0, settled_ = 0, settled_due_ = 0;
   absl::Status failure_;
   uint64_t next_sequence_;
   // Guards callbacks that come back after the log is gone.

@@ -29,7 +29,7 @@ class Background {
                    then = std::move(then)]() mutable {
       // Shared: std::function wants copyable closures, results are not.
       auto result = std::make_shared<Result>(work());
-      strand.Post([state, result, then = std::move(then)]() mutable {
+      strand.Dispatch([state, result, then = std::move(then)]() mutable {
         then(std::move(*result));
         if (--state->running == 0 && state->idle) {
           std::exchange(state->idle, nullptr)();

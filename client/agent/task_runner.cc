@@ -171,8 +171,9 @@ absl::Status TaskRunner::StoreInlineModel() {
         absl::StrCat("model of round ", task_.round.value,
                      " does not have its digest ", task_.model.Short()));
   }
-  FG_ASSIGN_OR_RETURN(const auto file,
-                      ports_.files.OpenAppend(kWorkModelPath, 0));
+  FG_ASSIGN_OR_RETURN(
+      const auto file,
+      ports_.files.OpenOverwrite(kWorkModelPath, task_.model_inline.size()));
   return file->Append(task_.model_inline);
 }
 

@@ -111,6 +111,8 @@ class SubmitReactor final : public grpc::ClientWriteReactor<pb::SubmitChunk> {
   void Start(pb::Federation::Stub& stub, pb::UploadHeader header) {
     *chunk_.mutable_header() = std::move(header);
     chunk_.set_offset(offset_);
+    // The call and its first chunk leave together.
+    context.set_initial_metadata_corked(true);
     stub.async()->Submit(&context, &receipt_, this);
     WriteNext();
     StartCall();
@@ -166,7 +168,7 @@ class SubmitReactor final : public grpc::ClientWriteReactor<pb::SubmitChunk> {
 // Decodes what came and hands it on.
 template <typename Value, typename Wire>
 Reply<Wire> Decode(Reply<Value> reply) {
-  return [reply = std::move(reply)](absl::StatusOr<Wire> wire) {
+  return [reply = std::move(reply)](const absl::StatusOr<Wire>& wire) {
     if (wire.ok()) {
       reply(FromWire(*wire));
     } else {
@@ -215,7 +217,9 @@ void GrpcLink::Unary(WireRequest request, absl::Duration deadline, Start start,
          reply = std::move(reply)](grpc::Status status) {
           absl::StatusOr<WireReply> value = std::move(call->reply);
           if (!status.ok()) value = Explain(status);
-          strand_.Post([reply, value = std::move(value)] { reply(value); });
+          strand_.Dispatch([reply, value = std::move(value)]() mutable {
+            reply(std::move(value));
+          });
           // Last: the link may be destroyed as soon as no call is left.
           calls->Remove(&call->context);
         });
@@ -294,7 +298,7 @@ void GrpcLink::FetchBlob(Digest digest, uint64_t offset,
                          } else if (!status.ok()) {
                            value = Explain(status);
                          }
-                         strand_.Post([reply, value] { reply(value); });
+                         strand_.Dispatch([reply, value] { reply(value); });
                          calls->Remove(&fetch.context);
                        });
   calls_->Add(&reactor->context);
@@ -316,7 +320,7 @@ void GrpcLink::Submit(UploadHeader header, uint64_t offset,
         } else {
           value = FromWire(submit.receipt());
         }
-        strand_.Post([reply, value] { reply(value); });
+        strand_.Dispatch([reply, value] { reply(value); });
         calls->Remove(&submit.context);
       });
   calls_->Add(&reactor->context);

@@ -196,9 +196,10 @@ SiteDaemon::Impl::~Impl() {
     strand_.Post([&] { agent_->Stop([&stopped] { stopped.set_value(); }); });
     stopped.get_future().wait();
   }
+  // Before the threads that may have started it: it dies with its thread.
+  RunOn(strand_, [this] { trainer_.reset(); });
   // While the strand still runs: the link waits for chunks on it.
   link_.reset();
-  RunOn(strand_, [this] { trainer_.reset(); });
   pool_.Stop();
   strand_.Stop();
   agent_.reset();

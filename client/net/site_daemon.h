@@ -23,7 +23,7 @@ struct SiteDaemonOptions {
 // destructor stops everything. Thread-safe.
 class SiteDaemon {
  public:
-  // REQUIRES: AllowOnlyTls13() was called before any use of gRPC.
+  // REQUIRES: SetUpGrpc() was called before any use of gRPC.
   // FAILED_PRECONDITION naming the step that is missing (enrol, install).
   // `ended` runs once, on a thread of the daemon, if the agent ends by itself.
   static absl::StatusOr<std::unique_ptr<SiteDaemon>> Start(

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "absl/strings/str_cat.h"
+#include "common/base/check.h"
 #include "common/base/status_macros.h"
 #include "common/crypto/sealed_stream.h"
 #include "common/crypto/sha256.h"
@@ -17,6 +18,7 @@ namespace {
 constexpr std::string_view kMagic = "FGUPDATE";
 constexpr uint64_t kTailBytes = 4 + 32 + 8;
 constexpr uint32_t kHeaderBytesMax = 4096;
+constexpr size_t kSignatureBytes = 64;
 
 // The first `size` bytes of a file.
 class FilePrefix : public ReadableFile {
@@ -45,6 +47,12 @@ Bytes EncodeTrailer(const UploadHeader& header) {
   const Digest digest = Sha256(writer.bytes());
   writer.Raw(digest.bytes).Raw(AsBytes(kMagic));
   return std::move(writer).Take();
+}
+
+// Of an update with this header; digest and signature may still be missing.
+uint64_t TrailerBytes(UploadHeader header) {
+  header.signature.resize(kSignatureBytes);
+  return EncodeTrailer(header).size();
 }
 
 absl::Status Damaged(std::string_view path, std::string_view what) {
@@ -118,7 +126,12 @@ absl::StatusOr<SealedUpdate> UpdateSealer::Seal(QuantizedUpdate&& update,
                                                 ByteSpan hpke_public_key,
                                                 std::string_view path) {
   const QuantizedUpdate taken = std::move(update);
-  FG_ASSIGN_OR_RETURN(const auto file, files_.OpenAppend(path, 0));
+  header.size_bytes =
+      SealedStreamShape{UpdatePayloadHead::kBytes, taken.payload().size()}
+          .SealedTotal();
+  const uint64_t total_bytes = header.size_bytes + TrailerBytes(header);
+  // Over the update of the round before, which has the same size.
+  FG_ASSIGN_OR_RETURN(const auto file, files_.OpenOverwrite(path, total_bytes));
   Sha256Hasher hasher;
   FG_RETURN_IF_ERROR(SealStream(hpke_public_key, AsBytes(kUpdateSealInfo),
                                 UpdateContext(site_, header),
@@ -127,10 +140,11 @@ absl::StatusOr<SealedUpdate> UpdateSealer::Seal(QuantizedUpdate&& update,
                                   hasher.Update(sealed);
                                   return file->Append(sealed);
                                 }));
-  header.size_bytes = file->size_bytes();
+  FG_CHECK(file->size_bytes() == header.size_bytes);
   header.sealed_digest = hasher.Finish();
   header.signature = key_.Sign(UploadStatement(site_, header));
   FG_RETURN_IF_ERROR(file->Append(EncodeTrailer(header)));
+  FG_CHECK(file->size_bytes() == total_bytes);
   FG_RETURN_IF_ERROR(file->Sync());
   if (durable_names_.find(path) == durable_names_.end()) {
     FG_RETURN_IF_ERROR(files_.SyncFolder(FolderOf(path)));

@@ -12,7 +12,8 @@
 
 namespace fedgraft {
 
-// A file being appended to. Not thread-safe. Closed by the destructor.
+// A file being written, front to back. Not thread-safe. Closed by the
+// destructor.
 class WritableFile {
  public:
   virtual ~WritableFile() = default;
@@ -21,6 +22,7 @@ class WritableFile {
   virtual absl::Status Append(ByteSpan data) = 0;
   // After OK, every appended byte survives a power failure.
   virtual absl::Status Sync() = 0;
+  // Where the next byte goes.
   virtual uint64_t size_bytes() const = 0;
 };
 
@@ -44,6 +46,13 @@ class FileStore {
   // name is durable only after SyncFolder or Rename.
   virtual absl::StatusOr<std::unique_ptr<WritableFile>> OpenAppend(
       std::string_view path, uint64_t keep_bytes) = 0;
+  // Opens for writing from byte 0 over what is there, creating file and parent
+  // folders; cuts the file first to `size_bytes_max`, of which the caller
+  // writes every byte. Cheaper than to begin a file of the same size anew, for
+  // it keeps its place on disk, but until Sync a power failure leaves any mix
+  // of old and new bytes: for content that is checked when it is read.
+  virtual absl::StatusOr<std::unique_ptr<WritableFile>> OpenOverwrite(
+      std::string_view path, uint64_t size_bytes_max) = 0;
   // NOT_FOUND if it does not exist.
   virtual absl::StatusOr<std::unique_ptr<ReadableFile>> OpenRead(
       std::string_view path) = 0;

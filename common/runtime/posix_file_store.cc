@@ -163,24 +163,43 @@ absl::Status PosixFileStore::MakeParents(std::string_view path) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::unique_ptr<WritableFile>> PosixFileStore::OpenAppend(
-    std::string_view path, uint64_t keep_bytes) {
+absl::StatusOr<std::unique_ptr<WritableFile>> PosixFileStore::OpenToWrite(
+    std::string_view path, int flags, uint64_t size_bytes_max) {
   FG_RETURN_IF_ERROR(CheckPath(path));
-  FG_RETURN_IF_ERROR(MakeParents(path));
-  Fd fd(openat(root_fd_, std::string(path).c_str(),
-               O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600));
+  const std::string name(path);
+  const auto open = [&] {
+    return openat(root_fd_, name.c_str(),
+                  O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW | flags, 0600);
+  };
+  int opened = open();
+  if (opened < 0 && errno == ENOENT) {
+    FG_RETURN_IF_ERROR(MakeParents(path));
+    opened = open();
+  }
+  Fd fd(opened);
   if (fd.get() < 0) return Error(errno, "open for writing", path);
   struct stat info;
   if (fstat(fd.get(), &info) != 0) return Error(errno, "inspect", path);
   uint64_t size_bytes = static_cast<uint64_t>(info.st_size);
-  if (size_bytes > keep_bytes) {
-    if (ftruncate(fd.get(), static_cast<off_t>(keep_bytes)) != 0) {
+  if (size_bytes > size_bytes_max) {
+    if (ftruncate(fd.get(), static_cast<off_t>(size_bytes_max)) != 0) {
       return Error(errno, "truncate", path);
     }
-    size_bytes = keep_bytes;
+    size_bytes = size_bytes_max;
   }
   return std::make_unique<PosixWritableFile>(
-      std::move(fd), root_ + "/" + std::string(path), size_bytes);
+      std::move(fd), root_ + "/" + name,
+      (flags & O_APPEND) != 0 ? size_bytes : 0);
+}
+
+absl::StatusOr<std::unique_ptr<WritableFile>> PosixFileStore::OpenAppend(
+    std::string_view path, uint64_t keep_bytes) {
+  return OpenToWrite(path, O_APPEND, keep_bytes);
+}
+
+absl::StatusOr<std::unique_ptr<WritableFile>> PosixFileStore::OpenOverwrite(
+    std::string_view path, uint64_t size_bytes_max) {
+  return OpenToWrite(path, 0, size_bytes_max);
 }
 
 absl::StatusOr<std::unique_ptr<ReadableFile>> PosixFileStore::OpenRead(

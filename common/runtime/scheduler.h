@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <utility>
 
 #include "absl/time/time.h"
 
@@ -15,6 +16,10 @@ class Scheduler {
  public:
   virtual ~Scheduler() = default;
   virtual void Post(std::function<void()> work) = 0;
+  // Like Post, for a caller that holds no lock and has nothing else to do: if
+  // the strand is idle, the caller's thread may be the strand for the moment
+  // and run `work` before Dispatch returns, which saves waking another thread.
+  virtual void Dispatch(std::function<void()> work) { Post(std::move(work)); }
   // Runs `work` on the strand after `delay`. Never returns 0.
   virtual TimerId After(absl::Duration delay, std::function<void()> work) = 0;
   // No effect if it already ran. After Cancel called on the strand returns,

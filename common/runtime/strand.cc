@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <utility>
 
 #include "common/base/check.h"
 
@@ -13,8 +14,7 @@ constexpr absl::Duration kDelayMax = absl::Hours(24 * 365 * 10);
 
 }  // namespace
 
-ThreadStrand::ThreadStrand()
-    : thread_([this] { Loop(); }), thread_id_(thread_.get_id()) {}
+ThreadStrand::ThreadStrand() : thread_([this] { Loop(); }) {}
 
 ThreadStrand::~ThreadStrand() { Stop(); }
 
@@ -23,9 +23,25 @@ void ThreadStrand::Post(std::function<void()> work) {
     std::lock_guard lock(mutex_);
     if (stopping_) return;
     queue_.push_back({0, std::move(work)});
-    if (queue_.size() > 1) return;  // not asleep: it has work already
+    // Not asleep: it has work already.
+    if (running_ || queue_.size() > 1) return;
   }
-  wake_.notify_one();
+  wake_.notify_all();
+}
+
+void ThreadStrand::Dispatch(std::function<void()> work) {
+  std::unique_lock lock(mutex_);
+  if (stopping_) return;
+  queue_.push_back({0, std::move(work)});
+  if (running_) return;
+  running_ = true;
+  for (int i = 0; i < kDispatchedMax && !queue_.empty() && !stopping_; ++i) {
+    RunFirst(lock);
+  }
+  running_ = false;
+  const bool wake = std::exchange(wanted_, false) || !queue_.empty();
+  lock.unlock();
+  if (wake) wake_.notify_all();
 }
 
 TimerId ThreadStrand::After(absl::Duration delay, std::function<void()> work) {
@@ -37,13 +53,11 @@ TimerId ThreadStrand::After(absl::Duration delay, std::function<void()> work) {
     std::lock_guard lock(mutex_);
     id = ++last_timer_;
     if (stopping_) return id;
-    const auto [place, inserted] =
-        timers_.emplace(std::pair(deadline, id), std::move(work));
-    FG_CHECK(inserted);
+    timers_.emplace(std::pair(deadline, id), std::move(work));
     deadlines_.emplace(id, deadline);
-    if (place != timers_.begin()) return id;
+    if (deadline >= asleep_until_) return id;
   }
-  wake_.notify_one();
+  wake_.notify_all();
   return id;
 }
 
@@ -72,18 +86,22 @@ void ThreadStrand::Stop() {
     std::lock_guard lock(mutex_);
     stopping_ = true;
   }
-  wake_.notify_one();
+  wake_.notify_all();
   if (thread_.joinable()) thread_.join();
   decltype(queue_) queue;
   decltype(timers_) timers;
-  std::lock_guard lock(mutex_);
+  std::unique_lock lock(mutex_);
+  while (running_) {
+    wanted_ = true;
+    wake_.wait(lock);
+  }
   queue.swap(queue_);
   timers.swap(timers_);
   deadlines_.clear();
 }
 
 bool ThreadStrand::IsCurrent() const {
-  return std::this_thread::get_id() == thread_id_;
+  return std::this_thread::get_id() == runner_.load();
 }
 
 void ThreadStrand::QueueDueTimers() {
@@ -96,24 +114,41 @@ void ThreadStrand::QueueDueTimers() {
   }
 }
 
+void ThreadStrand::RunFirst(std::unique_lock<std::mutex>& lock) {
+  // One at a time, so that a timer in the queue can be cancelled by the work
+  // before it.
+  std::function<void()> work = std::move(queue_.front().work);
+  queue_.pop_front();
+  lock.unlock();
+  runner_ = std::this_thread::get_id();
+  work();
+  work = nullptr;
+  runner_ = std::thread::id();
+  lock.lock();
+}
+
 void ThreadStrand::Loop() {
   std::unique_lock lock(mutex_);
   while (!stopping_) {
+    if (running_) {
+      wanted_ = true;
+      wake_.wait(lock);
+      continue;
+    }
     QueueDueTimers();
     if (!queue_.empty()) {
-      // One item at a time, so that a timer in the queue can be cancelled by
-      // the work before it.
-      std::function<void()> work = std::move(queue_.front().work);
-      queue_.pop_front();
-      lock.unlock();
-      work();
-      work = nullptr;
-      lock.lock();
+      running_ = true;
+      RunFirst(lock);
+      running_ = false;
     } else if (timers_.empty()) {
+      asleep_until_ = Deadline::max();
       wake_.wait(lock);
+      asleep_until_ = Deadline::min();
     } else {
       const Deadline next = timers_.begin()->first.first;
+      asleep_until_ = next;
       wake_.wait_until(lock, next);
+      asleep_until_ = Deadline::min();
     }
   }
 }

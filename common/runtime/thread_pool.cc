@@ -6,6 +6,9 @@
 namespace fedgraft {
 namespace {
 
+// The pool whose worker this thread is.
+thread_local const ThreadPool* pool_of_thread = nullptr;
+
 int WorkerCount(int wanted) {
   if (wanted >= 1) return wanted;
   return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
@@ -27,6 +30,7 @@ void ThreadPool::Run(std::function<void()> work) {
     std::lock_guard lock(mutex_);
     if (stopping_) return;
     queue_.push_back(std::move(work));
+    if (pool_of_thread == this && queue_.size() == 1) return;
   }
   wake_.notify_one();
 }
@@ -42,6 +46,7 @@ void ThreadPool::Stop() {
 }
 
 void ThreadPool::Loop() {
+  pool_of_thread = this;
   std::unique_lock lock(mutex_);
   while (true) {
     wake_.wait(lock, [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {

@@ -13,7 +13,9 @@
 namespace fedgraft {
 
 // The Executor of production: a fixed number of threads and one queue, first
-// come, first served.
+// come, first served. Work that a worker hands over is taken up by that worker
+// when it is done with what it does, unless more is waiting: nobody is woken
+// for a chain of steps.
 //
 // Life cycle: the threads start in the constructor. Stop() (or the destructor)
 // runs everything that was queued before it, then ends the threads; what is

@@ -10,7 +10,10 @@
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
+#include <filesystem>
 #include <string>
+#include <string_view>
+#include <system_error>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -59,6 +62,33 @@ double CpuMs(pid_t pid) {
   return 1000 * ticks / static_cast<double>(sysconf(_SC_CLK_TCK));
 }
 
+// How often the threads of a process gave up their core to wait, so far.
+double Waits(pid_t pid) {
+  constexpr std::string_view kField = "\nvoluntary_ctxt_switches:";
+  double waits = 0;
+  std::error_code error;
+  for (const auto& task : std::filesystem::directory_iterator(
+           absl::StrCat("/proc/", pid, "/task"), error)) {
+    const std::string status = ReadFileOrEmpty(task.path() / "status");
+    const size_t at = status.find(kField);
+    if (at == std::string::npos) continue;
+    waits += std::atof(status.c_str() + at + kField.size());
+  }
+  return waits;
+}
+
+struct Usage {
+  explicit Usage(pid_t pid) : cpu_ms(CpuMs(pid)), waits(Waits(pid)) {}
+  double cpu_ms, waits;
+};
+
+void PrintUsage(const char* who, const Usage& begin, const Usage& end,
+                double rounds) {
+  std::printf("%-26s %-12s CPU %.2f ms a round, %.0f waits of its threads\n",
+              "", who, (end.cpu_ms - begin.cpu_ms) / rounds,
+              (end.waits - begin.waits) / rounds);
+}
+
 struct Row {
   const char* name;
   PlanText plan;
@@ -86,8 +116,8 @@ bool RunRow(const Row& row) {
     return false;
   }
   const absl::Time begin = absl::Now();
-  const double aggregator_ms = CpuMs(federation.aggregator()->pid());
-  const double site_ms = CpuMs(federation.site_process(0)->pid());
+  const Usage aggregator(federation.aggregator()->pid());
+  const Usage site(federation.site_process(0)->pid());
   // Asking costs the aggregator time, so it is done seldom.
   while (federation.Status().state() != "finished") {
     if (absl::Now() - begin > row.timeout) {
@@ -110,10 +140,10 @@ bool RunRow(const Row& row) {
       row.name, ms.size(), Percentile(ms, 0.5), Percentile(ms, 0.95),
       wall_ms / rounds, "", static_cast<double>(update) / 1e6,
       static_cast<double>(status.peak_rss_bytes()) / 1e6);
-  std::printf(
-      "%-26s CPU per round: aggregator %.2f ms, a site's daemon %.2f ms\n", "",
-      (CpuMs(federation.aggregator()->pid()) - aggregator_ms) / rounds,
-      (CpuMs(federation.site_process(0)->pid()) - site_ms) / rounds);
+  PrintUsage("aggregator", aggregator, Usage(federation.aggregator()->pid()),
+             rounds);
+  PrintUsage("site daemon", site, Usage(federation.site_process(0)->pid()),
+             rounds);
   if (update < (1 << 20)) {
     std::printf("%-26s append + fdatasync of %zu B here: %.2f ms\n", "",
                 static_cast<size_t>(update),

@@ -104,7 +104,7 @@ std::string PlanText::ToYaml(const std::string& sha256) const {
 }
 
 Federation::Federation(int num_sites) : site_processes_(num_sites) {
-  AllowOnlyTls13();
+  SetUpGrpc();
   MustSucceed(Aggregator({"pki", "init", "--dir", Path("pki"), "--federation",
                           kFederation, "--name", "localhost"}));
   WriteFile(Path("key"), std::string(32, 'k'));

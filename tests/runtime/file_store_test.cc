@@ -68,6 +68,25 @@ TEST_P(FileStoreTest, OpenAppendKeepsOnlyTheGivenBytes) {
   EXPECT_EQ((*store_->OpenAppend("f", 0))->size_bytes(), 0u);
 }
 
+TEST_P(FileStoreTest, OpenOverwriteKeepsWhatItDoesNotReach) {
+  Write("f", "abcdef");
+  {
+    auto file = *store_->OpenOverwrite("f", 5);
+    EXPECT_EQ(file->size_bytes(), 0u);
+    ASSERT_THAT(file->Append(AsBytes("AB")), IsOk());
+    ASSERT_THAT(file->Append(AsBytes("C")), IsOk());
+    ASSERT_THAT(file->Sync(), IsOk());
+    EXPECT_EQ(file->size_bytes(), 3u);
+  }
+  EXPECT_EQ(Read("f"), "ABCde");
+  auto longer = *store_->OpenOverwrite("f", 8);
+  ASSERT_THAT(longer->Append(AsBytes("12345678")), IsOk());
+  EXPECT_EQ(Read("f"), "12345678");
+  auto made = *store_->OpenOverwrite("x/y/new", 8);
+  ASSERT_THAT(made->Append(AsBytes("new")), IsOk());
+  EXPECT_EQ(Read("x/y/new"), "new");
+}
+
 TEST_P(FileStoreTest, ReadsAnyRangeAndRefusesToReadPastTheEnd) {
   Write("f", "abcdef");
   const auto file = *store_->OpenRead("f");

@@ -149,12 +149,111 @@ TEST(ThreadStrandTest, DroppedClosuresMayPost) {
   strand.Stop();
 }
 
+TEST(ThreadStrandTest, AnIdleStrandRunsDispatchedWorkOnTheCallersThread) {
+  ThreadStrand strand;
+  Flush(strand);
+  // Flush's own work may be about to end.
+  std::thread::id thread;
+  std::string ran;
+  while (thread != std::this_thread::get_id()) {
+    ran.clear();
+    strand.Dispatch([&] {
+      thread = std::this_thread::get_id();
+      ran += 'a';
+      strand.Post([&] { ran += 'c'; });
+      strand.Dispatch([&] { ran += 'd'; });
+      ran += 'b';
+    });
+    Flush(strand);
+  }
+  EXPECT_EQ(ran, "abcd");
+}
+
+TEST(ThreadStrandTest, DispatchedWorkWaitsForItsTurn) {
+  ThreadStrand strand;
+  std::string ran;  // no lock: the strand
+  std::promise<void> running, go_on;
+  strand.Post([&] {
+    running.set_value();
+    go_on.get_future().wait();
+    ran += 'a';
+  });
+  running.get_future().wait();
+  strand.Post([&] { ran += 'b'; });
+  strand.Dispatch([&] { ran += 'c'; });
+  EXPECT_EQ(ran, "");
+  go_on.set_value();
+  Flush(strand);
+  EXPECT_EQ(ran, "abc");
+}
+
+TEST(ThreadStrandTest, PostsAndDispatchesOfManyThreadsNeverOverlap) {
+  ThreadStrand strand;
+  int count = 0;  // no lock: that is the claim
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 4; ++t) {
+    threads.emplace_back([&] {
+      for (int i = 0; i < 500; ++i) {
+        strand.Dispatch([&] { ++count; });
+        strand.Post([&] { ++count; });
+        strand.After(absl::ZeroDuration(), [&] { ++count; });
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  Flush(strand);
+  Flush(strand);  // the timers were due before
+  EXPECT_EQ(count, 6000);
+}
+
+// Whoever dispatches does not work for others without end.
+TEST(ThreadStrandTest, HandsEndlessWorkToItsOwnThread) {
+  ThreadStrand strand;
+  std::atomic<bool> stop = false;
+  std::promise<std::thread::id> other;
+  const std::thread::id caller = std::this_thread::get_id();
+  std::function<void()> again = [&] {
+    if (std::this_thread::get_id() != caller && !stop) {
+      stop = true;
+      other.set_value(std::this_thread::get_id());
+    }
+    if (!stop) strand.Post(again);
+  };
+  strand.Dispatch(again);
+  EXPECT_NE(other.get_future().get(), caller);
+}
+
+TEST(ThreadStrandTest, StopWaitsForDispatchedWork) {
+  ThreadStrand strand;
+  Flush(strand);
+  std::promise<void> running, go_on;
+  std::atomic<bool> ended = false;
+  std::thread dispatcher([&] {
+    strand.Dispatch([&] {
+      running.set_value();
+      go_on.get_future().wait();
+      ended = true;
+    });
+  });
+  running.get_future().wait();
+  std::thread stopper([&] {
+    strand.Stop();
+    EXPECT_TRUE(ended);
+  });
+  go_on.set_value();
+  stopper.join();
+  dispatcher.join();
+}
+
 TEST(ThreadStrandTest, KnowsItsOwnThread) {
   ThreadStrand strand;
   EXPECT_FALSE(strand.IsCurrent());
   std::promise<bool> inside;
   strand.Post([&] { inside.set_value(strand.IsCurrent()); });
   EXPECT_TRUE(inside.get_future().get());
+  strand.Dispatch([&] { EXPECT_TRUE(strand.IsCurrent()); });
+  Flush(strand);
+  EXPECT_FALSE(strand.IsCurrent());
 }
 
 }  // namespace

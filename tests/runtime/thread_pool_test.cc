@@ -44,6 +44,19 @@ TEST(ThreadPoolTest, WorkMayHandItselfOverAgain) {
   EXPECT_EQ(done.get_future().get(), 100);
 }
 
+// Only the last piece may have to wait for the worker that handed it over.
+TEST(ThreadPoolTest, WorkersWakeOthersForMoreThanOnePiece) {
+  ThreadPool pool(2);
+  std::promise<void> first, met;
+  pool.Run([&] {
+    pool.Run([&] { first.set_value(); });
+    pool.Run([] {});
+    first.get_future().wait();
+    met.set_value();
+  });
+  met.get_future().wait();  // only if another worker took the first piece
+}
+
 TEST(ThreadPoolTest, DropsWhatComesAfterStop) {
   ThreadPool pool(2);
   pool.Stop();

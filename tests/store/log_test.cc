@@ -45,6 +45,48 @@ TEST(LogTest, ErrorOfTheReplayIsPassedOn) {
   EXPECT_EQ(calls, 1);
 }
 
+TEST(LogTest, ExpectedRecordsShareOneSync) {
+  LogFixture fixture;
+  ASSERT_THAT(fixture.Open(), IsOk());
+  const uint64_t syncs = fixture.files_.syncs();
+  fixture.log_->Expect();
+  fixture.log_->Expect();
+  fixture.Append("one");
+  fixture.log_->Settle();
+  fixture.loop_.RunUntilIdle();
+  EXPECT_TRUE(fixture.order_.empty()) << "the other is still expected";
+  fixture.Append("two");
+  fixture.log_->Settle();
+  fixture.loop_.RunUntilIdle();
+  EXPECT_THAT(fixture.order_, ElementsAre(0, 1));
+  EXPECT_EQ(fixture.files_.syncs() - syncs, 1u);
+}
+
+TEST(LogTest, NoRecordWaitsForOneThatIsExpectedLater) {
+  LogFixture fixture;
+  ASSERT_THAT(fixture.Open(), IsOk());
+  fixture.log_->Expect();
+  fixture.Append("one");
+  fixture.log_->Expect();
+  fixture.log_->Settle();  // the first does not come
+  fixture.loop_.RunUntilIdle();
+  EXPECT_THAT(fixture.order_, ElementsAre(0));
+}
+
+TEST(LogTest, NoRecordWaitsForManyExpectedOnes) {
+  LogFixture fixture;
+  ASSERT_THAT(fixture.Open(), IsOk());
+  for (int i = 0; i < 100; ++i) fixture.log_->Expect();
+  fixture.Append("one");
+  for (uint64_t i = 0; i < Log::kExpectedMax; ++i) {
+    fixture.loop_.RunUntilIdle();
+    EXPECT_TRUE(fixture.order_.empty()) << i;
+    fixture.log_->Settle();
+  }
+  fixture.loop_.RunUntilIdle();
+  EXPECT_THAT(fixture.order_, ElementsAre(0));
+}
+
 TEST(LogTest, RecordsThatWaitShareOneSync) {
   LogFixture fixture;
   ASSERT_THAT(fixture.Open(), IsOk());

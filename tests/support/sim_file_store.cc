@@ -23,10 +23,43 @@ absl::Status Unavailable(std::string_view what) {
 
 struct SimFileStore::File {
   Bytes data;
-  uint64_t synced = 0;  // data[0, synced) is durable
+  // data[0, synced) is durable, but for what was written over and not synced:
+  // of that, `overwritten` are the durable bytes, from the file's first.
+  uint64_t synced = 0;
+  Bytes overwritten;
   // Durable bytes behind data[0, synced) that a truncation, not synced yet,
   // has cut off.
   Bytes cut;
+
+  void Write(uint64_t offset, ByteSpan bytes) {
+    const uint64_t end = offset + bytes.size();
+    for (uint64_t i = overwritten.size(); i < std::min(end, synced); ++i) {
+      if (i >= offset) overwritten.push_back(data[i]);
+    }
+    data.resize(std::max<uint64_t>(data.size(), end));
+    std::copy(bytes.begin(), bytes.end(),
+              data.begin() + static_cast<ptrdiff_t>(offset));
+  }
+
+  void Cut(uint64_t size) {
+    if (size >= data.size()) return;
+    if (synced > size) {
+      Bytes durable(data.begin(),
+                    data.begin() + static_cast<ptrdiff_t>(synced));
+      std::copy(overwritten.begin(), overwritten.end(), durable.begin());
+      cut.insert(cut.begin(), durable.begin() + static_cast<ptrdiff_t>(size),
+                 durable.end());
+      synced = size;
+    }
+    overwritten.resize(std::min<uint64_t>(overwritten.size(), size));
+    data.resize(size);
+  }
+
+  void Sync() {
+    synced = data.size();
+    overwritten.clear();
+    cut.clear();
+  }
 };
 
 // A creation (from empty), a removal (to empty) or a rename.
@@ -44,26 +77,31 @@ struct SimFileStore::NameChange {
 
 class SimFileStore::Writer : public WritableFile {
  public:
-  Writer(SimFileStore* store, FilePtr file, uint64_t boot)
-      : store_(*store), file_(std::move(file)), boot_(boot) {}
+  // Appends, or writes over what is there.
+  Writer(SimFileStore* store, FilePtr file, uint64_t boot, bool over)
+      : store_(*store),
+        file_(std::move(file)),
+        boot_(boot),
+        offset_(over ? 0 : file_->data.size()) {}
 
   absl::Status Append(ByteSpan data) override {
     std::lock_guard lock(store_.mutex_);
     bool last = false;
     FG_RETURN_IF_ERROR(Begin(&last));
-    const bool full =
-        data.size() > store_.capacity_bytes_ -
+    const uint64_t end = offset_ + data.size();
+    const bool full = end - std::min<uint64_t>(end, file_->data.size()) >
+                      store_.capacity_bytes_ -
                           std::min(store_.capacity_bytes_, store_.UsedBytes());
     const bool fails = store_.failing_appends_ > 0;
     if (full || fails || last) {
       if (fails) --store_.failing_appends_;
-      file_->data.insert(file_->data.end(), data.begin(),
-                         data.begin() + data.size() / 2);
+      file_->Write(offset_, data.subspan(0, data.size() / 2));
       failed_ = last ? Unavailable("the machine stands still")
                      : absl::ResourceExhaustedError("simulated: disk full");
       return failed_;
     }
-    file_->data.insert(file_->data.end(), data.begin(), data.end());
+    file_->Write(offset_, data);
+    offset_ = end;
     return absl::OkStatus();
   }
 
@@ -77,15 +115,11 @@ class SimFileStore::Writer : public WritableFile {
       --store_.failing_syncs_;
       return failed_ = Unavailable("sync failed");
     }
-    file_->synced = file_->data.size();
-    file_->cut.clear();
+    file_->Sync();
     return absl::OkStatus();
   }
 
-  uint64_t size_bytes() const override {
-    std::lock_guard lock(store_.mutex_);
-    return file_->data.size();
-  }
+  uint64_t size_bytes() const override { return offset_; }
 
  private:
   absl::Status Begin(bool* last) ABSL_EXCLUSIVE_LOCKS_REQUIRED(store_.mutex_) {
@@ -97,6 +131,7 @@ class SimFileStore::Writer : public WritableFile {
   SimFileStore& store_;
   const FilePtr file_;
   const uint64_t boot_;
+  uint64_t offset_;
   absl::Status failed_;
 };
 
@@ -153,27 +188,31 @@ uint64_t SimFileStore::UsedBytes() const {
   return used;
 }
 
-absl::StatusOr<std::unique_ptr<WritableFile>> SimFileStore::OpenAppend(
-    std::string_view path, uint64_t keep_bytes) {
+absl::StatusOr<SimFileStore::FilePtr> SimFileStore::OpenAndCut(
+    std::string_view path, uint64_t size_max) {
   FG_RETURN_IF_ERROR(CheckPath(path));
-  std::lock_guard lock(mutex_);
   FG_RETURN_IF_ERROR(CheckRunning());
   FilePtr& file = names_[std::string(path)];
   if (file == nullptr) {
     file = std::make_shared<File>();
     pending_.push_back({"", std::string(path), file});
   }
-  if (file->data.size() > keep_bytes) {
-    const auto end = file->data.begin() + static_cast<ptrdiff_t>(keep_bytes);
-    if (file->synced > keep_bytes) {
-      Bytes cut(end, file->data.begin() + static_cast<ptrdiff_t>(file->synced));
-      cut.insert(cut.end(), file->cut.begin(), file->cut.end());
-      file->cut = std::move(cut);
-      file->synced = keep_bytes;
-    }
-    file->data.erase(end, file->data.end());
-  }
-  return std::make_unique<Writer>(this, file, boot_);
+  file->Cut(size_max);
+  return file;
+}
+
+absl::StatusOr<std::unique_ptr<WritableFile>> SimFileStore::OpenAppend(
+    std::string_view path, uint64_t keep_bytes) {
+  std::lock_guard lock(mutex_);
+  FG_ASSIGN_OR_RETURN(FilePtr file, OpenAndCut(path, keep_bytes));
+  return std::make_unique<Writer>(this, std::move(file), boot_, false);
+}
+
+absl::StatusOr<std::unique_ptr<WritableFile>> SimFileStore::OpenOverwrite(
+    std::string_view path, uint64_t size_bytes_max) {
+  std::lock_guard lock(mutex_);
+  FG_ASSIGN_OR_RETURN(FilePtr file, OpenAndCut(path, size_bytes_max));
+  return std::make_unique<Writer>(this, std::move(file), boot_, true);
 }
 
 absl::StatusOr<std::unique_ptr<ReadableFile>> SimFileStore::OpenRead(
@@ -303,8 +342,13 @@ void SimFileStore::CrashFile(File& file, SimRandom& random) {
       }
     }
   }
-  file.cut.clear();
-  file.synced = file.data.size();
+  if (const uint64_t written = file.overwritten.size(); written > 0) {
+    const uint64_t begin = random.Below(written);
+    const uint64_t size = random.Below(written - begin + 1);
+    std::copy_n(file.overwritten.begin() + static_cast<ptrdiff_t>(begin), size,
+                file.data.begin() + static_cast<ptrdiff_t>(begin));
+  }
+  file.Sync();
 }
 
 void SimFileStore::Crash(uint64_t seed) {
@@ -357,8 +401,7 @@ void SimFileStore::SetContent(std::string_view path, Bytes content) {
   FilePtr& file = names_[std::string(path)];
   if (file == nullptr) file = std::make_shared<File>();
   file->data = std::move(content);
-  file->synced = file->data.size();
-  file->cut.clear();
+  file->Sync();
   durable_names_[std::string(path)] = file;
 }
 

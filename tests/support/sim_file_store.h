@@ -17,7 +17,7 @@ namespace fedgraft::testing {
 
 // A FileStore in memory that can lose what was not synced.
 //
-// Model: a file's appended bytes, and its truncation, are durable after its
+// Model: a file's written bytes, and its truncation, are durable after its
 // Sync; names (creations, removals) after SyncFolder of their folder; a Rename
 // that returned OK is durable. A file that was never named durably is gone
 // after a crash although its bytes were synced.
@@ -31,6 +31,8 @@ class SimFileStore : public FileStore {
 
   absl::StatusOr<std::unique_ptr<WritableFile>> OpenAppend(
       std::string_view path, uint64_t keep_bytes) override;
+  absl::StatusOr<std::unique_ptr<WritableFile>> OpenOverwrite(
+      std::string_view path, uint64_t size_bytes_max) override;
   absl::StatusOr<std::unique_ptr<ReadableFile>> OpenRead(
       std::string_view path) override;
   absl::Status Rename(std::string_view from, std::string_view to) override;
@@ -44,7 +46,8 @@ class SimFileStore : public FileStore {
   // The machine loses power. Of the unsynced name changes a seeded number of
   // the oldest survives; of each file's unsynced bytes a seeded part: a prefix
   // of any length, in half of the cases with a torn stretch of zeros or
-  // garbage in it. Ends open files, full disks and halts.
+  // garbage in it; of bytes written over durable ones a seeded stretch is the
+  // old ones again. Ends open files, full disks and halts.
   void Crash(uint64_t seed);
 
   // Faults. The next `count` appends each write half of their bytes and then
@@ -84,6 +87,8 @@ class SimFileStore : public FileStore {
   absl::Status CheckRunning() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   uint64_t UsedBytes() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void MakeNamesDurable(std::set<std::string> folders)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::StatusOr<FilePtr> OpenAndCut(std::string_view path, uint64_t size_max)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   static void Apply(const NameChange& change, Names& names);
   static void CrashFile(File& file, SimRandom& random);

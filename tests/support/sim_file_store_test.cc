@@ -119,6 +119,32 @@ TEST(SimFileStoreTest, UnsyncedTruncationMayBeUndone) {
   EXPECT_EQ(seen, (std::set<std::string>{"ab", "abcdef"}));
 }
 
+TEST(SimFileStoreTest, UnsyncedOverwritingLeavesAMixOfOldAndNew) {
+  std::set<std::string> seen;
+  for (uint64_t seed = 0; seed < 200; ++seed) {
+    SimFileStore store;
+    MakeFile(store, "f", "abc");
+    auto file = *store.OpenOverwrite("f", 3);
+    ASSERT_THAT(file->Append(AsBytes("A")), IsOk());
+    ASSERT_THAT(file->Append(AsBytes("BC")), IsOk());
+    if (seed % 2 == 0) {
+      ASSERT_THAT(file->Sync(), IsOk());
+      store.Crash(seed);
+      EXPECT_EQ(TextOf(store, "f"), "ABC");
+      continue;
+    }
+    // Its cut part is what was durable.
+    if (seed % 3 == 0) {
+      EXPECT_THAT(store.OpenAppend("f", 2), IsOk());
+    }
+    store.Crash(seed);
+    seen.insert(TextOf(store, "f"));
+  }
+  for (const std::string text : {"ABC", "aBC", "AbC", "abC", "Abc", "AB"}) {
+    EXPECT_TRUE(seen.contains(text)) << text;
+  }
+}
+
 TEST(SimFileStoreTest, KilledProcessLosesNoBytesButItsOpenFiles) {
   SimFileStore store;
   auto file = *store.OpenAppend("f", 0);

@@ -3,6 +3,7 @@
 #include <cstdlib>
 #include <utility>
 
+#include "absl/synchronization/mutex.h"
 #include "common/base/check.h"
 #include "common/base/logging.h"
 #include "grpc/support/log.h"
@@ -57,14 +58,14 @@ std::shared_ptr<FileWatcherCertificateProvider> Watch(const TlsFiles& files) {
 
 }  // namespace
 
-void AllowOnlyTls13() {
+void SetUpGrpc() {
   // Failed handshakes are the daily business of an open port: what matters is
   // logged by those who make or take the call.
-  gpr_set_log_function([](gpr_log_func_args* args) {
-    FG_LOG_DEBUG("gRPC: {}", args->message);
-  });
+  gpr_set_log_function(
+      [](gpr_log_func_args* args) { FG_LOG_DEBUG("gRPC: {}", args->message); });
   FG_CHECK(setenv("GRPC_SSL_CIPHER_SUITES", "ECDHE-RSA-AES256-GCM-SHA384",
                   /*overwrite=*/1) == 0);
+  absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore);
 }
 
 std::shared_ptr<grpc::ServerCredentials> ServerTls(const TlsFiles& files) {

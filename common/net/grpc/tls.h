@@ -14,11 +14,13 @@
 
 namespace fedgraft {
 
-// gRPC 1.51 has no setter for the minimum TLS version. Every FedGraft key is
-// Ed25519, which the one TLS 1.2 suite left by this call (RSA) cannot use: only
-// a TLS 1.3 handshake can succeed.
+// Allows TLS 1.3 only: gRPC 1.51 has no setter for the minimum version, but
+// every FedGraft key is Ed25519, which the one TLS 1.2 suite left by this call
+// (RSA) cannot use. Sends gRPC's log to ours, and has Abseil's mutexes, gRPC's
+// own, no longer look for lock cycles, which some builds of Abseil do at every
+// lock.
 // REQUIRES: called before the first use of gRPC in the process.
-void AllowOnlyTls13();
+void SetUpGrpc();
 
 // Absolute paths of PEM files. They are read again every `refresh`, so that a
 // renewed certificate is used for new connections without a restart.
