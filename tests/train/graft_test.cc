@@ -374,7 +374,9 @@ TEST(StrategyChainTest, BestLossDoesNotRiseAndHeadsDoNotMoveFeatures) {
                 is_frozen);
       EXPECT_LE(best, best_below + 1e-5);
       if (strategy == StrategyKind::kLinearProbe) best_probe = best;
-      if (strategy == StrategyKind::kFull) EXPECT_LT(best, 0.9 * best_probe);
+      if (strategy == StrategyKind::kFull) {
+        EXPECT_LT(best, 0.9 * best_probe);
+      }
       ASSERT_THAT(site->learner->SetValues(best_values), IsOk());
       best_below = best;
       below = std::move(site);
