@@ -91,6 +91,10 @@ absl::StatusOr<std::vector<BackboneScore>> Rank(const RankOptions& options,
                                                 const DataSource& data,
                                                 const Clock& clock,
                                                 const ProgressSink& progress) {
+  if (data.feature_dim() > 0) {
+    return absl::InvalidArgumentError(
+        "expected images to rank backbones on, found feature vectors");
+  }
   FG_ASSIGN_OR_RETURN(const Compute compute, SetUpCompute(options.compute));
   FG_ASSIGN_OR_RETURN(const Preprocessor preprocessor,
                       Preprocessor::Create(options.preprocessing));

@@ -217,6 +217,44 @@ TEST_F(IdentityTest, HospitalsTrainTogetherAndTheModelPredicts) {
   }
 }
 
+TEST_F(IdentityTest, AHiddenHeadLearnsWhatALinearOneCannot) {
+  // Exclusive or of the signs of two features, in three classes of which the
+  // last is empty.
+  FeatureSet set;
+  set.dim = kDim;
+  SeededRandom random({4});
+  for (const Split split : {Split::kTrain, Split::kVal, Split::kTest}) {
+    for (int i = 0; i < 200; ++i) {
+      std::vector<float> x(kDim);
+      for (float& value : x) {
+        value = static_cast<float>(2 * random.Uniform() - 1);
+      }
+      set.samples[split].push_back(
+          {(x[0] > 0) != (x[1] > 0) ? 1 : 0, "",
+           std::to_string(static_cast<int>(split) * 1000 + i)});
+      set.Values(split).insert(set.Values(split).end(), x.begin(), x.end());
+    }
+  }
+  Plan plan = IdentityPlan();
+  plan.local_epochs = 60;
+  plan.batch_size = 20;
+  const auto accuracy = [&] {
+    Start(plan);
+    auto session = Open(plan, SourceOf(set));
+    EXPECT_THAT(session, IsOk());
+    const ParameterVector delta = Train(**session, 1);
+    for (size_t i = 0; i < values_.size(); ++i) values_[i] += delta[i];
+    WriteModel();
+    return (*session)
+        ->RunEvaluate({1, model_, Split::kTest, false, ""}, Silent)
+        ->scalars.at("accuracy");
+  };
+  EXPECT_LT(accuracy(), 0.7);
+  plan.strategy = StrategyKind::kFeatureExtraction;
+  plan.hidden_dim = 32;
+  EXPECT_GT(accuracy(), 0.9);
+}
+
 TEST_F(IdentityTest, RefusesDataThatAreNotWhatThePlanExpects) {
   Plan plan = IdentityPlan();
   plan.feature_dim = 768;
