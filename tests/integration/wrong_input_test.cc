@@ -275,6 +275,8 @@ TEST(DiskFullTest, ASiteWithAFullDiskSaysSoAndGoesOnWhenThereIsRoom) {
   SmallDisk disk(federation.SitePath(1, "state"), "1m");
   if (!disk.mounted()) GTEST_SKIP() << "may not mount a small tmpfs here";
   ASSERT_TRUE(federation.StartAggregator());
+  // A cache that cannot fit would be refused at once.
+  federation.ConfigureSite(1, {"cache: {size_max_mib: 0}"});
   federation.StartSites();
   PlanText plan;
   plan.quorum = 2;
