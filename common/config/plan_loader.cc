@@ -7,6 +7,7 @@
 #include "common/base/status_macros.h"
 #include "common/config/field_check.h"
 #include "common/config/plan_checks.h"
+#include "common/config/plan_message.h"
 #include "common/config/yaml_to_proto.h"
 #include "common/crypto/sha256.h"
 #include "google/protobuf/io/coded_stream.h"
