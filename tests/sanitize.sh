@@ -30,6 +30,7 @@ for kind in $kinds; do
   else
     # gRPC is not instrumented either: the tests that do not link it.
     tests="base_test runtime_test support_test crypto_test model_test numeric_test
+      solve_test transfer_test
       protocol_test config_test audit_test net_test rules_test store_test
       round_test policy_test update_test agent_test simulation_test"
     ninja -C "$build" -j"$(nproc)" $tests

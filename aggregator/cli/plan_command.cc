@@ -1,5 +1,6 @@
 #include <cstdio>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "CLI/CLI.hpp"
@@ -22,12 +23,7 @@ struct PlanArguments {
 };
 
 // What one site sends and receives per round, and which names travel.
-absl::Status PrintTrainableSet(const Plan& plan, const std::string& backbone) {
-  FG_RETURN_IF_ERROR(CheckBackbonePath(plan, backbone));
-  FG_ASSIGN_OR_RETURN(const SafetensorsFile file, OpenBackbone(plan, backbone));
-  FG_ASSIGN_OR_RETURN(const ParameterLayout layout,
-                      TrainableLayout(plan, file));
-  FG_ASSIGN_OR_RETURN(const RingSpec ring, TrainRing(plan));
+void PrintTrainableSet(const ParameterLayout& layout, const RingSpec& ring) {
   std::printf("trainable set: %zu tensors, %lld values\n",
               layout.tensors().size(), static_cast<long long>(layout.Count()));
   for (const TensorSpec& tensor : layout.tensors()) {
@@ -38,19 +34,33 @@ absl::Status PrintTrainableSet(const Plan& plan, const std::string& backbone) {
               static_cast<unsigned long long>(PackedBytes(
                   ring.word_bits, static_cast<uint64_t>(layout.Count()))),
               static_cast<long long>(layout.Count() * 4));
-  return absl::OkStatus();
+}
+
+absl::StatusOr<ParameterLayout> LayoutOf(const Plan& plan,
+                                         const std::string& backbone) {
+  FG_RETURN_IF_ERROR(CheckBackbonePath(plan, backbone));
+  FG_ASSIGN_OR_RETURN(const SafetensorsFile file, OpenBackbone(plan, backbone));
+  return TrainableLayout(plan, file);
 }
 
 absl::Status CheckPlan(const PlanArguments& arguments) {
   FG_ASSIGN_OR_RETURN(const Plan plan, LoadPlan(arguments.path));
   FG_ASSIGN_OR_RETURN(const RingSpec ring, TrainRing(plan));
+  std::optional<ParameterLayout> layout;
+  if (!arguments.backbone.empty() || !HasBackbone(plan)) {
+    FG_ASSIGN_OR_RETURN(layout, LayoutOf(plan, arguments.backbone));
+  }
   std::printf(
       "plan \"%s\" is valid\nhash: %s\nrounds: %d, quorum %d of %d sites\n"
       "updates: %d-bit words, step %.3g\n",
       plan.name.c_str(), plan.hash.Hex().c_str(), plan.rounds, plan.quorum,
       plan.expected_sites, ring.word_bits, ring.Step());
-  if (arguments.backbone.empty() && HasBackbone(plan)) return absl::OkStatus();
-  return PrintTrainableSet(plan, arguments.backbone);
+  if (plan.solver.kind != SolverKind::kNone) {
+    std::printf("exact head first: %zu lambdas, at most %d rounds\n",
+                plan.solver.lambdas.size(), plan.solver.rounds_max);
+  }
+  if (layout.has_value()) PrintTrainableSet(*layout, ring);
+  return absl::OkStatus();
 }
 
 }  // namespace
