@@ -22,7 +22,7 @@ export TSAN_OPTIONS=suppressions=$root/tests/tsan.supp:halt_on_error=1:second_de
 for kind in $kinds; do
   build=${FEDGRAFT_BUILD_DIR:-$root/build}/sanitize-$kind
   cmake -S "$root" -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release \
-    -DCMAKE_CXX_FLAGS_RELEASE=-O1 -DFEDGRAFT_SANITIZER=$kind \
+    -DFEDGRAFT_SANITIZER=$kind \
     -DFEDGRAFT_TRAINER=OFF -DFEDGRAFT_TESTS=ON >/dev/null
   if [ $kind = address ]; then
     ninja -C "$build" -j"$(nproc)"
