@@ -118,6 +118,13 @@ absl::StatusOr<ExportedModel> ExportModel(const Plan& plan,
                                           const ExportFacts& facts,
                                           const SafetensorsFile& backbone,
                                           ByteSpan trained) {
+  if (plan.solver.kind != SolverKind::kNone &&
+      plan.solver.normalization == Normalization::kPerSite) {
+    return absl::FailedPreconditionError(
+        "the run's head is for features that each site normalises by its own "
+        "moments (solver.normalization: per_site), which are not here; it "
+        "cannot be exported. Run the plan with normalization: pooled");
+  }
   FG_ASSIGN_OR_RETURN(
       const SafetensorsFile set,
       SafetensorsFile::Parse(ToBytes(trained), "trainable set"));

@@ -31,6 +31,7 @@ struct ExportFacts {
 // torchvision does not know: the card says so under "head" and "adapter", and
 // `predict` reads it. INVALID_ARGUMENT: `trained` is not a trainable set, or
 // the backbone is not the plan's.
+// FAILED_PRECONDITION: a head for features that each site normalises itself.
 absl::StatusOr<ExportedModel> ExportModel(const Plan& plan,
                                           const ExportFacts& facts,
                                           const SafetensorsFile& backbone,

@@ -180,6 +180,18 @@ TEST(ModelExportTest, HoldsNoHeadWhereEachSiteKeepsItsOwn) {
   EXPECT_EQ(where.find("each site keeps its own"), 0u);
 }
 
+TEST(ModelExportTest, RefusesAHeadThatMeansNothingOutsideTheSites) {
+  const TinyLora tiny;
+  Plan plan = ProbePlan();
+  plan.solver.kind = SolverKind::kNewton;
+  plan.solver.normalization = Normalization::kPerSite;
+  const auto trained = EncodeSafetensors({}, {});
+  const auto model = ExportModel(plan, {}, tiny.file, *trained);
+  EXPECT_EQ(model.status().code(), absl::StatusCode::kFailedPrecondition);
+  plan.solver.normalization = Normalization::kPooled;
+  EXPECT_TRUE(ExportModel(plan, {}, tiny.file, *trained).ok());
+}
+
 TEST(ModelExportTest, RefusesATrainableSetThatIsNotSafetensors) {
   const auto backbone_bytes = EncodeSafetensors({}, {});
   const auto backbone = SafetensorsFile::Parse(*backbone_bytes, "backbone");
