@@ -3,15 +3,13 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "common/base/check.h"
 #include "common/base/status_macros.h"
+#include "common/config/deterministic_bytes.h"
 #include "common/config/field_check.h"
 #include "common/config/plan_checks.h"
 #include "common/config/plan_message.h"
 #include "common/config/yaml_to_proto.h"
 #include "common/crypto/sha256.h"
-#include "google/protobuf/io/coded_stream.h"
-#include "google/protobuf/io/zero_copy_stream_impl_lite.h"
 #include "google/protobuf/stubs/logging.h"
 #include "proto/plan.pb.h"
 
@@ -19,17 +17,6 @@ namespace fedgraft {
 namespace {
 
 constexpr size_t kPlanBytesMax = size_t{1} << 20;
-
-Bytes Serialise(const pb::Plan& message) {
-  std::string bytes;
-  {
-    google::protobuf::io::StringOutputStream stream(&bytes);
-    google::protobuf::io::CodedOutputStream coded(&stream);
-    coded.SetSerializationDeterministic(true);
-    FG_CHECK(message.SerializeToCodedStream(&coded));
-  }
-  return ToBytes(AsBytes(bytes));
-}
 
 // `message` has passed the checks of its schema.
 absl::StatusOr<Plan> Finish(const pb::Plan& message, ConfigErrors& errors) {
@@ -41,7 +28,7 @@ absl::StatusOr<Plan> Finish(const pb::Plan& message, ConfigErrors& errors) {
   Plan plan = PlanFromMessage(message);
   CheckPlan(plan, errors);
   FG_RETURN_IF_ERROR(errors.ToStatus());
-  plan.bytes = Serialise(message);
+  plan.bytes = DeterministicBytes(message);
   plan.hash = Sha256(plan.bytes);
   return plan;
 }
@@ -77,7 +64,7 @@ absl::StatusOr<Plan> PlanFromBytes(ByteSpan bytes) {
   CheckMessage(message, "", errors);
   FG_RETURN_IF_ERROR(errors.ToStatus());
   message.DiscardUnknownFields();
-  if (ByteSpan(Serialise(message)) != bytes) {
+  if (ByteSpan(DeterministicBytes(message)) != bytes) {
     return absl::InvalidArgumentError(
         "the plan's bytes hold fields that this version does not know, or are "
         "not in canonical form; do both sides run the same version?");

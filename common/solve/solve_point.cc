@@ -5,9 +5,7 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
-#include "common/base/check.h"
-#include "google/protobuf/io/coded_stream.h"
-#include "google/protobuf/io/zero_copy_stream_impl_lite.h"
+#include "common/config/deterministic_bytes.h"
 #include "google/protobuf/stubs/logging.h"
 #include "proto/solver.pb.h"
 
@@ -83,14 +81,7 @@ Bytes EncodeSolvePoint(const SolvePoint& point) {
   message.mutable_weights()->Add(point.weights.begin(), point.weights.end());
   message.set_candidates(static_cast<uint32_t>(point.candidates));
   message.set_hessian_scale(point.hessian_scale);
-  std::string bytes;
-  {
-    google::protobuf::io::StringOutputStream stream(&bytes);
-    google::protobuf::io::CodedOutputStream coded(&stream);
-    coded.SetSerializationDeterministic(true);
-    FG_CHECK(message.SerializeToCodedStream(&coded));
-  }
-  return ToBytes(AsBytes(bytes));
+  return DeterministicBytes(message);
 }
 
 absl::StatusOr<SolvePoint> DecodeSolvePoint(ByteSpan bytes) {

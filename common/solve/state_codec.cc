@@ -2,10 +2,8 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
-#include "common/base/check.h"
+#include "common/config/deterministic_bytes.h"
 #include "common/solve/head_solver.h"
-#include "google/protobuf/io/coded_stream.h"
-#include "google/protobuf/io/zero_copy_stream_impl_lite.h"
 #include "google/protobuf/stubs/logging.h"
 #include "proto/solver.pb.h"
 
@@ -107,14 +105,7 @@ Bytes EncodeSolverState(const SolverState& state) {
     PutHead(head, *message.add_heads());
   }
   message.set_done(state.done);
-  std::string bytes;
-  {
-    google::protobuf::io::StringOutputStream stream(&bytes);
-    google::protobuf::io::CodedOutputStream coded(&stream);
-    coded.SetSerializationDeterministic(true);
-    FG_CHECK(message.SerializeToCodedStream(&coded));
-  }
-  return ToBytes(AsBytes(bytes));
+  return DeterministicBytes(message);
 }
 
 absl::StatusOr<SolverState> DecodeSolverState(ByteSpan bytes) {
