@@ -13,7 +13,7 @@ namespace {
 constexpr RuleEntry kRules[] = {
     {"fed_avg",
      [](const Plan& plan) -> std::unique_ptr<AggregationRule> {
-       return std::make_unique<FedAvg>(plan.server_learning_rate);
+       return std::make_unique<FedAvg>(plan.rule.server_learning_rate);
      }},
 };
 
@@ -24,12 +24,12 @@ absl::Span<const RuleEntry> AllRules() { return kRules; }
 absl::StatusOr<std::unique_ptr<AggregationRule>> MakeRule(const Plan& plan) {
   std::vector<std::string> names;
   for (const RuleEntry& entry : AllRules()) {
-    if (entry.name == plan.rule) return entry.make(plan);
+    if (entry.name == plan.rule.kind) return entry.make(plan);
     names.emplace_back(entry.name);
   }
-  return absl::InvalidArgumentError(absl::StrCat("unknown rule \"", plan.rule,
-                                                 "\"; known are ",
-                                                 absl::StrJoin(names, ", ")));
+  return absl::InvalidArgumentError(
+      absl::StrCat("unknown rule \"", plan.rule.kind, "\"; known are ",
+                   absl::StrJoin(names, ", ")));
 }
 
 }  // namespace fedgraft

@@ -29,6 +29,7 @@ enum class SolverKind { kNone, kNewton, kRidge };
 enum class Normalization { kPooled, kPerSite, kNone };
 enum class StoppingMetric { kLoss, kAuc, kBalancedAccuracy };
 enum class PersonalKind { kNone, kLocalHead, kDitto };
+enum class DifferentialPrivacy { kNone, kRecord, kSite };
 enum class Interpolation { kNearest, kBilinear, kBicubic, kArea };
 enum class AspectPolicy { kStretch, kPad, kCenterCrop };
 enum class Weighting { kSamples, kUniform };
@@ -86,6 +87,7 @@ struct RegularizerSpec {
   double fed_prox_mu = 0;
   double ewc_lambda = 0;
   FisherKind ewc_fisher = FisherKind::kExact;
+  bool ewc_federated = false;
 };
 
 struct SolverSpec {
@@ -106,6 +108,31 @@ struct StoppingSpec {
 struct PersonalSpec {
   PersonalKind kind = PersonalKind::kNone;
   double ditto_lambda = 1;
+};
+
+// What each rule reads of it: proto/plan.proto.
+struct RuleSpec {
+  std::string kind = "fed_avg";
+  double server_learning_rate = 1;
+  double momentum = 0.9;
+  double beta1 = 0.9, beta2 = 0.99, tau = 1e-3;
+  double trim_fraction = 0.2;
+  int byzantine_max = 1;
+  int selected = 0;  // 0: all but byzantine_max
+  int groups = 0;    // 0: single sites
+};
+
+struct SecureAggregationSpec {
+  bool is_on = false;
+  int threshold = 0;  // 0: floor(2n/3) + 1
+  int cohort_min = 3;
+};
+
+struct DifferentialPrivacySpec {
+  DifferentialPrivacy kind = DifferentialPrivacy::kNone;
+  double noise_multiplier = 1;
+  double record_clip_norm = 1;
+  double delta = 1e-5;
 };
 
 struct AugmentationSpec {
@@ -164,13 +191,14 @@ struct Plan {
   double gradient_norm_max = 0;  // 0: none
   int accumulate = 1;
   bool deterministic = false;
-  std::string rule;
-  double server_learning_rate = 1;
+  RuleSpec rule;
   UpdateSpec update;
   EvaluationSpec evaluation;
   SolverSpec solver;
   StoppingSpec stopping;
   PersonalSpec personal;
+  SecureAggregationSpec secure_aggregation;
+  DifferentialPrivacySpec differential_privacy;
 
   Bytes bytes;
   Digest hash;

@@ -319,6 +319,10 @@ void CheckRegularizers(const Plan& plan, ConfigErrors& errors) {
       !TrainsHeadAlone(plan) &&
       (plan.strategy != StrategyKind::kAdapter ||
        plan.adapter.kind == AdapterKind::kBatchNormTune);
+  if (plan.regularizers.ewc_federated) {
+    errors.Add("local.regularizers.ewc_records",
+               "found federated, which is not available; expected local");
+  }
   if (plan.regularizers.l2_sp_alpha > 0 && !trains_pretrained) {
     errors.Add("local.regularizers.l2_sp_alpha",
                absl::StrCat("found ", plan.regularizers.l2_sp_alpha,
@@ -339,6 +343,25 @@ void CheckPersonal(const Plan& plan, ConfigErrors& errors) {
     errors.Add("personal.ditto_lambda",
                "found 0, which is training alone; expected a number above 0, "
                "or evaluation.compare_local");
+  }
+}
+
+void CheckRule(const RuleSpec& rule, ConfigErrors& errors) {
+  if (rule.kind != "fed_avg") {
+    errors.Add("rule.kind", absl::StrCat("found ", rule.kind,
+                                         ", which is not available; expected "
+                                         "fed_avg"));
+  }
+}
+
+void CheckPrivacy(const Plan& plan, ConfigErrors& errors) {
+  if (plan.secure_aggregation.is_on) {
+    errors.Add("privacy.secure_aggregation.mode",
+               "found on, which is not available; expected off");
+  }
+  if (plan.differential_privacy.kind != DifferentialPrivacy::kNone) {
+    errors.Add("privacy.differential_privacy.kind",
+               "found a kind that is not available; expected none");
   }
 }
 
@@ -367,6 +390,8 @@ void CheckPlan(const Plan& plan, ConfigErrors& errors) {
   CheckStopping(plan, errors);
   CheckAugmentation(plan.augmentation, errors);
   CheckEvaluation(plan.evaluation, errors);
+  CheckRule(plan.rule, errors);
+  CheckPrivacy(plan, errors);
 }
 
 }  // namespace fedgraft

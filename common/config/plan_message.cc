@@ -136,6 +136,7 @@ RegularizerSpec RegularizersOf(const pb::RegularizerSpec& message) {
   spec.ewc_fisher = FromWord<FisherKind>(
       message.ewc_fisher(),
       {{"exact", FisherKind::kExact}, {"empirical", FisherKind::kEmpirical}});
+  spec.ewc_federated = message.ewc_records() == "federated";
   return spec;
 }
 
@@ -177,6 +178,39 @@ PersonalSpec PersonalOf(const pb::PersonalSpec& message) {
                                       {"local_head", PersonalKind::kLocalHead},
                                       {"ditto", PersonalKind::kDitto}});
   spec.ditto_lambda = message.ditto_lambda();
+  return spec;
+}
+
+RuleSpec RuleOf(const pb::RuleSpec& message) {
+  RuleSpec spec;
+  spec.kind = message.kind();
+  spec.server_learning_rate = message.server_learning_rate();
+  spec.momentum = message.momentum();
+  spec.beta1 = message.beta1();
+  spec.beta2 = message.beta2();
+  spec.tau = message.tau();
+  spec.trim_fraction = message.trim_fraction();
+  spec.byzantine_max = message.byzantine_max();
+  spec.selected = message.selected();
+  spec.groups = message.groups();
+  return spec;
+}
+
+SecureAggregationSpec SecureAggregationOf(
+    const pb::SecureAggregationSpec& message) {
+  return {message.mode() == "on", message.threshold(), message.cohort_min()};
+}
+
+DifferentialPrivacySpec DifferentialPrivacyOf(
+    const pb::DifferentialPrivacySpec& message) {
+  DifferentialPrivacySpec spec;
+  spec.kind = FromWord<DifferentialPrivacy>(
+      message.kind(), {{"none", DifferentialPrivacy::kNone},
+                       {"record", DifferentialPrivacy::kRecord},
+                       {"site", DifferentialPrivacy::kSite}});
+  spec.noise_multiplier = message.noise_multiplier();
+  spec.record_clip_norm = message.record_clip_norm();
+  spec.delta = message.delta();
   return spec;
 }
 
@@ -249,8 +283,7 @@ Plan PlanFromMessage(const pb::Plan& message) {
   plan.gradient_norm_max = message.local().gradient_norm_max();
   plan.accumulate = message.local().accumulate();
   plan.deterministic = message.local().deterministic();
-  plan.rule = message.rule().kind();
-  plan.server_learning_rate = message.rule().server_learning_rate();
+  plan.rule = RuleOf(message.rule());
   plan.update = UpdateOf(message.update());
   plan.evaluation = {message.evaluation().every(),
                      SplitOf(message.evaluation().split()),
@@ -259,6 +292,10 @@ Plan PlanFromMessage(const pb::Plan& message) {
   plan.solver = SolverOf(message.solver());
   plan.stopping = StoppingOf(message.stopping());
   plan.personal = PersonalOf(message.personal());
+  plan.secure_aggregation =
+      SecureAggregationOf(message.privacy().secure_aggregation());
+  plan.differential_privacy =
+      DifferentialPrivacyOf(message.privacy().differential_privacy());
   return plan;
 }
 

@@ -52,7 +52,7 @@ TEST(PlanLoaderTest, DefaultsAreThoseOfTheSchema) {
   EXPECT_EQ(plan->optimizer.kind, OptimizerKind::kSgd);
   EXPECT_EQ(plan->optimizer.learning_rate, 0.01);
   EXPECT_EQ(plan->schedule.step_rounds, 10);
-  EXPECT_EQ(plan->rule, "fed_avg");
+  EXPECT_EQ(plan->rule.kind, "fed_avg");
   EXPECT_EQ(plan->update.word_bits, 32);
   EXPECT_EQ(plan->update.weight_cap, 8192);
   EXPECT_EQ(plan->evaluation.final_split, Split::kTest);

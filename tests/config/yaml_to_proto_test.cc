@@ -159,7 +159,7 @@ TEST(YamlToProtoTest, ListsOfMapsAreReadAndChecked) {
 
 TEST(YamlToProtoTest, AllErrorsComeTogetherInTheFilesOrder) {
   EXPECT_THAT(PlanErrors("seed: x\nlocal:\n  epochs: -1\n  bogus: 1\n"
-                         "rule: {kind: krum}\n"),
+                         "rule: {kind: mean}\n"),
               ElementsAre(StartsWith("f.yaml:10: seed"),
                           StartsWith("f.yaml:12: local.epochs"),
                           StartsWith("f.yaml:13: local.bogus"),

@@ -27,7 +27,7 @@ struct Contribution {
 class RuleConformanceTest : public ::testing::TestWithParam<RuleEntry> {
  protected:
   void SetUp() override {
-    plan_.rule = std::string(GetParam().name);
+    plan_.rule.kind = std::string(GetParam().name);
     plan_.quorum = plan_.expected_sites = kSites;
     ring_ = *TrainRing(plan_);
     rule_ = *MakeRule(plan_);
@@ -152,7 +152,7 @@ INSTANTIATE_TEST_SUITE_P(Registry, RuleConformanceTest,
 
 TEST(RuleRegistryTest, UnknownRuleNamesTheKnownOnes) {
   Plan plan;
-  plan.rule = "fed_sum";
+  plan.rule.kind = "fed_sum";
   const auto rule = MakeRule(plan);
   ASSERT_TRUE(absl::IsInvalidArgument(rule.status()));
   EXPECT_NE(rule.status().message().find("fed_avg"), absl::string_view::npos);
