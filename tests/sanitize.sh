@@ -16,7 +16,7 @@ esac
 
 export ASAN_OPTIONS=detect_stack_use_after_return=1:strict_string_checks=1
 export UBSAN_OPTIONS=print_stacktrace=1
-# Debian's Abseil is not instrumented: see the file.
+# What ThreadSanitizer cannot know: see the file.
 export TSAN_OPTIONS=suppressions=$root/tests/tsan.supp:halt_on_error=1:second_deadlock_stack=1
 
 for kind in $kinds; do
