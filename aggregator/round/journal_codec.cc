@@ -150,6 +150,20 @@ absl::StatusOr<SolveAdvanced> DecodeSolve(const pb::SolveAdvanced& in) {
   return out;
 }
 
+void Encode(const RuleAdvanced& in, pb::RuleAdvanced& out) {
+  out.set_state(in.state.AsWire());
+  out.set_state_size_bytes(in.state_size_bytes);
+  out.set_state_inline(Text(in.state_inline));
+}
+
+absl::StatusOr<RuleAdvanced> DecodeRule(const pb::RuleAdvanced& in) {
+  RuleAdvanced out;
+  FG_ASSIGN_OR_RETURN(out.state, Digest::FromWire(in.state()));
+  out.state_size_bytes = in.state_size_bytes();
+  out.state_inline = Raw(in.state_inline());
+  return out;
+}
+
 void Encode(const RoundReduced& in, pb::JournalRecord& record) {
   pb::RoundReduced& out = *record.mutable_round_reduced();
   out.set_round(in.round.value);
@@ -163,6 +177,10 @@ void Encode(const RoundReduced& in, pb::JournalRecord& record) {
   out.set_opens_next(in.opens_next);
   if (in.solve.has_value()) Encode(*in.solve, *out.mutable_solve());
   out.mutable_metrics()->insert(in.metrics.begin(), in.metrics.end());
+  if (in.rule.has_value()) Encode(*in.rule, *out.mutable_rule());
+  for (const auto& [site, share] : in.influence) {
+    (*out.mutable_influence())[site.value] = share;
+  }
 }
 
 absl::StatusOr<Record> Decode(const pb::RoundReduced& in) {
@@ -180,6 +198,13 @@ absl::StatusOr<Record> Decode(const pb::RoundReduced& in) {
     FG_ASSIGN_OR_RETURN(out.solve, DecodeSolve(in.solve()));
   }
   out.metrics.insert(in.metrics().begin(), in.metrics().end());
+  if (in.has_rule()) {
+    FG_ASSIGN_OR_RETURN(out.rule, DecodeRule(in.rule()));
+  }
+  for (const auto& [text, share] : in.influence()) {
+    FG_ASSIGN_OR_RETURN(SiteId site, SiteId::Parse(text));
+    out.influence[std::move(site)] = share;
+  }
   return out;
 }
 

@@ -64,6 +64,13 @@ struct SolveAdvanced {
   bool solved = false;
 };
 
+// What the rule remembers after a round of training.
+struct RuleAdvanced {
+  Digest state;  // aggregator/rules/rule_state.h
+  uint64_t state_size_bytes = 0;
+  Bytes state_inline;  // empty: in the blob store
+};
+
 struct RoundReduced {
   RoundId round;
   std::vector<SiteId> sites;  // canonical order
@@ -76,6 +83,8 @@ struct RoundReduced {
   bool opens_next = false;  // as if RoundOpened of the next round followed
   std::optional<SolveAdvanced> solve;  // solve rounds only
   std::map<std::string, double> metrics;
+  std::optional<RuleAdvanced> rule;    // rules with a memory
+  std::map<SiteId, double> influence;  // rules on single updates
 };
 
 struct EvaluationClosed {

@@ -38,6 +38,7 @@ struct ModelRef {
   Digest digest;
   uint64_t size_bytes = 0;
   std::shared_ptr<const Bytes> inline_bytes;  // null: in the blob store
+  bool InBlobStore() const { return size_bytes > 0 && inline_bytes == nullptr; }
 };
 
 struct Contribution {
@@ -55,6 +56,7 @@ struct RunFacts {
   Bytes wrapped_key;
   Bytes hpke_public_key;
   Bytes hpke_key_signature;
+  bool rule_has_state = false;  // the plan's rule remembers something
   ModelRef initial_model;
   uint64_t backbone_size_bytes = 0;
   absl::Time opened;  // wall
@@ -99,6 +101,9 @@ class RunState {
     uint32_t rounds = 0;  // that it took, or has taken
   };
   const Solve& solve() const { return solve_; }
+  // What the rule remembers (aggregator/rules/rule_state.h). No size: nothing,
+  // or no round of training yet.
+  const ModelRef& rule_state() const { return rule_state_; }
   // Rounds of training up to now: what the plan's schedules count. In the final
   // evaluation of an early stop: those of the model that was chosen.
   RoundId training_round() const {
@@ -163,6 +168,8 @@ class RunState {
   absl::Status On(RunPaused record, absl::Time, uint64_t sequence);
   absl::Status On(SiteReported record, absl::Time, uint64_t sequence);
   void TakeSolve(SolveAdvanced solve);
+  // OK if a round of this kind brings what it brings.
+  absl::Status CheckAdvances(const RoundReduced& record) const;
   void OpenNext();
   absl::Status CheckOpensNext(bool opens_next, bool evaluation_due,
                               bool solved) const;
@@ -176,6 +183,7 @@ class RunState {
   RoundId round_;
   ModelRef model_;
   Solve solve_;
+  ModelRef rule_state_;
   std::optional<Best> best_;
   int without_improvement_ = 0;  // evaluations
   bool final_ = false;           // the chosen model is being evaluated, or was

@@ -55,6 +55,8 @@ std::vector<Record> EveryRecord() {
   reduced.bytes_down = 12;
   reduced.elapsed = absl::Microseconds(1234567);
   reduced.opens_next = true;
+  reduced.rule = RuleAdvanced{DigestOf(5), 3, {1, 2, 3}};
+  reduced.influence = {{{"a"}, 0.5}, {{"b-1"}, 1.5}};
   EvaluationClosed evaluated;
   evaluated.round = {5};
   evaluated.sites = {{"a"}};
@@ -92,6 +94,20 @@ TEST(JournalCodecTest, KeepsTheLayoutOfTheRun) {
   const auto& back = std::get<RunOpened>(entry->record);
   EXPECT_EQ(back.layout.tensors(), opened.layout.tensors());
   EXPECT_EQ(back.layout.digest(), opened.layout.digest());
+}
+
+TEST(JournalCodecTest, KeepsTheRulesState) {
+  RoundReduced reduced;
+  reduced.rule = RuleAdvanced{DigestOf(5), 3, {1, 2, 3}};
+  reduced.influence = {{{"a"}, 0.5}};
+  const auto entry = DecodeEntry(EncodeEntry({absl::UnixEpoch(), reduced}));
+  ASSERT_THAT(entry, testing::IsOk());
+  const auto& back = std::get<RoundReduced>(entry->record);
+  ASSERT_TRUE(back.rule.has_value());
+  EXPECT_EQ(back.rule->state, DigestOf(5));
+  EXPECT_EQ(back.rule->state_size_bytes, 3u);
+  EXPECT_EQ(back.rule->state_inline, (Bytes{1, 2, 3}));
+  EXPECT_EQ(back.influence, reduced.influence);
 }
 
 TEST(JournalCodecTest, RefusesWhatIsNoRecord) {

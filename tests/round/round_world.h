@@ -35,6 +35,7 @@ struct PlanSpec {
   double clip_norm = 0;
   int patience = 0;     // of early stopping by the loss
   bool solver = false;  // an exact head before the rounds of training
+  std::string rule = "kind: fed_avg";  // keys of the plan's rule
   absl::Duration round_deadline = absl::Minutes(10);
   absl::Duration progress_timeout = absl::Seconds(30);
   absl::Duration enrol_deadline = absl::Minutes(5);
