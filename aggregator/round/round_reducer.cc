@@ -52,8 +52,8 @@ absl::StatusOr<ReduceJob> OpenAll(const PhaseJob& job, FileStore& files) {
   return reduce;
 }
 
-absl::StatusOr<Bytes> Load(const ModelRef& stored, FileStore& files) {
-  FG_ASSIGN_OR_RETURN(const auto file, OpenModel(files, stored));
+absl::StatusOr<Bytes> LoadBytes(const ModelRef& model, FileStore& files) {
+  FG_ASSIGN_OR_RETURN(const auto file, OpenModel(files, model));
   Bytes content(file->size_bytes());
   FG_RETURN_IF_ERROR(file->ReadAt(0, absl::MakeSpan(content)));
   return content;
@@ -61,7 +61,7 @@ absl::StatusOr<Bytes> Load(const ModelRef& stored, FileStore& files) {
 
 absl::StatusOr<ParameterVector> LoadBase(const PhaseJob& job,
                                          FileStore& files) {
-  FG_ASSIGN_OR_RETURN(const Bytes content, Load(job.base, files));
+  FG_ASSIGN_OR_RETURN(const Bytes content, LoadBytes(job.base, files));
   return DecodeTrainableSet(*job.run->layout, content);
 }
 
@@ -80,7 +80,7 @@ absl::Status Prepare(RoundWork& work, FileStore& files, ReduceJob& reduce) {
   }
   Bytes state;
   if (job.rule_state.size_bytes > 0) {
-    FG_ASSIGN_OR_RETURN(state, Load(job.rule_state, files));
+    FG_ASSIGN_OR_RETURN(state, LoadBytes(job.rule_state, files));
   }
   FG_ASSIGN_OR_RETURN(work.pass,
                       RulePass::Create(job.run->plan, *job.run->layout,
@@ -130,7 +130,7 @@ absl::StatusOr<SolverState> LoadSolver(const PhaseJob& job, FileStore& files) {
     return InitialSolverState(job.run->plan,
                               HeadFeatures(job.run->plan, *job.run->layout));
   }
-  FG_ASSIGN_OR_RETURN(const Bytes content, Load(job.solver_state, files));
+  FG_ASSIGN_OR_RETURN(const Bytes content, LoadBytes(job.solver_state, files));
   return DecodeSolverState(content);
 }
 

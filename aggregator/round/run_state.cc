@@ -273,7 +273,8 @@ absl::Status RunState::CheckAdvances(const RoundReduced& record) const {
         "a solve round without its step, or the other "
         "way round");
   }
-  if ((!solving && run_->rule_has_state) != record.rule.has_value()) {
+  const bool remembers = phase_ == Phase::kTraining && run_->rule_has_state;
+  if (remembers != record.rule.has_value()) {
     return absl::DataLossError(
         "a round of training without its rule's state, or a state of a rule "
         "that has none");
