@@ -208,8 +208,9 @@ absl::StatusOr<QuantizedUpdate> QuantizedUpdate::FromUpdate(
   FG_ASSIGN_OR_RETURN(const std::vector<float> extra,
                       ExtraValues(plan, update.raw().samples()));
   head.count = delta.size() + extra.size();
-  const double weight = SiteWeight(plan, update.raw().samples());
-  head.weight_word = WeightWord(weight);
+  head.weight_word = WeightWord(SiteWeight(plan, update.raw().samples()));
+  // What the aggregator divides by.
+  const double weight = WeightOfWord(head.weight_word);
   head.layout = update.raw().layout().digest();
   FG_ASSIGN_OR_RETURN(
       Bytes payload, BuildPayload(head, [&](uint64_t begin, uint64_t count) {
