@@ -29,18 +29,21 @@
 #   --label-column C     for folders (default: projection)
 #   --final-split S      split of the last evaluation: test (default) or val
 #   --no-compare         do not train each site alone beside it
+#   --keep-features      the sites keep the activations of frozen layers that they
+#                        cached in the last call with this --out
 #   --out DIR            default: demo-out
 set -euo pipefail
 
 root=$(cd "$(dirname "$0")/.." && pwd)
 data=phantom backbone='' size='' sites='' strategy=linear_probe rounds='' epochs=''
 patience=0 classes='' solver=none lambdas='[1]' site_intercept=false
-unfreeze='' augmentation='{}' layer_rates='{}' compare=true
+unfreeze='' augmentation='{}' layer_rates='{}' compare=true keep_features=false
 seed=1 learning_rate='' label_column=projection final_split=test out=$root/demo-out
 while [ $# -gt 0 ]; do
   case "$1" in
     --site-intercept) site_intercept=true; shift; continue ;;
     --no-compare) compare=false; shift; continue ;;
+    --keep-features) keep_features=true; shift; continue ;;
     -h | --help) awk 'NR > 1 { if (!/^#/) exit; print substr($0, 3) }' "$0"; exit 0 ;;
     --data | --backbone | --image-size | --sites | --strategy | --solver | --lambdas | --patience | --classes | --rounds | --epochs | --seed | --learning-rate | --label-column | --final-split | --unfreeze | --augmentation | --layer-rates | --out)
       [ $# -ge 2 ] || { echo "demo.sh: $1 needs a value" >&2; exit 2; } ;;&
@@ -86,6 +89,8 @@ started=$SECONDS
 
 mkdir -p "$out"
 out=$(realpath "$out")
+rm -rf "${out:?}/kept"
+[ $keep_features = false ] || [ ! -d "$out/sites" ] || mv "$out/sites" "$out/kept"
 rm -rf "${out:?}"/{pki,aggregator,sites,logs,model,result.json,plan.yaml,key}
 mkdir -p "$out"/{sites,logs,model}
 pids=()
@@ -123,7 +128,12 @@ for name in "${names[@]}"; do
     --csr "$identity/site.csr" --out "$out/sites/$name/site.crt" >>"$out/logs/pki.log"
   "$client" enroll --identity "$identity" --certificate "$out/sites/$name/site.crt" \
     --ca "$out/pki/ca.pem" >>"$out/logs/pki.log"
+  if [ -d "$out/kept/$name/state/features" ]; then
+    mkdir -m 700 "$out/sites/$name/state"
+    mv "$out/kept/$name/state"/features{,.key} "$out/sites/$name/state/"
+  fi
 done
+rm -rf "${out:?}/kept"
 
 # --- the backbone -----------------------------------------------------------
 threads=$(nproc)

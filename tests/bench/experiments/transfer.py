@@ -54,8 +54,8 @@ def run(key, data, options, seed, out):
         command = [
             str(ROOT / "deploy/demo.sh"), "--data", str(data), "--backbone",
             f"mobilenet_v2={DATA}/backbones/mobilenet_v2.safetensors",
-            "--image-size", "128", "--seed", str(seed), "--out",
-            str(out / "run"), *options]
+            "--image-size", "128", "--seed", str(seed), "--keep-features",
+            "--out", str(out / "run"), *options]
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode != 0:
             sys.exit(f"{' '.join(command)}\n{done.stdout[-2000:]}{done.stderr}")
