@@ -73,6 +73,9 @@ if [ "$(cat "$marker" 2>/dev/null)" != complete ]; then
   echo complete >"$marker"
 fi
 cp /etc/resolv.conf "$root/etc/resolv.conf"
+# Packages start no service inside.
+printf '#!/bin/sh\nexit 101\n' >"$root/usr/sbin/policy-rc.d"
+chmod 755 "$root/usr/sbin/policy-rc.d"
 
 # --- the tree ---------------------------------------------------------------
 # A bundle crosses any difference of owners, and a fetch keeps the times of the
@@ -103,7 +106,7 @@ INSIDE
 # All mounts live in a name space of their own and end with it: nothing is left
 # mounted, and a later `rm -r` of the root reaches nothing of this machine.
 # shellcheck disable=SC2016
-exec unshare --mount --propagation private --pid --fork --kill-child bash -euc '
+unshare --mount --propagation private --pid --fork --kill-child bash -euc '
   root=$1 data=$2 action=$3; shift 3
   mount -t proc proc "$root/proc"
   mount --rbind /dev "$root/dev"
@@ -119,4 +122,7 @@ exec unshare --mount --propagation private --pid --fork --kill-child bash -euc '
     TERM="${TERM:-dumb}" http_proxy="${http_proxy:-}" https_proxy="${https_proxy:-}" \
     CCACHE_DIR=/ccache FEDGRAFT_DATA="${inside_data:-/none}" \
     ACTION="$action" bash /inside.sh "$@"
-' unshared "$root" "$data" "$action" "$@"
+' unshared "$root" "$data" "$action" "$@" <&0 &
+# unshare itself is deaf to both signals; what runs inside dies with it.
+trap 'kill -KILL $!' INT TERM
+wait $!

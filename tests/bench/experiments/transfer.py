@@ -27,7 +27,7 @@ DATA = pathlib.Path(os.environ.get("FEDGRAFT_DATA", ROOT / "../shared/data"))
 PROBE = ["--strategy", "linear_probe"]
 NEWTON = ["--solver", "newton", "--lambdas",
           "[3000, 1000, 300, 100, 30, 10, 3, 1]"]
-PARTIAL = ["--strategy", "partial", "--patience", "6"]
+PARTIAL = ["--strategy", "partial", "--patience", "4", "--rounds", "12"]
 
 HOSPITALS = {
     "FedAvg probe": PROBE,
@@ -37,10 +37,25 @@ HOSPITALS = {
 }
 
 # What --tune compares on the validation split, and what it found best.
+TOP5 = ('["features.14.*", "features.15.*", "features.16.*", '
+        '"features.17.*", "features.18.*"]')
+VIEWS = "{horizontal_flip: true, rotate_degrees: 10, translate: 0.06, views: 4}"
 GRID = {
-    "lr 0.001": ["--learning-rate", "0.001"],
-    "lr 0.003": ["--learning-rate", "0.003"],
-    "lr 0.01": ["--learning-rate", "0.01"],
+    "breast": {
+        "lr 0.0003": ["--learning-rate", "0.0003"],
+        "lr 0.001": ["--learning-rate", "0.001"],
+        "lr 0.0003, views": ["--learning-rate", "0.0003",
+                             "--augmentation", VIEWS],
+        "lr 0.001, views": ["--learning-rate", "0.001",
+                            "--augmentation", VIEWS],
+        "5 blocks, lr 0.0003, views": ["--learning-rate", "0.0003",
+                                       "--unfreeze", TOP5,
+                                       "--augmentation", VIEWS],
+    },
+    "pneumonia": {
+        "lr 0.0003": ["--epochs", "1", "--learning-rate", "0.0003"],
+        "lr 0.001": ["--epochs", "1", "--learning-rate", "0.001"],
+    },
 }
 TUNED = {"breast": [], "pneumonia": []}
 
@@ -109,7 +124,7 @@ def seeds(table, count, out, tune):
     if tune:
         split = "val"
         cells = {f"tune {name}": PARTIAL + NEWTON + options
-                 for name, options in GRID.items()}
+                 for name, options in GRID[table].items()}
     print(f"| method | {split} AUC, mean ± sd | {split} loss | of the seeds |")
     print("| --- | --- | --- | --- |")
     for name, options in cells.items():
