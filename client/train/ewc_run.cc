@@ -1,0 +1,38 @@
+#include "client/train/ewc_run.h"
+
+#include "client/train/ewc_start.h"
+#include "client/train/forgetting.h"
+#include "common/base/status_macros.h"
+
+namespace fedgraft {
+
+absl::Status EwcRun::Prepare(
+    const ParameterVector& model, const ActivationStore& store,
+    const std::function<absl::Status(const ParameterVector&)>& set_initial,
+    const ProgressSink& progress) {
+  if (learner_.has_run_start()) return absl::OkStatus();
+  const absl::Status loaded = LoadEwcStart(files_, learner_);
+  if (!absl::IsNotFound(loaded)) return loaded;
+  // After a solver the start is what it published, which a site that joins
+  // later does not know: it takes the first model that it trains from.
+  FG_RETURN_IF_ERROR(set_initial(start_.has_value() ? *start_ : model));
+  return TakeEwcStart(plan_, store, files_, learner_, progress);
+}
+
+absl::StatusOr<std::map<std::string, double>> EwcRun::Scalars(
+    const ActivationStore& store, const ProgressSink& progress) {
+  std::map<std::string, double> scalars;
+  if (!learner_.has_run_start()) {
+    const absl::Status loaded = LoadEwcStart(files_, learner_);
+    if (absl::IsNotFound(loaded)) return scalars;
+    FG_RETURN_IF_ERROR(loaded);
+  }
+  FG_ASSIGN_OR_RETURN(
+      const Forgetting forgetting,
+      ForgettingSince(learner_.run_start(), learner_.model(), store, progress));
+  scalars["forgetting_predicted"] = forgetting.predicted;
+  scalars["forgetting_measured"] = forgetting.measured;
+  return scalars;
+}
+
+}  // namespace fedgraft

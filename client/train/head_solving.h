@@ -1,0 +1,43 @@
+#pragma once
+
+#include <cstdint>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "client/data/data_source.h"
+#include "client/train/exact_head.h"
+#include "client/train/session.h"
+#include "client/train/session_stores.h"
+
+namespace fedgraft {
+
+// A session's part in the exact head: solve tasks, and what the site makes of
+// the shared head for itself. Takes the frozen features of a split when they
+// are first needed.
+//
+// Not thread-safe. May throw c10::Error.
+class HeadSolving {
+ public:
+  // What is given outlives it. REQUIRES: as ExactHead.
+  HeadSolving(const Plan& plan, Learner& learner, const DataSource& data,
+              SessionStores& stores)
+      : head_(plan, learner), data_(data), stores_(stores) {}
+
+  // TrainerSession::RunSolve.
+  absl::StatusOr<uint64_t> Answer(const TrainerSession::Solve& task,
+                                  const ProgressSink& progress);
+  // `model` as this site applies it.
+  absl::Status Localise(ParameterVector& model, const ProgressSink& progress);
+  // `model` with the head that this site's own records give.
+  absl::Status SolveAlone(ParameterVector& model, const ProgressSink& progress);
+
+ private:
+  // Frozen features of `split`, unless it is empty or they are there.
+  absl::Status TakeFeatures(Split split, const ProgressSink& progress);
+
+  ExactHead head_;
+  const DataSource& data_;
+  SessionStores& stores_;
+};
+
+}  // namespace fedgraft
