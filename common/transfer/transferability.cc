@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/base/status_macros.h"
+#include "common/transfer/packed_symmetric.h"
 #include "common/transfer/spectrum.h"
 
 namespace fedgraft {
