@@ -15,6 +15,7 @@
 #include "common/solve/head_solver.h"
 #include "common/solve/head_values.h"
 #include "common/solve/solve_statistics.h"
+#include "common/solve/transfer_metrics.h"
 #include "common/statistics/gathered_statistics.h"
 
 namespace fedgraft {
@@ -202,13 +203,14 @@ absl::StatusOr<NewModel> AdvanceSolve(const PhaseJob& job, FileStore& files) {
   FG_ASSIGN_OR_RETURN(const SolverState before, LoadSolver(job, files));
   const SolvePoint point = NextPoint(plan, before);
   FG_ASSIGN_OR_RETURN(const std::vector<uint64_t> words, SumWords(job, files));
-  FG_ASSIGN_OR_RETURN(const SolverState state,
-                      Advance(plan, before, UnpackSolveSums(point, words)));
+  const std::vector<double> sums = UnpackSolveSums(point, words);
+  FG_ASSIGN_OR_RETURN(const SolverState state, Advance(plan, before, sums));
   FG_ASSIGN_OR_RETURN(ParameterVector values, LoadBase(job, files));
   SetHead(plan, *job.run->layout, PublishedHead(state), values);
   FG_ASSIGN_OR_RETURN(NewModel model,
                       EncodeModel(job, std::move(values), files));
   model.metrics = SolveMetrics(plan, state);
+  model.metrics.merge(TransferMetrics(point, sums));
   SolveAdvanced& solve = model.solve.emplace();
   FG_ASSIGN_OR_RETURN(solve.state,
                       Keep(EncodeSolverState(state), job, files,

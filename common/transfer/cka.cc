@@ -6,8 +6,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/base/status_macros.h"
+#include "common/transfer/packed_symmetric.h"
 #include "common/transfer/product_sums.h"
-#include "common/transfer/spectrum.h"
 
 namespace fedgraft {
 namespace {
