@@ -55,6 +55,7 @@ TEST(PlanLoaderTest, DefaultsAreThoseOfTheSchema) {
   EXPECT_EQ(plan->rule.kind, "fed_avg");
   EXPECT_EQ(plan->update.word_bits, 32);
   EXPECT_EQ(plan->update.weight_cap, 8192);
+  EXPECT_EQ(plan->update.rounding, Rounding::kNearest);
   EXPECT_EQ(plan->evaluation.final_split, Split::kTest);
   EXPECT_EQ(plan->backbone.Hex(), std::string(64, 'a'));
 }
@@ -67,7 +68,8 @@ TEST(PlanLoaderTest, ValuesReachTheirFields) {
       "  mean: [0.5], std: [0.25, 1, 2], invert: true}\n"
       "local: {epochs: 3, optimizer: {kind: adamw, learning_rate: 1e-3},\n"
       "  augmentation: {horizontal_flip: true}}\n"
-      "update: {word_bits: 20, range: 0.5, weighting: uniform}\n"
+      "update: {word_bits: 20, range: 0.5, weighting: uniform,\n"
+      "  rounding: stochastic}\n"
       "evaluation: {every: -1, split: train}\n");
   ASSERT_TRUE(plan.ok()) << plan.status();
   EXPECT_EQ(plan->seed, UINT64_MAX);
@@ -82,6 +84,7 @@ TEST(PlanLoaderTest, ValuesReachTheirFields) {
   EXPECT_EQ(plan->optimizer.learning_rate, 1e-3);
   EXPECT_TRUE(plan->augmentation.any());
   EXPECT_EQ(plan->update.weighting, Weighting::kUniform);
+  EXPECT_EQ(plan->update.rounding, Rounding::kStochastic);
   EXPECT_EQ(plan->evaluation.every, -1);
   EXPECT_EQ(plan->evaluation.split, Split::kTrain);
 }
