@@ -8,6 +8,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/strings/strip.h"
 #include "aggregator/cli/text_table.h"
+#include "common/transfer/cka.h"
 #include "nlohmann/json.hpp"
 
 namespace fedgraft {
@@ -68,6 +69,26 @@ double MeanImages(const pb::StatusReply& status) {
     ++count;
   }
   return count == 0 ? 1 : sum / count;
+}
+
+// Of all batches of all sites that told the stage's drift.
+std::optional<double> PooledDrift(const pb::StatusReply& status,
+                                  const std::string& stage) {
+  MinibatchCka cka;
+  for (const auto& site : status.sites()) {
+    const auto& scalars = site.scalars();
+    if (!scalars.contains(absl::StrCat(kDrift, stage))) continue;
+    const auto xy = scalars.find(absl::StrCat("hsic_xy_", stage));
+    const auto xx = scalars.find(absl::StrCat("hsic_xx_", stage));
+    const auto yy = scalars.find(absl::StrCat("hsic_yy_", stage));
+    for (const auto& part : {xy, xx, yy}) {
+      if (part == scalars.end()) return std::nullopt;
+    }
+    cka.Merge({xy->second, xx->second, yy->second});
+  }
+  const absl::StatusOr<double> value = cka.Cka();
+  if (!value.ok()) return std::nullopt;
+  return std::max(1 - *value, 0.0);
 }
 
 std::string MeasuresText(const std::map<std::string, double>& measures) {
@@ -136,9 +157,13 @@ std::string SiteDriftTable(const pb::StatusReply& status) {
 std::string DriftText(const pb::StatusReply& status) {
   const std::vector<StageDrift> stages = DriftByStage(status);
   if (stages.empty()) return "";
-  std::vector<TableRow> rows = {{"stage", "sites", "mean", "least", "most"}};
+  std::vector<TableRow> rows = {
+      {"stage", "sites", "pooled", "mean", "least", "most"}};
   for (const StageDrift& stage : stages) {
     rows.push_back({stage.stage, absl::StrCat(stage.sites),
+                    stage.pooled.has_value()
+                        ? absl::StrFormat("%.4f", *stage.pooled)
+                        : "-",
                     absl::StrFormat("%.4f", stage.mean),
                     absl::StrFormat("%.4f", stage.least),
                     absl::StrFormat("%.4f", stage.most)});
@@ -147,8 +172,8 @@ std::string DriftText(const pb::StatusReply& status) {
       "\nDrift of the backbone in this run (1 - CKA on each site's own "
       "images)\n",
       SiteDriftTable(status),
-      "\nDrift by stage: mean of the sites' values, weighted by n, and their "
-      "spread\n",
+      "\nDrift by stage: pooled (minibatch CKA of all sites' images); mean of "
+      "the sites' values,\nweighted by n, and their spread\n",
       TextTable(rows),
       "Normally exactly 0 at frozen stages and growing towards the head; 1 "
       "means that nothing\n  is left of what the stage told before. Sites far "
@@ -204,6 +229,7 @@ std::vector<StageDrift> DriftByStage(const pb::StatusReply& status) {
   std::vector<StageDrift> result;
   for (auto& [name, stage] : stages) {
     stage.stage = name;
+    stage.pooled = PooledDrift(status, name);
     stage.mean /= weights[name];
     result.push_back(stage);
   }
@@ -230,6 +256,9 @@ nlohmann::json TransferJson(const pb::StatusReply& status) {
                              {"mean", stage.mean},
                              {"least", stage.least},
                              {"most", stage.most}});
+    if (stage.pooled.has_value()) {
+      json["drift"].back()["pooled"] = *stage.pooled;
+    }
   }
   return json;
 }

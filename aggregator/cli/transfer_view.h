@@ -1,6 +1,7 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -25,12 +26,15 @@ std::map<std::string, SiteAlignment> AlignmentBySite(
     const pb::StatusReply& status);
 
 // How far one stage has moved, over the sites that told: 1 - CKA of each site's
-// own images. A mean of sites' values, not the CKA of pooled images.
+// own images, and the same over all sites' batches of images.
 struct StageDrift {
   std::string stage;
   int sites = 0;
   double mean = 0;  // weighted by the sites' evaluated images
   double least = 0, most = 0;
+  // 1 - minibatch CKA of all sites' batches, from their sums (hsic_*); absent
+  // unless each of these sites told its own.
+  std::optional<double> pooled;
 };
 // From the input on, as far as names tell (layer9 before layer10). A site that
 // keeps in how many images it has counts as one whose number is the others'

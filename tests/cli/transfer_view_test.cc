@@ -77,6 +77,27 @@ TEST(TransferViewTest, ASiteThatKeepsItsSizeInCountsAsTheMeanOfTheOthers) {
   EXPECT_DOUBLE_EQ(DriftByStage(silent)[0].mean, 0.25);
 }
 
+TEST(TransferViewTest, PooledDriftIsTheRatioOfTheSitesSums) {
+  pb::StatusReply status;
+  AddSite(
+      status, "a",
+      {{"drift_s", 0.5}, {"hsic_xy_s", 1}, {"hsic_xx_s", 2}, {"hsic_yy_s", 2}});
+  AddSite(status, "b",
+          {{"drift_s", 0.25},
+           {"hsic_xy_s", 7},
+           {"hsic_xx_s", 14},
+           {"hsic_yy_s", 7}});
+  // 8 / sqrt(16 * 9)
+  ASSERT_TRUE(DriftByStage(status)[0].pooled.has_value());
+  EXPECT_DOUBLE_EQ(*DriftByStage(status)[0].pooled, 1 - 8.0 / 12);
+  EXPECT_THAT(RenderTransfer(status), ContainsRegex("s +2 +0\\.3333 "));
+  AddSite(status, "c", {});  // tells no drift at all
+  EXPECT_TRUE(DriftByStage(status)[0].pooled.has_value());
+  AddSite(status, "d", {{"drift_s", 0.25}});  // keeps its sums in
+  EXPECT_FALSE(DriftByStage(status)[0].pooled.has_value());
+  EXPECT_FALSE(TransferJson(status)["drift"][0].contains("pooled"));
+}
+
 TEST(TransferViewTest, StagesComeInTheOrderOfTheirNumbers) {
   pb::StatusReply status;
   AddSite(status, "a",
