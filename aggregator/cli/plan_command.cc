@@ -66,7 +66,8 @@ absl::Status CheckPlan(const PlanArguments& arguments) {
 }  // namespace
 
 void AddPlanCommand(CLI::App& app, absl::Status& status) {
-  CLI::App* plan = app.add_subcommand("plan", "Check a plan before a run");
+  CLI::App* plan = app.add_subcommand(
+      "plan", "Check a plan, or rank backbones for it, before a run");
   plan->require_subcommand(1);
   auto arguments = std::make_shared<PlanArguments>();
   CLI::App* check = plan->add_subcommand(
@@ -75,9 +76,11 @@ void AddPlanCommand(CLI::App& app, absl::Status& status) {
   check->add_option("--backbone", arguments->backbone,
                     "Backbone file, to list the trainable set");
   check->callback([arguments, &status] { status = CheckPlan(*arguments); });
+  AddPlanRankCommand(*plan, status);
   plan->footer(
-      "Example:\n  fedgraft-aggregator plan check plan.yaml --backbone "
-      "resnet18.safetensors");
+      "Examples:\n  fedgraft-aggregator plan check plan.yaml --backbone "
+      "resnet18.safetensors\n  fedgraft-aggregator plan rank --config "
+      "aggregator.yaml plan.yaml --backbone A=FILE --backbone B=FILE");
 }
 
 }  // namespace fedgraft

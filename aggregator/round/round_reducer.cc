@@ -14,6 +14,7 @@
 #include "common/runtime/blob_store.h"
 #include "common/solve/head_solver.h"
 #include "common/solve/head_values.h"
+#include "common/solve/site_subspace.h"
 #include "common/solve/solve_statistics.h"
 #include "common/solve/transfer_metrics.h"
 #include "common/statistics/gathered_statistics.h"
@@ -148,6 +149,27 @@ absl::StatusOr<std::vector<uint64_t>> SumWords(const PhaseJob& job,
   return words;
 }
 
+// What single sites' sums tell beside the total, where this process may see
+// them: masked ones say nothing alone.
+absl::Status AlignSites(const PhaseJob& job, FileStore& files,
+                        const SolvePoint& point, absl::Span<const double> total,
+                        std::map<std::string, double>& metrics) {
+  const size_t sites = job.contributions.size();
+  if (point.stage != SolveStage::kCross || sites < 2 ||
+      sites > kAlignedSitesMax || point.feature_dim > kAlignedFeaturesMax ||
+      job.run->plan.secure_aggregation.is_on) {
+    return absl::OkStatus();
+  }
+  for (const auto& [site, contribution] : job.contributions) {
+    PhaseJob alone = job;
+    alone.contributions = {{site, contribution}};
+    FG_ASSIGN_OR_RETURN(const std::vector<uint64_t> words,
+                        SumWords(alone, files));
+    metrics.merge(AlignSite(point, site, UnpackSolveSums(point, words), total));
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::StatusOr<std::shared_ptr<ReadableFile>> OpenModel(FileStore& files,
@@ -211,6 +233,7 @@ absl::StatusOr<NewModel> AdvanceSolve(const PhaseJob& job, FileStore& files) {
                       EncodeModel(job, std::move(values), files));
   model.metrics = SolveMetrics(plan, state);
   model.metrics.merge(TransferMetrics(point, sums));
+  FG_RETURN_IF_ERROR(AlignSites(job, files, point, sums, model.metrics));
   SolveAdvanced& solve = model.solve.emplace();
   FG_ASSIGN_OR_RETURN(solve.state,
                       Keep(EncodeSolverState(state), job, files,

@@ -123,19 +123,6 @@ absl::Status FeatureMoments::Add(const MatrixView& features,
   return absl::OkStatus();
 }
 
-absl::Status FeatureMoments::Merge(const FeatureMoments& other) {
-  if (other.layout_.feature_dim() != layout_.feature_dim() ||
-      other.layout_.num_classes() != layout_.num_classes()) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "feature moments: expected ", layout_.feature_dim(), " features and ",
-        layout_.num_classes(), " classes, not ", other.layout_.feature_dim(),
-        " and ", other.layout_.num_classes()));
-  }
-  for (size_t i = 0; i < sums_.size(); ++i) sums_[i] += other.sums_[i];
-  has_norms_ = has_norms_ && other.has_norms_;
-  return absl::OkStatus();
-}
-
 absl::StatusOr<std::vector<double>> FeatureMoments::Covariance() const {
   if (!(n() > 0)) {
     return absl::FailedPreconditionError("feature moments: no records");

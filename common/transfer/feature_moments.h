@@ -68,8 +68,6 @@ class FeatureMoments {
   // nothing was added.
   absl::Status Add(const MatrixView& features,
                    absl::Span<const int64_t> labels);
-  // INVALID_ARGUMENT: another layout. Knows the norms if both do.
-  absl::Status Merge(const FeatureMoments& other);
 
   const FeatureMomentsLayout& layout() const { return layout_; }
   absl::Span<const double> sums() const { return sums_; }

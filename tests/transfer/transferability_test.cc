@@ -165,28 +165,6 @@ TEST(TransferabilityTest, SumsGiveWhatRecordsGive) {
   }
 }
 
-TEST(TransferabilityTest, SumsOfSitesGiveThePooledScores) {
-  Problem problem = MakeProblem(90, 7, 3, 1);
-  // A site of one class only.
-  for (int i = 0; i < 20; ++i) problem.labels[i] = 2;
-  const FeatureMoments pooled = problem.Moments();
-  FeatureMoments total(pooled.layout());
-  int64_t begin = 0;
-  for (int64_t end : {20, 23, 60, 90}) {
-    ASSERT_THAT(
-        total.Merge(MomentsOf(
-            problem.records.Rows(begin, end),
-            absl::MakeConstSpan(problem.labels).subspan(begin, end - begin),
-            3)),
-        IsOk());
-    begin = end;
-  }
-  EXPECT_NEAR(*LogMe(total), *LogMe(pooled), 1e-10);
-  const HScore of_sites = *ComputeHScore(total), all = *ComputeHScore(pooled);
-  EXPECT_NEAR(of_sites.plain, all.plain, 1e-10);
-  EXPECT_NEAR(of_sites.shrunk, all.shrunk, 1e-10);
-}
-
 // The same without the sums that only the shrunk score needs.
 TEST(TransferabilityTest, WithoutNormsAllButTheShrunkScoreIsTold) {
   const FeatureMoments whole = MakeProblem(60, 5, 3, 1).Moments();
@@ -198,9 +176,6 @@ TEST(TransferabilityTest, WithoutNormsAllButTheShrunkScoreIsTold) {
   EXPECT_EQ(*PlainHScore(*bare), ComputeHScore(whole)->plain);
   constexpr auto kFailed = absl::StatusCode::kFailedPrecondition;
   EXPECT_THAT(ComputeHScore(*bare), IsError(kFailed, "norms"));
-  FeatureMoments total = whole;
-  ASSERT_THAT(total.Merge(*bare), IsOk());
-  EXPECT_THAT(ComputeHScore(total), IsError(kFailed, "norms"));
 }
 
 TEST(TransferabilityTest, EffectiveDimensionCountsDirections) {
