@@ -9,6 +9,7 @@
 #include "common/base/status_macros.h"
 #include "common/config/identity.h"
 #include "common/config/plan_loader.h"
+#include "common/config/rule_facts.h"
 #include "common/model/backbone_file.h"
 #include "common/model/safetensors.h"
 #include "common/model/trainable_set.h"
@@ -23,7 +24,8 @@ struct PlanArguments {
 };
 
 // What one site sends and receives per round, and which names travel.
-void PrintTrainableSet(const ParameterLayout& layout, const RingSpec& ring) {
+void PrintTrainableSet(const Plan& plan, const ParameterLayout& layout,
+                       const RingSpec& ring) {
   std::printf("trainable set: %zu tensors, %lld values\n",
               layout.tensors().size(), static_cast<long long>(layout.Count()));
   for (const TensorSpec& tensor : layout.tensors()) {
@@ -32,7 +34,8 @@ void PrintTrainableSet(const ParameterLayout& layout, const RingSpec& ring) {
   }
   std::printf("per round and site: %llu bytes up, %lld bytes down\n",
               static_cast<unsigned long long>(PackedBytes(
-                  ring.word_bits, static_cast<uint64_t>(layout.Count()))),
+                  ring.word_bits, static_cast<uint64_t>(
+                                      layout.Count() + ExtraWords(plan.rule)))),
               static_cast<long long>(layout.Count() * 4));
 }
 
@@ -59,7 +62,7 @@ absl::Status CheckPlan(const PlanArguments& arguments) {
     std::printf("exact head first: %zu lambdas, at most %d rounds\n",
                 plan.solver.lambdas.size(), plan.solver.rounds_max);
   }
-  if (layout.has_value()) PrintTrainableSet(*layout, ring);
+  if (layout.has_value()) PrintTrainableSet(plan, *layout, ring);
   return absl::OkStatus();
 }
 

@@ -193,7 +193,8 @@ std::string ReportJson(const pb::StatusReply& status) {
          {"bytes_up", round.bytes_up()},
          {"bytes_down", round.bytes_down()},
          {"saturated", round.saturated()},
-         {"metrics", ToJson(round.metrics())}});
+         {"metrics", ToJson(round.metrics())},
+         {"influence", ToJson(round.influence())}});
   }
   return json.dump(2);
 }

@@ -26,7 +26,9 @@ struct UpdateForm {
   RingSpec ring;
   int max_terms = 0;
   uint64_t count = 0;  // words
-  Digest layout;       // of the trainable set; other kinds: zero
+  // Of these, behind the parameters (common/config/rule_facts.h).
+  uint64_t extra_words = 0;
+  Digest layout;  // of the trainable set; other kinds: zero
   SealedStreamShape shape;
 };
 // For all but kSolve. INVALID_ARGUMENT: the plan's ring is impossible.

@@ -165,6 +165,20 @@ absl::StatusOr<StatisticsGathered> DecodeStatistics(
   return out;
 }
 
+void Encode(const RuleAdvanced& in, pb::RuleAdvanced& out) {
+  out.set_state(in.state.AsWire());
+  out.set_state_size_bytes(in.state_size_bytes);
+  out.set_state_inline(Text(in.state_inline));
+}
+
+absl::StatusOr<RuleAdvanced> DecodeRule(const pb::RuleAdvanced& in) {
+  RuleAdvanced out;
+  FG_ASSIGN_OR_RETURN(out.state, Digest::FromWire(in.state()));
+  out.state_size_bytes = in.state_size_bytes();
+  out.state_inline = Raw(in.state_inline());
+  return out;
+}
+
 void Encode(const RoundReduced& in, pb::JournalRecord& record) {
   pb::RoundReduced& out = *record.mutable_round_reduced();
   out.set_round(in.round.value);
@@ -181,6 +195,10 @@ void Encode(const RoundReduced& in, pb::JournalRecord& record) {
     Encode(*in.statistics, *out.mutable_statistics());
   }
   out.mutable_metrics()->insert(in.metrics.begin(), in.metrics.end());
+  if (in.rule.has_value()) Encode(*in.rule, *out.mutable_rule());
+  for (const auto& [site, share] : in.influence) {
+    (*out.mutable_influence())[site.value] = share;
+  }
 }
 
 absl::StatusOr<Record> Decode(const pb::RoundReduced& in) {
@@ -201,6 +219,13 @@ absl::StatusOr<Record> Decode(const pb::RoundReduced& in) {
     FG_ASSIGN_OR_RETURN(out.statistics, DecodeStatistics(in.statistics()));
   }
   out.metrics.insert(in.metrics().begin(), in.metrics().end());
+  if (in.has_rule()) {
+    FG_ASSIGN_OR_RETURN(out.rule, DecodeRule(in.rule()));
+  }
+  for (const auto& [text, share] : in.influence()) {
+    FG_ASSIGN_OR_RETURN(SiteId site, SiteId::Parse(text));
+    out.influence[std::move(site)] = share;
+  }
   return out;
 }
 

@@ -71,6 +71,13 @@ struct StatisticsGathered {
   Bytes content_inline;  // empty: in the blob store
 };
 
+// What the rule remembers after a round of training.
+struct RuleAdvanced {
+  Digest state;  // aggregator/rules/rule_state.h
+  uint64_t state_size_bytes = 0;
+  Bytes state_inline;  // empty: in the blob store
+};
+
 struct RoundReduced {
   RoundId round;
   std::vector<SiteId> sites;  // canonical order
@@ -85,6 +92,8 @@ struct RoundReduced {
   // The gathering round only: its model is the one before.
   std::optional<StatisticsGathered> statistics;
   std::map<std::string, double> metrics;
+  std::optional<RuleAdvanced> rule;    // rules with a memory
+  std::map<SiteId, double> influence;  // rules on single updates
 };
 
 struct EvaluationClosed {

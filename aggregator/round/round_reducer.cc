@@ -5,7 +5,8 @@
 #include <vector>
 
 #include "aggregator/round/memory_file.h"
-#include "aggregator/rules/rule.h"
+#include "aggregator/round/rule_reduce.h"
+#include "aggregator/rules/rule_pass.h"
 #include "aggregator/store/reduce.h"
 #include "common/base/status_macros.h"
 #include "common/crypto/sha256.h"
@@ -25,8 +26,7 @@ namespace {
 // The job and what the workers share while they sum.
 struct RoundWork {
   std::shared_ptr<const PhaseJob> job;
-  std::unique_ptr<AggregationRule> rule;
-  uint64_t total_weight_word = 0;
+  std::shared_ptr<RulePass> pass;
   uint64_t saturated = 0;
   // The base model between moments; becomes the next one shard by shard.
   ParameterVector values;
@@ -70,32 +70,27 @@ absl::StatusOr<ParameterVector> LoadBase(const PhaseJob& job,
 
 absl::Status Prepare(RoundWork& work, FileStore& files, ReduceJob& reduce) {
   const PhaseJob& job = *work.job;
-  FG_ASSIGN_OR_RETURN(work.rule, MakeRule(job.run->plan));
   FG_ASSIGN_OR_RETURN(reduce, OpenAll(job, files));
-  std::vector<UpdatePayloadHead> heads;
+  RuleRound round;
+  round.round = job.round;
+  round.ring = job.form.ring;
+  round.max_terms = job.form.max_terms;
   for (const SealedContribution& one : reduce.contributions) {
     FG_ASSIGN_OR_RETURN(UpdatePayloadHead head, ReadHead(one));
     work.saturated += head.saturated;
-    heads.push_back(head);
+    round.sites.push_back(one.site);
+    round.weight_words.push_back(head.weight_word);
   }
-  work.total_weight_word = SumOfWeights(heads);
+  Bytes state;
+  if (job.rule_state.size_bytes > 0) {
+    FG_ASSIGN_OR_RETURN(state, LoadBytes(job.rule_state, files));
+  }
+  FG_ASSIGN_OR_RETURN(work.pass,
+                      RulePass::Create(job.run->plan, *job.run->layout,
+                                       std::move(round), state));
   FG_ASSIGN_OR_RETURN(work.values, LoadBase(job, files));
   ToMoments(*job.run->layout, work.values);
   return absl::OkStatus();
-}
-
-absl::Status ApplyShard(RoundWork& work, uint64_t begin,
-                        absl::Span<const uint64_t> sums) {
-  const auto next = absl::MakeSpan(work.values).subspan(begin, sums.size());
-  // Rules may not assume that they read what they write.
-  const std::vector<float> previous(next.begin(), next.end());
-  ShardSum shard;
-  shard.ring = work.job->form.ring;
-  shard.words = sums;
-  shard.total_weight_word = work.total_weight_word;
-  shard.contributions = static_cast<int>(work.job->contributions.size());
-  shard.previous = previous;
-  return work.rule->Apply(shard, next);
 }
 
 // Bytes to be published: in `inline_bytes` if small, else in the blob store.
@@ -124,6 +119,12 @@ absl::StatusOr<NewModel> Encode(RoundWork& work, FileStore& files) {
   FG_ASSIGN_OR_RETURN(NewModel model,
                       EncodeModel(*work.job, std::move(work.values), files));
   model.saturated = work.saturated;
+  model.influence = work.pass->Influence();
+  if (work.pass->state().slots() == 0) return model;
+  RuleAdvanced& rule = model.rule.emplace();
+  FG_ASSIGN_OR_RETURN(rule.state,
+                      Keep(work.pass->state().Encode(), *work.job, files,
+                           rule.state_size_bytes, rule.state_inline));
   return model;
 }
 
@@ -202,9 +203,6 @@ void ReduceRound(std::shared_ptr<const PhaseJob> job, FileStore& files,
     done(ready);
     return;
   }
-  auto sink = [work](uint64_t begin, absl::Span<const uint64_t> sums) {
-    return ApplyShard(*work, begin, sums);
-  };
   auto finish = [work, &files, done = std::move(done)](ReduceOutcome outcome) {
     if (outcome.status.ok()) {
       done(Encode(*work, files));
@@ -212,12 +210,8 @@ void ReduceRound(std::shared_ptr<const PhaseJob> job, FileStore& files,
       done(outcome.status);
     }
   };
-  // The head and a single shard: other workers have nothing to do.
-  if (work->job->form.shape.ChunkCount() <= 2) {
-    finish(ReduceSumsHere(reduce, sink));
-  } else {
-    ReduceSums(executor, std::move(reduce), std::move(sink), std::move(finish));
-  }
+  ReduceByRule(executor, work->pass, std::move(reduce),
+               absl::MakeSpan(work->values), std::move(finish));
 }
 
 absl::StatusOr<NewModel> AdvanceSolve(const PhaseJob& job, FileStore& files) {

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "aggregator/rules/rule.h"
 #include "common/base/status_macros.h"
 #include "common/config/plan_loader.h"
 #include "common/crypto/sha256.h"
@@ -166,6 +167,9 @@ absl::Status RunState::On(RunOpened record, absl::Time time, uint64_t) {
                           Share(std::move(record.initial_model_inline))};
   facts->backbone_size_bytes = record.backbone_size_bytes;
   facts->opened = time;
+  FG_ASSIGN_OR_RETURN(const auto rule, MakeRule(facts->plan));
+  facts->rule_has_state =
+      rule->AsSum() != nullptr && rule->AsSum()->StateSlots() > 0;
   *this = RunState();
   run_ = std::move(facts);
   model_ = run_->initial_model;
@@ -271,11 +275,11 @@ absl::Status RunState::CheckSites(const std::vector<SiteId>& sites) const {
                    contributions_.size(), ")"));
 }
 
-absl::Status RunState::On(RoundReduced record, absl::Time, uint64_t) {
+absl::Status RunState::CheckAdvances(const RoundReduced& record) const {
   const bool solving = phase_ == Phase::kSolving;
   const bool gathering = phase_ == Phase::kGathering;
-  if ((phase_ != Phase::kTraining && !solving && !gathering) ||
-      record.round != round_) {
+  const bool training = phase_ == Phase::kTraining;
+  if ((!training && !solving && !gathering) || record.round != round_) {
     return absl::DataLossError("this round is not in training");
   }
   if (gathering != record.statistics.has_value() ||
@@ -289,6 +293,18 @@ absl::Status RunState::On(RoundReduced record, absl::Time, uint64_t) {
         "a solve round without its step, or the other "
         "way round");
   }
+  if ((training && run_->rule_has_state) != record.rule.has_value()) {
+    return absl::DataLossError(
+        "a round of training without its rule's state, or a state of a rule "
+        "that has none");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status RunState::On(RoundReduced record, absl::Time, uint64_t) {
+  const bool solving = phase_ == Phase::kSolving;
+  const bool gathering = phase_ == Phase::kGathering;
+  FG_RETURN_IF_ERROR(CheckAdvances(record));
   FG_RETURN_IF_ERROR(CheckSites(record.sites));
   const bool solved = !solving || record.solve->solved;
   const bool evaluation_due = EvaluationDue(solved);
@@ -305,6 +321,7 @@ absl::Status RunState::On(RoundReduced record, absl::Time, uint64_t) {
   done.bytes_down = record.bytes_down;
   done.saturated = record.saturated;
   done.metrics = std::move(record.metrics);
+  done.influence = std::move(record.influence);
   for (const auto& [site, contribution] : contributions_) {
     done.bytes_up += contribution.header.size_bytes;
   }
@@ -319,6 +336,10 @@ absl::Status RunState::On(RoundReduced record, absl::Time, uint64_t) {
         {got.digest, got.size_bytes, Share(std::move(got.content_inline))},
         /*open=*/false,
         /*rounds=*/1};
+  }
+  if (record.rule.has_value()) {
+    rule_state_ = {record.rule->state, record.rule->state_size_bytes,
+                   Share(std::move(record.rule->state_inline))};
   }
   phase_ = evaluation_due ? Phase::kEvaluating : Phase::kPublished;
   if (record.opens_next) OpenNext();

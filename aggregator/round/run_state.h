@@ -39,6 +39,7 @@ struct ModelRef {
   Digest digest;
   uint64_t size_bytes = 0;
   std::shared_ptr<const Bytes> inline_bytes;  // null: in the blob store
+  bool InBlobStore() const { return size_bytes > 0 && inline_bytes == nullptr; }
 };
 
 struct Contribution {
@@ -56,6 +57,7 @@ struct RunFacts {
   Bytes wrapped_key;
   Bytes hpke_public_key;
   Bytes hpke_key_signature;
+  bool rule_has_state = false;  // the plan's rule remembers something
   ModelRef initial_model;
   uint64_t backbone_size_bytes = 0;
   absl::Time opened;  // wall
@@ -107,6 +109,9 @@ class RunState {
     uint32_t rounds = 0;  // 1 once gathered
   };
   const Statistics& statistics() const { return statistics_; }
+  // What the rule remembers (aggregator/rules/rule_state.h). No size: nothing,
+  // or no round of training yet.
+  const ModelRef& rule_state() const { return rule_state_; }
   // Rounds of training up to now: what the plan's schedules count. In the final
   // evaluation of an early stop: those of the model that was chosen.
   RoundId training_round() const {
@@ -176,6 +181,8 @@ class RunState {
   absl::Status On(RunPaused record, absl::Time, uint64_t sequence);
   absl::Status On(SiteReported record, absl::Time, uint64_t sequence);
   void TakeSolve(SolveAdvanced solve);
+  // OK if a round of this kind brings what it brings.
+  absl::Status CheckAdvances(const RoundReduced& record) const;
   void OpenNext();
   absl::Status CheckOpensNext(bool opens_next, bool evaluation_due,
                               bool solved) const;
@@ -190,6 +197,7 @@ class RunState {
   ModelRef model_;
   Solve solve_;
   Statistics statistics_;
+  ModelRef rule_state_;
   std::optional<Best> best_;
   int without_improvement_ = 0;  // evaluations
   bool final_ = false;           // the chosen model is being evaluated, or was

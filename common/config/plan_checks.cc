@@ -8,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/config/identity.h"
+#include "common/config/plan_checks_rule.h"
 #include "common/config/plan_checks_statistics.h"
 #include "common/numeric/update_payload.h"
 
@@ -338,14 +339,6 @@ void CheckPersonal(const Plan& plan, ConfigErrors& errors) {
   }
 }
 
-void CheckRule(const RuleSpec& rule, ConfigErrors& errors) {
-  if (rule.kind != "fed_avg") {
-    errors.Add("rule.kind", absl::StrCat("found ", rule.kind,
-                                         ", which is not available; expected "
-                                         "fed_avg"));
-  }
-}
-
 void CheckPrivacy(const Plan& plan, ConfigErrors& errors) {
   if (plan.secure_aggregation.is_on) {
     errors.Add("privacy.secure_aggregation.mode",
@@ -383,7 +376,7 @@ void CheckPlan(const Plan& plan, ConfigErrors& errors) {
   CheckStopping(plan, errors);
   CheckAugmentation(plan.augmentation, errors);
   CheckEvaluation(plan.evaluation, errors);
-  CheckRule(plan.rule, errors);
+  CheckRule(plan, errors);
   CheckPrivacy(plan, errors);
 }
 

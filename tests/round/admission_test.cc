@@ -1,5 +1,7 @@
 #include "aggregator/round/admission.h"
 
+#include <algorithm>
+#include <cmath>
 #include <memory>
 #include <string>
 #include <utility>
@@ -119,6 +121,32 @@ TEST_F(VerifyUpdateTest, StatisticsAreOfRecordsAndNotNegative) {
 TEST_F(VerifyUpdateTest, AcceptsAnUpdateOfManyChunks) {
   Open({}, /*extra=*/100'000);
   EXPECT_THAT(VerifyPayload(Payload()), IsOk());
+}
+
+// fed_nova: the steps travel behind the parameters. They are no part of the
+// norm, and a factor of everybody's update.
+TEST_F(VerifyUpdateTest, StepsHaveNoPartInTheNorm) {
+  PlanSpec spec;
+  spec.rule = "kind: fed_nova";
+  double squares = 0;
+  for (const float value : Delta()) squares += value * value;
+  spec.clip_norm = std::sqrt(squares) * (1 + 1e-6);
+  Open(spec);
+  EXPECT_THAT(VerifyPayload(Payload(1000)), IsOk());
+  spec.clip_norm *= 0.99;
+  Open(spec);
+  EXPECT_EQ(ReasonOf(VerifyPayload(Payload(1000))), RefusalReason::kOverNorm);
+}
+
+TEST_F(VerifyUpdateTest, RefusesStepsThatAreNone) {
+  PlanSpec spec;
+  spec.rule = "kind: fed_nova";
+  Open(spec);
+  Bytes payload = Payload(1000);
+  std::fill(payload.end() - 4, payload.end(), uint8_t{0});
+  EXPECT_EQ(ReasonOf(VerifyPayload(payload)), RefusalReason::kBadWeight);
+  payload.back() = 0xff;  // negative
+  EXPECT_EQ(ReasonOf(VerifyPayload(payload)), RefusalReason::kOverNorm);
 }
 
 TEST_F(VerifyUpdateTest, RefusesAnotherSitesSignature) {

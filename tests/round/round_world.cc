@@ -8,6 +8,7 @@
 #include "common/base/check.h"
 #include "common/base/logging.h"
 #include "common/config/plan_loader.h"
+#include "common/config/rule_facts.h"
 #include "common/crypto/sealed_stream.h"
 #include "common/crypto/sha256.h"
 #include "common/model/evaluation_layout.h"
@@ -74,7 +75,8 @@ Plan MakePlan(const PlanSpec& spec) {
       "update: {range: 4, clip_norm: ", spec.clip_norm,
       ", weight_cap: 1000, weighting: ", spec.uniform ? "uniform" : "samples",
       "}\nevaluation: {every: ", spec.evaluate_every,
-      "}\nstopping: {patience: ", spec.patience, "}\n");
+      "}\nstopping: {patience: ", spec.patience, "}\nrule: {", spec.rule,
+      "}\n");
   const absl::StatusOr<Plan> plan = ParsePlanYaml(yaml, "test.yaml");
   if (!plan.ok()) ADD_FAILURE() << plan.status();
   FG_CHECK(plan.ok());
@@ -184,7 +186,11 @@ Bytes TestSite::TrainPayload(const Plan& plan, const ParameterLayout& layout,
   head.ring = *TrainRing(plan);
   head.weight_word = WeightWord(SiteWeight(plan, samples));
   head.layout = layout.digest();
-  return Payload(head, *Quantize(head.ring, MaxTerms(plan), delta,
+  ParameterVector values = delta;
+  // As if a site's steps grew with its images.
+  values.resize(delta.size() + static_cast<size_t>(ExtraWords(plan.rule)),
+                static_cast<float>(samples) / 1000);
+  return Payload(head, *Quantize(head.ring, MaxTerms(plan), values,
                                  WeightOfWord(head.weight_word)));
 }
 

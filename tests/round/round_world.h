@@ -38,6 +38,7 @@ struct PlanSpec {
   bool solver = false;  // an exact head before the rounds of training
   // Class counts and Fisher information before the rounds of training.
   bool gathers = false;
+  std::string rule = "kind: fed_avg";  // keys of the plan's rule
   absl::Duration round_deadline = absl::Minutes(10);
   absl::Duration progress_timeout = absl::Seconds(30);
   absl::Duration enrol_deadline = absl::Minutes(5);

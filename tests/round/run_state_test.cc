@@ -116,6 +116,37 @@ TEST_F(RunStateTest, KeepsTheNewestReceiptOfEachKind) {
   EXPECT_FALSE(state_.FindReceipt(kA, header).has_value());
 }
 
+TEST_F(RunStateTest, ARuleWithMemoryLeavesItsStateInEveryRound) {
+  PlanSpec spec;
+  spec.rule = "kind: fed_avgm";
+  Open(spec);
+  ASSERT_THAT(Apply(RoundOpened{{1}}), IsOk());
+  ASSERT_THAT(Contribute(kA, 1), IsOk());
+  ASSERT_THAT(Contribute(kB, 1), IsOk());
+  EXPECT_THAT(Reduce(1, {kA, kB}),
+              IsError(absl::StatusCode::kDataLoss, "rule's state"));
+  RoundReduced record;
+  record.round = {1};
+  record.sites = {kA, kB};
+  record.rule = RuleAdvanced{Digest(), 3, {1, 2, 3}};
+  EXPECT_EQ(state_.rule_state().size_bytes, 0u);
+  ASSERT_THAT(Apply(record), IsOk());
+  EXPECT_EQ(state_.rule_state().size_bytes, 3u);
+}
+
+TEST_F(RunStateTest, ARuleWithoutMemoryLeavesNone) {
+  Open({});
+  ASSERT_THAT(Apply(RoundOpened{{1}}), IsOk());
+  ASSERT_THAT(Contribute(kA, 1), IsOk());
+  ASSERT_THAT(Contribute(kB, 1), IsOk());
+  RoundReduced record;
+  record.round = {1};
+  record.sites = {kA, kB};
+  record.rule = RuleAdvanced{Digest(), 3, {1, 2, 3}};
+  EXPECT_THAT(Apply(record),
+              IsError(absl::StatusCode::kDataLoss, "rule that has none"));
+}
+
 TEST_F(RunStateTest, LateJoinersTakePartFromTheNextRound) {
   Open({});
   ASSERT_THAT(Apply(RoundOpened{{1}}), IsOk());

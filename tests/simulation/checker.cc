@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "aggregator/round/journal_codec.h"
+#include "aggregator/rules/rule_state.h"
 #include "aggregator/store/log_reader.h"
 #include "common/base/status_macros.h"
 #include "common/config/plan_loader.h"
@@ -89,28 +90,45 @@ Bytes Checker::ModelBytes(const Digest& digest, const Bytes& inline_bytes) {
   return *ReadAll(files_, absl::StrCat("blobs/", digest.Hex()));
 }
 
-ParameterVector Checker::NextModel(const RoundReduced& reduced) const {
+void Checker::PerStep(const SiteId& site, ParameterVector& delta,
+                      WeightedUpdate& update) const {
+  const auto cap = static_cast<uint64_t>(plan_->update.weight_cap);
+  const double steps =
+      ReferenceSteps(FakeSamples(seed_, site)) / ReferenceSteps(cap);
+  update.steps = update.weight * steps;
+  for (size_t t = 0; t < layout_.tensors().size(); ++t) {
+    const TensorSpec& tensor = layout_.tensors()[t];
+    if (tensor.kind != TensorKind::kWeight) continue;
+    const int64_t begin = layout_.Offset(t);
+    for (int64_t i = begin; i < begin + tensor.Count(); ++i) {
+      float& value = delta[static_cast<size_t>(i)];
+      value = static_cast<float>(value / steps);
+    }
+  }
+}
+
+ParameterVector Checker::NextModel(const RoundReduced& reduced) {
   const RingSpec ring = *TrainRing(*plan_);
   const RoundId training_round{reduced.round.value - preparing_rounds_};
-  std::vector<int64_t> sums(values_.size());
-  uint64_t weights = 0;
+  std::vector<WeightedUpdate> updates;
   for (const SiteId& site : reduced.sites) {
     const uint64_t word =
         WeightWord(SiteWeight(*plan_, FakeSamples(seed_, site)));
     const double scale = std::ldexp(WeightOfWord(word), ring.fraction_bits);
-    weights += word;
-    const ParameterVector delta =
+    ParameterVector delta =
         FakeDelta(seed_, site, training_round, model_, layout_);
-    for (size_t i = 0; i < sums.size(); ++i) {
-      sums[i] += std::llrint(delta[i] * scale);
+    WeightedUpdate& update = updates.emplace_back();
+    update.weight = WeightOfWord(word);
+    if (plan_->rule.kind == "fed_nova") PerStep(site, delta, update);
+    for (const float value : delta) {
+      update.values.push_back(std::nearbyint(value * scale) * ring.Step());
     }
   }
   ParameterVector next = values_;
   ToMoments(layout_, next);
+  const std::vector<double> values = rule_->Next(layout_, next, updates);
   for (size_t i = 0; i < next.size(); ++i) {
-    next[i] =
-        static_cast<float>(next[i] + static_cast<double>(sums[i]) *
-                                         ring.Step() / WeightOfWord(weights));
+    next[i] = static_cast<float>(values[i]);
   }
   FromMoments(layout_, next);
   return next;
@@ -165,6 +183,36 @@ ParameterVector Checker::WithHead() const {
   return values;
 }
 
+void Checker::CheckRuleState(const RoundReduced& reduced) {
+  const std::string where = absl::StrCat("round ", reduced.round.value, ": ");
+  Bytes bytes = reduced.rule->state_inline;
+  if (bytes.empty()) {
+    auto blob =
+        ReadAll(files_, absl::StrCat("blobs/", reduced.rule->state.Hex()));
+    if (!blob.ok()) return;  // the run has ended meanwhile
+    bytes = *std::move(blob);
+  }
+  if (Sha256(bytes) != reduced.rule->state ||
+      bytes.size() != reduced.rule->state_size_bytes) {
+    return Fail(where + "the rule's state is not its digest's");
+  }
+  auto& expected = rule_->state();
+  auto actual = RuleState::Decode(bytes, static_cast<int>(expected.size()),
+                                  values_.size());
+  if (!actual.ok()) return Fail(where + actual.status().ToString());
+  for (size_t slot = 0; slot < expected.size(); ++slot) {
+    const absl::Span<float> values = actual->Slot(static_cast<int>(slot));
+    for (size_t i = 0; i < values.size(); ++i) {
+      if (std::abs(values[i] - expected[slot][i]) > 1e-6) {
+        return Fail(absl::StrCat(
+            where, "value ", i, " of slot ", slot, " of the rule's state is ",
+            values[i], ", the contributions make ", expected[slot][i]));
+      }
+      expected[slot][i] = values[i];
+    }
+  }
+}
+
 void Checker::CheckPublished(const RoundReduced& reduced, const Bytes& model) {
   const std::string where = absl::StrCat("round ", reduced.round.value, ": ");
   if (Sha256(model) != reduced.model) {
@@ -183,6 +231,7 @@ void Checker::CheckPublished(const RoundReduced& reduced, const Bytes& model) {
                                ", the contributions make ", expected[i]));
     }
   }
+  if (reduced.rule.has_value()) CheckRuleState(reduced);
   model_ = reduced.model;
   models_.insert(model_);
   values_ = *actual;
@@ -204,6 +253,7 @@ void Checker::CheckRecords(const std::vector<Record>& records) {
       solver_.reset();
       preparing_rounds_ = 0;
       gathered_ = Digest();
+      rule_.emplace(*plan_);
     } else if (const auto* one = std::get_if<ContributionAccepted>(&record)) {
       const Key key = KeyOf(one->site, one->header);
       if (!contributions.emplace(key, one->header.sealed_digest).second) {

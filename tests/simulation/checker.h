@@ -12,6 +12,7 @@
 #include "aggregator/round/run_state.h"
 #include "common/model/parameter_layout.h"
 #include "common/solve/head_solver.h"
+#include "tests/simulation/reference_rule.h"
 #include "tests/simulation/sim_server.h"
 #include "tests/support/sim_file_store.h"
 
@@ -54,7 +55,12 @@ class Checker : public ServerObserver {
   void CheckRecords(const std::vector<Record>& records);
   // Invariant 1, from the sites' training instead of their bytes.
   void CheckPublished(const RoundReduced& reduced, const Bytes& model);
-  ParameterVector NextModel(const RoundReduced& reduced) const;
+  ParameterVector NextModel(const RoundReduced& reduced);
+  // fed_nova: what a site sends of its training.
+  void PerStep(const SiteId& site, ParameterVector& delta,
+               WeightedUpdate& update) const;
+  // The journalled state is the reference's, which takes over its bytes.
+  void CheckRuleState(const RoundReduced& reduced);
   // The solver's step over the sites' records, repeated: its bytes must be the
   // journalled ones.
   void CheckSolved(const RoundReduced& reduced);
@@ -79,6 +85,7 @@ class Checker : public ServerObserver {
   uint32_t preparing_rounds_ = 0;        // that solved or gathered
   Digest gathered_;                      // of the statistics, once there
   std::map<std::string, Digest> given_;  // with train tasks, by run
+  std::optional<ReferenceRule> rule_;    // after the newest checked round
   std::vector<RoundRecord> published_;
 };
 
