@@ -55,7 +55,7 @@ class TrainerSession {
     std::string model_path;  // the global trainable set, safetensors
     std::string delta_path;  // out: raw little-endian F32, layout order
     // common/statistics/gathered_statistics.h; empty: the plan asks for none.
-    std::string statistics_path;
+    std::string statistics_path = {};
   };
   struct Trained {
     uint64_t samples = 0;

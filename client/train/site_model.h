@@ -12,6 +12,8 @@
 #include "client/train/session.h"
 #include "client/train/site_metrics.h"
 #include "common/config/plan.h"
+#include "common/model/safetensors.h"
+#include "common/runtime/file_store.h"
 
 namespace fedgraft {
 

@@ -46,6 +46,9 @@ struct StatisticSpec {
 // client/train/run_statistics.h.
 const std::vector<StatisticSpec>& StatisticSpecs();
 
+// Of sums in one run: what was gathered, with the model, is one message.
+inline constexpr int64_t kStatisticsMax = int64_t{1} << 27;
+
 // The order of the sums that a plan asks for: the number of records, then the
 // parts.
 class StatisticsLayout {

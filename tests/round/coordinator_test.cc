@@ -590,6 +590,20 @@ TEST_F(CoordinatorTest, GathersStatisticsThenTrainsWithThem) {
   EXPECT_EQ(history[0].metrics.at("gathered_records"), expected.records());
 }
 
+TEST_F(CoordinatorTest, UpdatesThatItWouldNotTakeAreRefusedAtTheStart) {
+  PlanSpec spec;
+  spec.gathers = true;
+  world_.options.upload_size_bytes_max = 1000;  // fits 32-bit words, not 64
+  ASSERT_THAT(world_.Reopen(), IsOk());
+  absl::Status status;
+  world_.coordinator().StartRun(
+      MakePlan(spec), MakeModel(/*extra=*/150),
+      [&](const absl::StatusOr<RunId>& run) { status = run.status(); });
+  world_.Run();
+  EXPECT_THAT(status, IsError(absl::StatusCode::kInvalidArgument,
+                              "the updates of gather tasks have"));
+}
+
 TEST_F(CoordinatorTest, GathersAtTheSolvedHead) {
   PlanSpec spec;
   spec.solver = spec.gathers = true;

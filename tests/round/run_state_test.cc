@@ -225,7 +225,9 @@ TEST_F(RunStateTest, GathersOnceBeforeItTrainsAndKeepsTheModel) {
     ASSERT_THAT(Reduce(round, {kA, kB}), IsOk());
     EXPECT_EQ(state_.IsLastRound(), round == 3);
     ASSERT_THAT(Apply(EvaluationClosed{{round}, {}, {}}), IsOk());
-    if (round == 2) ASSERT_THAT(Apply(RoundOpened{{3}}), IsOk());
+    if (round == 2) {
+      ASSERT_THAT(Apply(RoundOpened{{3}}), IsOk());
+    }
   }
 }
 

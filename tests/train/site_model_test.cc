@@ -154,8 +154,8 @@ TEST_F(SiteModelTest, IsThePersonalOneWhereAskedFor) {
 std::unique_ptr<DataSource> Vectors(DataUse use) {
   FeatureSet set;
   set.dim = 3;
-  SeededRandom random({8});
   for (const Split split : {Split::kTrain, Split::kVal, Split::kTest}) {
+    SeededRandom random({8, static_cast<uint64_t>(split)});
     if (use == DataUse::kPredict && split != Split::kTest) continue;
     for (int i = 0; i < 40; ++i) {
       const int label = i % 4 == 0 ? 1 : 0;
