@@ -21,6 +21,8 @@
 #   --site-intercept     each site fits its own intercept to the solved head
 #   --rounds N  --epochs N  --seed N  --learning-rate X
 #   --unfreeze L         of partial: globs, such as '["features.1[78].*"]'
+#   --batch-norm B       of unfrozen layers: frozen (default), local or pooled
+#   --optimizer O        sgd (default) or adamw
 #   --augmentation M     such as "{horizontal_flip: true, rotate_degrees: 10}"
 #   --layer-rates M      such as "{kind: backbone, factor: 0.1}"
 #   --patience N         stop after N evaluations that are no better, and publish
@@ -37,7 +39,7 @@ set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 data=phantom backbone='' size='' sites='' strategy=linear_probe rounds='' epochs=''
 patience=0 classes='' solver=none lambdas='[1]' site_intercept=false
-unfreeze='' augmentation='{}' layer_rates='{}' compare=true keep_features=false
+batch_norm=frozen optimizer_kind=sgd unfreeze='' augmentation='{}' layer_rates='{}' compare=true keep_features=false
 seed=1 learning_rate='' label_column=projection final_split=test out=$root/demo-out
 while [ $# -gt 0 ]; do
   case "$1" in
@@ -45,13 +47,14 @@ while [ $# -gt 0 ]; do
     --no-compare) compare=false; shift; continue ;;
     --keep-features) keep_features=true; shift; continue ;;
     -h | --help) awk 'NR > 1 { if (!/^#/) exit; print substr($0, 3) }' "$0"; exit 0 ;;
-    --data | --backbone | --image-size | --sites | --strategy | --solver | --lambdas | --patience | --classes | --rounds | --epochs | --seed | --learning-rate | --label-column | --final-split | --unfreeze | --augmentation | --layer-rates | --out)
+    --data | --backbone | --image-size | --sites | --strategy | --solver | --lambdas | --patience | --classes | --rounds | --epochs | --seed | --learning-rate | --label-column | --final-split | --unfreeze | --batch-norm | --optimizer | --augmentation | --layer-rates | --out)
       [ $# -ge 2 ] || { echo "demo.sh: $1 needs a value" >&2; exit 2; } ;;&
     --data) data=$2 ;; --backbone) backbone=$2 ;; --image-size) size=$2 ;;
     --sites) sites=$2 ;; --strategy) strategy=$2 ;; --rounds) rounds=$2 ;;
     --epochs) epochs=$2 ;; --seed) seed=$2 ;; --learning-rate) learning_rate=$2 ;;
     --label-column) label_column=$2 ;; --final-split) final_split=$2 ;;
     --out) out=$2 ;;
+    --batch-norm) batch_norm=$2 ;; --optimizer) optimizer_kind=$2 ;;
     --unfreeze) unfreeze=$2 ;; --augmentation) augmentation=$2 ;; --layer-rates) layer_rates=$2 ;;
     --patience) patience=$2 ;; --classes) classes=$2 ;;
     --solver) solver=$2 ;; --lambdas) lambdas=$2 ;;
@@ -168,10 +171,10 @@ if [ "$strategy" = partial ]; then
   esac
 fi
 if [ "$strategy" = linear_probe ]; then
-  optimizer="{kind: sgd, learning_rate: ${learning_rate:-0.01}, momentum: 0.9}"
+  learning_rate=${learning_rate:-0.01}
   rounds=${rounds:-20} epochs=${epochs:-5}
 else
-  optimizer="{kind: sgd, learning_rate: ${learning_rate:-0.003}, momentum: 0.9}"
+  learning_rate=${learning_rate:-0.003}
   rounds=${rounds:-20} epochs=${epochs:-2}
 fi
 if [ "$solver" != none ] && [ "$strategy" = linear_probe ]; then rounds=0; fi
@@ -188,11 +191,11 @@ backbone: {architecture: $architecture, sha256: $digest}
 preprocessing: {size: ${size:-$([ $kind = phantom ] && echo 64 || echo 128)}, interpolation: bilinear}
 strategy:
   kind: $strategy
-  batch_norm: frozen
+  batch_norm: $batch_norm
   ${unfreeze:+unfreeze: $unfreeze}
 local:
   epochs: $epochs
-  optimizer: $optimizer
+  optimizer: {kind: $optimizer_kind, learning_rate: $learning_rate}
   schedule: {kind: cosine}
   augmentation: $augmentation
   layer_rates: $layer_rates

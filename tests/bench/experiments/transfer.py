@@ -27,7 +27,7 @@ DATA = pathlib.Path(os.environ.get("FEDGRAFT_DATA", ROOT / "../shared/data"))
 PROBE = ["--strategy", "linear_probe"]
 NEWTON = ["--solver", "newton", "--lambdas",
           "[3000, 1000, 300, 100, 30, 10, 3, 1]"]
-PARTIAL = ["--strategy", "partial", "--patience", "4", "--rounds", "12"]
+PARTIAL = ["--strategy", "partial", "--patience", "5", "--rounds", "12"]
 
 HOSPITALS = {
     "FedAvg probe": PROBE,
@@ -42,19 +42,22 @@ TOP5 = ('["features.14.*", "features.15.*", "features.16.*", '
 VIEWS = "{horizontal_flip: true, rotate_degrees: 10, translate: 0.06, views: 4}"
 GRID = {
     "breast": {
-        "lr 0.0003": ["--learning-rate", "0.0003"],
-        "lr 0.001": ["--learning-rate", "0.001"],
-        "lr 0.0003, views": ["--learning-rate", "0.0003",
-                             "--augmentation", VIEWS],
-        "lr 0.001, views": ["--learning-rate", "0.001",
-                            "--augmentation", VIEWS],
-        "5 blocks, lr 0.0003, views": ["--learning-rate", "0.0003",
-                                       "--unfreeze", TOP5,
-                                       "--augmentation", VIEWS],
+        "LP-FT, lr 0.0003": NEWTON + ["--learning-rate", "0.0003"],
+        "LP-FT, lr 0.001": NEWTON + ["--learning-rate", "0.001"],
+        "LP-FT, lr 0.0003, views": NEWTON + [
+            "--learning-rate", "0.0003", "--augmentation", VIEWS],
+        "pooled BN, lr 0.003, views": [
+            "--batch-norm", "pooled", "--augmentation", VIEWS],
+        "pooled BN, 5 blocks, lr 0.003, views": [
+            "--batch-norm", "pooled", "--unfreeze", TOP5,
+            "--augmentation", VIEWS],
+        "LP-FT, adamw 0.0001, views": NEWTON + [
+            "--optimizer", "adamw", "--learning-rate", "0.0001",
+            "--augmentation", VIEWS],
     },
     "pneumonia": {
-        "lr 0.0003": ["--epochs", "1", "--learning-rate", "0.0003"],
-        "lr 0.001": ["--epochs", "1", "--learning-rate", "0.001"],
+        "LP-FT, lr 0.0003": NEWTON + ["--epochs", "1", "--learning-rate", "0.0003"],
+        "LP-FT, lr 0.001": NEWTON + ["--epochs", "1", "--learning-rate", "0.001"],
     },
 }
 TUNED = {"breast": [], "pneumonia": []}
@@ -123,7 +126,7 @@ def seeds(table, count, out, tune):
     split = "test"
     if tune:
         split = "val"
-        cells = {f"tune {name}": PARTIAL + NEWTON + options
+        cells = {f"tune {name}": PARTIAL + options
                  for name, options in GRID[table].items()}
     print(f"| method | {split} AUC, mean ± sd | {split} loss | of the seeds |")
     print("| --- | --- | --- | --- |")
