@@ -27,6 +27,8 @@
 #   --layer-rates M      such as "{kind: backbone, factor: 0.1}"
 #   --patience N         stop after N evaluations that are no better, and publish
 #                        the best model (default: 0, never)
+#   --stop-metric M      what "better" means: loss (default), auc or
+#                        balanced_accuracy
 #   --classes L          names, label 0 first, such as "[normal, pneumonia]"
 #   --label-column C     for folders (default: projection)
 #   --final-split S      split of the last evaluation: test (default) or val
@@ -38,7 +40,7 @@ set -euo pipefail
 
 root=$(cd "$(dirname "$0")/.." && pwd)
 data=phantom backbone='' size='' sites='' strategy=linear_probe rounds='' epochs=''
-patience=0 classes='' solver=none lambdas='[1]' site_intercept=false
+patience=0 stop_metric=loss classes='' solver=none lambdas='[1]' site_intercept=false
 batch_norm=frozen optimizer_kind=sgd unfreeze='' augmentation='{}' layer_rates='{}' compare=true keep_features=false
 seed=1 learning_rate='' label_column=projection final_split=test out=$root/demo-out
 while [ $# -gt 0 ]; do
@@ -47,7 +49,7 @@ while [ $# -gt 0 ]; do
     --no-compare) compare=false; shift; continue ;;
     --keep-features) keep_features=true; shift; continue ;;
     -h | --help) awk 'NR > 1 { if (!/^#/) exit; print substr($0, 3) }' "$0"; exit 0 ;;
-    --data | --backbone | --image-size | --sites | --strategy | --solver | --lambdas | --patience | --classes | --rounds | --epochs | --seed | --learning-rate | --label-column | --final-split | --unfreeze | --batch-norm | --optimizer | --augmentation | --layer-rates | --out)
+    --data | --backbone | --image-size | --sites | --strategy | --solver | --lambdas | --patience | --stop-metric | --classes | --rounds | --epochs | --seed | --learning-rate | --label-column | --final-split | --unfreeze | --batch-norm | --optimizer | --augmentation | --layer-rates | --out)
       [ $# -ge 2 ] || { echo "demo.sh: $1 needs a value" >&2; exit 2; } ;;&
     --data) data=$2 ;; --backbone) backbone=$2 ;; --image-size) size=$2 ;;
     --sites) sites=$2 ;; --strategy) strategy=$2 ;; --rounds) rounds=$2 ;;
@@ -56,7 +58,8 @@ while [ $# -gt 0 ]; do
     --out) out=$2 ;;
     --batch-norm) batch_norm=$2 ;; --optimizer) optimizer_kind=$2 ;;
     --unfreeze) unfreeze=$2 ;; --augmentation) augmentation=$2 ;; --layer-rates) layer_rates=$2 ;;
-    --patience) patience=$2 ;; --classes) classes=$2 ;;
+    --patience) patience=$2 ;; --stop-metric) stop_metric=$2 ;;
+    --classes) classes=$2 ;;
     --solver) solver=$2 ;; --lambdas) lambdas=$2 ;;
     *) echo "demo.sh: unknown option $1 (see --help)" >&2; exit 2 ;;
   esac
@@ -200,7 +203,7 @@ local:
   augmentation: $augmentation
   layer_rates: $layer_rates
 solver: {kind: $solver, lambdas: $lambdas, site_intercept: $site_intercept}
-stopping: {patience: $patience}
+stopping: {patience: $patience, metric: $stop_metric}
 evaluation: {every: $([ "$patience" = 0 ] && echo 5 || echo 1), split: val, final_split: $final_split, compare_local: $compare}
 YAML
 # ImageNet backbones expect ImageNet statistics.

@@ -51,16 +51,40 @@ GRID = {
         "pooled BN, 5 blocks, lr 0.003, views": [
             "--batch-norm", "pooled", "--unfreeze", TOP5,
             "--augmentation", VIEWS],
+        "pooled BN, 5 blocks, lr 0.01, views": [
+            "--batch-norm", "pooled", "--unfreeze", TOP5, "--learning-rate",
+            "0.01", "--augmentation", VIEWS],
+        "LP-FT, pooled BN, 5 blocks, lr 0.001, views": NEWTON + [
+            "--batch-norm", "pooled", "--unfreeze", TOP5, "--learning-rate",
+            "0.001", "--augmentation", VIEWS],
+        "LP-FT, pooled BN, 5 blocks, lr 0.003, views, AUC": NEWTON + [
+            "--batch-norm", "pooled", "--unfreeze", TOP5, "--learning-rate",
+            "0.003", "--augmentation", VIEWS, "--stop-metric", "auc",
+            "--patience", "12"],
+        "pooled BN, 5 blocks, lr 0.01, views, AUC": [
+            "--batch-norm", "pooled", "--unfreeze", TOP5, "--learning-rate",
+            "0.01", "--augmentation", VIEWS, "--stop-metric", "auc",
+            "--patience", "20", "--rounds", "20"],
+        "LP-FT, pooled BN, lr 0.001, views": NEWTON + [
+            "--batch-norm", "pooled", "--learning-rate", "0.001",
+            "--augmentation", VIEWS],
         "LP-FT, adamw 0.0001, views": NEWTON + [
             "--optimizer", "adamw", "--learning-rate", "0.0001",
             "--augmentation", VIEWS],
     },
     "pneumonia": {
         "LP-FT, lr 0.0003": NEWTON + ["--epochs", "1", "--learning-rate", "0.0003"],
-        "LP-FT, lr 0.001": NEWTON + ["--epochs", "1", "--learning-rate", "0.001"],
+        "pooled BN, lr 0.003": ["--epochs", "1", "--batch-norm", "pooled"],
+        "pooled BN, 5 blocks, lr 0.003": [
+            "--epochs", "1", "--batch-norm", "pooled", "--unfreeze", TOP5],
     },
 }
-TUNED = {"breast": [], "pneumonia": []}
+TUNED = {
+    "breast": {"partial": "pooled BN, 5 blocks, lr 0.01, views",
+               "LP-FT": "LP-FT, lr 0.0003"},
+    "pneumonia": {"partial": "pooled BN, 5 blocks, lr 0.003",
+                  "LP-FT": "LP-FT, lr 0.0003"},
+}
 
 CLASSES = {"breast": "[malignant, benign]", "pneumonia": "[normal, pneumonia]"}
 
@@ -120,9 +144,9 @@ def hospitals(out):
 
 
 def seeds(table, count, out, tune):
-    tuned = TUNED[table]
-    cells = {"FedAvg probe": PROBE, "exact head": PROBE + NEWTON,
-             "partial": PARTIAL + tuned, "LP-FT": PARTIAL + NEWTON + tuned}
+    cells = {"exact head": PROBE + NEWTON, "FedAvg probe": PROBE}
+    cells |= {name: PARTIAL + GRID[table][best]
+              for name, best in TUNED[table].items()}
     split = "test"
     if tune:
         split = "val"
