@@ -80,7 +80,7 @@ GRID = {
     },
 }
 TUNED = {
-    "breast": {"partial": "pooled BN, 5 blocks, lr 0.01, views",
+    "breast": {"partial": "pooled BN, 5 blocks, lr 0.01, views, AUC",
                "LP-FT": "LP-FT, lr 0.0003"},
     "pneumonia": {"partial": "pooled BN, 5 blocks, lr 0.003",
                   "LP-FT": "LP-FT, lr 0.0003"},
