@@ -27,7 +27,7 @@ DATA = pathlib.Path(os.environ.get("FEDGRAFT_DATA", ROOT / "../shared/data"))
 PROBE = ["--strategy", "linear_probe"]
 NEWTON = ["--solver", "newton", "--lambdas",
           "[3000, 1000, 300, 100, 30, 10, 3, 1]"]
-PARTIAL = ["--strategy", "partial", "--patience", "4", "--rounds", "12"]
+PARTIAL = ["--strategy", "partial", "--patience", "5", "--rounds", "12"]
 
 HOSPITALS = {
     "FedAvg probe": PROBE,
@@ -42,22 +42,49 @@ TOP5 = ('["features.14.*", "features.15.*", "features.16.*", '
 VIEWS = "{horizontal_flip: true, rotate_degrees: 10, translate: 0.06, views: 4}"
 GRID = {
     "breast": {
-        "lr 0.0003": ["--learning-rate", "0.0003"],
-        "lr 0.001": ["--learning-rate", "0.001"],
-        "lr 0.0003, views": ["--learning-rate", "0.0003",
-                             "--augmentation", VIEWS],
-        "lr 0.001, views": ["--learning-rate", "0.001",
-                            "--augmentation", VIEWS],
-        "5 blocks, lr 0.0003, views": ["--learning-rate", "0.0003",
-                                       "--unfreeze", TOP5,
-                                       "--augmentation", VIEWS],
+        "LP-FT, lr 0.0003": NEWTON + ["--learning-rate", "0.0003"],
+        "LP-FT, lr 0.001": NEWTON + ["--learning-rate", "0.001"],
+        "LP-FT, lr 0.0003, views": NEWTON + [
+            "--learning-rate", "0.0003", "--augmentation", VIEWS],
+        "pooled BN, lr 0.003, views": [
+            "--batch-norm", "pooled", "--augmentation", VIEWS],
+        "pooled BN, 5 blocks, lr 0.003, views": [
+            "--batch-norm", "pooled", "--unfreeze", TOP5,
+            "--augmentation", VIEWS],
+        "pooled BN, 5 blocks, lr 0.01, views": [
+            "--batch-norm", "pooled", "--unfreeze", TOP5, "--learning-rate",
+            "0.01", "--augmentation", VIEWS],
+        "LP-FT, pooled BN, 5 blocks, lr 0.001, views": NEWTON + [
+            "--batch-norm", "pooled", "--unfreeze", TOP5, "--learning-rate",
+            "0.001", "--augmentation", VIEWS],
+        "LP-FT, pooled BN, 5 blocks, lr 0.003, views, AUC": NEWTON + [
+            "--batch-norm", "pooled", "--unfreeze", TOP5, "--learning-rate",
+            "0.003", "--augmentation", VIEWS, "--stop-metric", "auc",
+            "--patience", "12"],
+        "pooled BN, 5 blocks, lr 0.01, views, AUC": [
+            "--batch-norm", "pooled", "--unfreeze", TOP5, "--learning-rate",
+            "0.01", "--augmentation", VIEWS, "--stop-metric", "auc",
+            "--patience", "20", "--rounds", "20"],
+        "LP-FT, pooled BN, lr 0.001, views": NEWTON + [
+            "--batch-norm", "pooled", "--learning-rate", "0.001",
+            "--augmentation", VIEWS],
+        "LP-FT, adamw 0.0001, views": NEWTON + [
+            "--optimizer", "adamw", "--learning-rate", "0.0001",
+            "--augmentation", VIEWS],
     },
     "pneumonia": {
-        "lr 0.0003": ["--epochs", "1", "--learning-rate", "0.0003"],
-        "lr 0.001": ["--epochs", "1", "--learning-rate", "0.001"],
+        "LP-FT, lr 0.0003": NEWTON + ["--epochs", "1", "--learning-rate", "0.0003"],
+        "pooled BN, lr 0.003": ["--epochs", "1", "--batch-norm", "pooled"],
+        "pooled BN, 5 blocks, lr 0.003": [
+            "--epochs", "1", "--batch-norm", "pooled", "--unfreeze", TOP5],
     },
 }
-TUNED = {"breast": [], "pneumonia": []}
+TUNED = {
+    "breast": {"partial": "pooled BN, 5 blocks, lr 0.01, views, AUC",
+               "LP-FT": "LP-FT, lr 0.0003"},
+    "pneumonia": {"partial": "pooled BN, 5 blocks, lr 0.003",
+                  "LP-FT": "LP-FT, lr 0.0003"},
+}
 
 CLASSES = {"breast": "[malignant, benign]", "pneumonia": "[normal, pneumonia]"}
 
@@ -117,13 +144,13 @@ def hospitals(out):
 
 
 def seeds(table, count, out, tune):
-    tuned = TUNED[table]
-    cells = {"FedAvg probe": PROBE, "exact head": PROBE + NEWTON,
-             "partial": PARTIAL + tuned, "LP-FT": PARTIAL + NEWTON + tuned}
+    cells = {"exact head": PROBE + NEWTON, "FedAvg probe": PROBE}
+    cells |= {name: PARTIAL + GRID[table][best]
+              for name, best in TUNED[table].items()}
     split = "test"
     if tune:
         split = "val"
-        cells = {f"tune {name}": PARTIAL + NEWTON + options
+        cells = {f"tune {name}": PARTIAL + options
                  for name, options in GRID[table].items()}
     print(f"| method | {split} AUC, mean ± sd | {split} loss | of the seeds |")
     print("| --- | --- | --- | --- |")
