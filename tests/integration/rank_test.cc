@@ -175,8 +175,8 @@ TEST_F(PlanRankTest, RanksAsOnePlaceWithAllImagesWouldAndRepeatsNoRun) {
     EXPECT_EQ(result["records"], expected["images"]);
     EXPECT_EQ(result["features"], expected["feature_dim"]);
     const double log_me = expected["log_me"], h_score = expected["h_score"];
-    // The sums agree to 1e-8 (tests/solve); features of two processes are
-    // 32-bit numbers.
+    // The sums agree to 1e-8 (tests/solve). The features differ in their last
+    // bits: a session's network is channels-last, that of `rank` is not.
     EXPECT_NEAR(result["log_me"], log_me, 1e-6 * std::abs(log_me));
     EXPECT_NEAR(result["h_score"], h_score, 1e-6 * h_score);
     EXPECT_GE(result["effective_dimension"], 1);
