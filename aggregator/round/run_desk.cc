@@ -33,13 +33,15 @@ absl::Status CheckRun(const Plan& plan, const RunModel& model,
         absl::StrCat("the initial model has ", model.initial.size(),
                      " values, the trainable set has ", model.layout.Count()));
   }
-  for (const TaskKind kind : {TaskKind::kTrain, TaskKind::kGather}) {
-    FG_ASSIGN_OR_RETURN(const UpdateForm form,
-                        MakeUpdateForm(plan, model.layout, kind));
-    if (form.shape.SealedTotal() <= upload_size_bytes_max) continue;
+  FG_RETURN_IF_ERROR(
+      MakeUpdateForm(plan, model.layout, TaskKind::kTrain).status());
+  FG_ASSIGN_OR_RETURN(const UpdateForm gather,
+                      MakeUpdateForm(plan, model.layout, TaskKind::kGather));
+  if (gather.count > 0 && gather.shape.SealedTotal() > upload_size_bytes_max) {
     return absl::InvalidArgumentError(absl::StrCat(
-        "the updates of ", TaskKindName(kind), " tasks have ",
-        form.shape.SealedTotal(), " bytes, this aggregator takes at most ",
+        "the statistics that the plan gathers (", AskedStatistics(plan),
+        ") have ", gather.shape.SealedTotal(),
+        " bytes a site, this aggregator takes at most ",
         upload_size_bytes_max));
   }
   if (const int64_t sums = StatisticsLayout(plan, model.layout).count();

@@ -590,7 +590,7 @@ TEST_F(CoordinatorTest, GathersStatisticsThenTrainsWithThem) {
   EXPECT_EQ(history[0].metrics.at("gathered_records"), expected.records());
 }
 
-TEST_F(CoordinatorTest, UpdatesThatItWouldNotTakeAreRefusedAtTheStart) {
+TEST_F(CoordinatorTest, StatisticsThatItWouldNotTakeAreRefusedAtTheStart) {
   PlanSpec spec;
   spec.gathers = true;
   world_.options.upload_size_bytes_max = 1000;  // fits 32-bit words, not 64
@@ -601,7 +601,7 @@ TEST_F(CoordinatorTest, UpdatesThatItWouldNotTakeAreRefusedAtTheStart) {
       [&](const absl::StatusOr<RunId>& run) { status = run.status(); });
   world_.Run();
   EXPECT_THAT(status, IsError(absl::StatusCode::kInvalidArgument,
-                              "the updates of gather tasks have"));
+                              "bytes a site, this aggregator takes"));
 }
 
 TEST_F(CoordinatorTest, GathersAtTheSolvedHead) {
