@@ -52,7 +52,8 @@ TEST(RandomViewTest, BlursByAGaussian) {
                               2.28310716e-01, 2.19103142e-02, 4.40743367e-04};
   std::vector<float> values(36, 0);
   values[2 * 6 + 2] = 1;
-  const std::vector<float> blurred = Apply({.blur_sigma = 0.8}, 6, values);
+  const std::vector<float> blurred =
+      Apply({.geometry = {}, .blur_sigma = 0.8}, 6, values);
   for (int y = 0; y < 6; ++y) {
     for (int x = 0; x < 6; ++x) {
       EXPECT_NEAR(blurred[y * 6 + x], kLine[y] * kLine[x], 1e-6)
@@ -63,11 +64,11 @@ TEST(RandomViewTest, BlursByAGaussian) {
 
 TEST(RandomViewTest, ContrastKeepsTheMeanAndBrightnessScalesIt) {
   const std::vector<float> values = {0.2f, 0.4f, 0.6f, 0.8f};
-  EXPECT_THAT(Apply({.contrast = 0.5}, 2, values),
+  EXPECT_THAT(Apply({.geometry = {}, .contrast = 0.5}, 2, values),
               Pointwise(FloatNear(1e-6),
                         std::vector<float>{0.35f, 0.45f, 0.55f, 0.65f}));
   EXPECT_THAT(
-      Apply({.contrast = 2, .brightness = 0.5}, 2, values),
+      Apply({.geometry = {}, .contrast = 2, .brightness = 0.5}, 2, values),
       Pointwise(FloatNear(1e-6), std::vector<float>{0, 0.15f, 0.35f, 0.55f}));
 }
 

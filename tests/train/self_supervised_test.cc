@@ -1,7 +1,10 @@
 #include "client/train/self_supervised.h"
 
+#include <cstdio>
 #include <filesystem>
+#include <map>
 #include <memory>
+#include <numeric>
 #include <string>
 #include <vector>
 
@@ -251,6 +254,64 @@ TEST_F(SelfSupervisedTest, RefusesWhatItCannotDo) {
   source_.mutable_samples(Split::kTrain).resize(1);
   EXPECT_THAT(Run(Options("b")),
               IsError(absl::StatusCode::kFailedPrecondition, "2 images"));
+}
+
+double Auc(Network& network, const DataSource& data,
+           const PreprocessingSpec& preprocessing) {
+  std::map<Split, LabelledFeatures> features;
+  for (const Split split : {Split::kTrain, Split::kVal, Split::kTest}) {
+    features[split] = testing::FeaturesOf(network, data, preprocessing, split);
+  }
+  std::vector<int64_t> few(40);
+  std::iota(few.begin(), few.end(), 0);
+  return testing::ScoreProbe(testing::Select(features[Split::kTrain], few),
+                             features[Split::kVal], features[Split::kTest],
+                             {10000, 1000, 100, 10, 1})
+      .test_auc;
+}
+
+// Lesions in phantoms, found with 40 labels on frozen features: with those of
+// random weights the AUC was 0.910, after pretraining on the 256 images without
+// labels 0.998. The standard error of an AUC of 0.91 from 512 images is 0.016,
+// so a gain of 0.05 is not chance. Seeded: no false alarms.
+TEST_F(SelfSupervisedTest, FeaturesFindLesionsBetterThanRandomOnes) {
+  PhantomOptions phantoms;
+  phantoms.seed = 7;
+  phantoms.train = 256;
+  phantoms.val = 128;
+  phantoms.test = 512;
+  phantoms.spec.size = 32;
+  phantoms.spec.lesion_contrast = 0.8;
+  phantoms.spec.lesion_radius_min = 3;
+  const auto labelled =
+      OpenPhantomSource(phantoms, {{"none", "lesion"}, DataUse::kTrain});
+  ASSERT_THAT(labelled, IsOk());
+  const auto unlabelled = OpenPhantomSource(phantoms, {});
+  ASSERT_THAT(unlabelled, IsOk());
+  EXPECT_EQ((*unlabelled)->Samples(Split::kTrain)[0].label, -1);
+
+  SelfSupervisedOptions options = Options("a");
+  options.architecture = "resnet18";
+  options.projector.clear();
+  options.epochs = 6;
+  options.batch_size = 32;
+  options.optimizer.weight_decay = 1e-4;
+  options.checkpoint_every = 0;
+  const auto result = PretrainSelfSupervised(
+      options, **unlabelled,
+      [](const SslProgress&) { return absl::OkStatus(); });
+  ASSERT_THAT(result, IsOk());
+  EXPECT_LT(result->last_loss, 0.8 * result->first_loss);
+  EXPECT_FALSE(result->collapsed);
+
+  const auto network = testing::SeededNetwork("resnet18", 1, 0);
+  const double random = Auc(*network, **labelled, options.preprocessing);
+  ASSERT_THAT(LoadState(*SafetensorsFile::Open(options.out_path),
+                        HeadPolicy::kIgnore, *network),
+              IsOk());
+  const double learnt = Auc(*network, **labelled, options.preprocessing);
+  std::printf("test AUC %.4f, random weights %.4f\n", learnt, random);
+  EXPECT_GT(learnt, random + 0.05);
 }
 
 }  // namespace

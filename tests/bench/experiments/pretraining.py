@@ -2,7 +2,9 @@
 """What a backbone for few labels should start from: docs/pretraining.md.
 
   pretraining.py pretrain    simclr on the paediatric chest X-rays, from ImageNet
-                             weights and from scratch (resumable: repeat it)
+                             weights and from scratch (resumable: repeat it);
+                             and random weights, BatchNorm statistics alone taken
+                             from a tenth of them
   pretraining.py evaluate    heads and partial fine-tuning on n labels of
                              cxr_multisite (AP or PA) and BreastMNIST
   pretraining.py report      table.md, pretraining.png and .svg of the results
@@ -15,6 +17,7 @@ FEDGRAFT_DATA (default ../shared/data beside the repository).
 """
 
 import argparse
+import concurrent.futures
 import csv
 import os
 import pathlib
@@ -44,44 +47,51 @@ METHODS = {"head": "exact head, frozen backbone",
            "partial": "head and last block"}
 
 
-def run(command, log=None):
-    print("+", " ".join(map(str, command)), flush=True)
-    done = subprocess.run(list(map(str, command)), text=True,
-                          stdout=log if log else None)
-    if done.returncode != 0:
-        sys.exit(f"failed: {command[0]}")
+def run(command, out):
+    """Whether it succeeded; standard output goes to a file."""
+    command = list(map(str, command))
+    print("+", " ".join(command), flush=True)
+    with open(out, "w", encoding="utf-8") as log:
+        return subprocess.run(command, stdout=log, check=False).returncode == 0
+
+
+def run_all(jobs, options):
+    """Calls several at a time, a thread each: batches are too small to share."""
+    with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
+        if not all([job.result() for job in [pool.submit(j) for j in jobs]]):
+            sys.exit("a command failed")
 
 
 def backbone(options, start):
     if start == "imagenet":
         return IMAGENET
-    return None if start == "scratch" else options.out / f"{start}.safetensors"
+    return options.out / f"{start}.safetensors"
 
 
 def pretrain(options):
     source = options.out / "source.yaml"
     source.write_text("kind: npz\npath: "
                       f"{DATA}/cxr_source_guangzhou/cxr_guangzhou_64.npz\n")
-    # Side by side, a thread each: batches are too small to share out.
-    started = []
-    for start in ["ssl_imagenet", "ssl_scratch"]:
+    tenth = options.out / "tenth.yaml"
+    tenth.write_text(source.read_text() + "shard_count: 10\n")
+    settings = {
+        "ssl_imagenet": [source, options.epochs, "0.0003", "--init", IMAGENET],
+        "ssl_scratch": [source, options.epochs, "0.001"],
+        # Steps of nothing: what is left is the mending of BatchNorm.
+        "scratch": [tenth, 1, "1e-12"]}
+    jobs = []
+    for start, (data, epochs, rate, *init) in settings.items():
         out = backbone(options, start)
         if pathlib.Path(f"{out}.json").exists():
             continue
-        from_imagenet = start == "ssl_imagenet"
         command = [
             options.bin / "fedgraft-trainer", "pretrain", "--method", "simclr",
-            "--architecture", "mobilenet_v2", "--data", source, "--out", out,
-            "--image-size", options.image_size, *NORMALISATION,
-            "--epochs", options.epochs, "--batch-size", 64,
-            "--learning-rate", "0.0003" if from_imagenet else "0.001",
-            "--threads", 1, *(["--init", IMAGENET] if from_imagenet else [])]
-        print("+", " ".join(map(str, command)), flush=True)
-        with open(f"{out}.log", "a", encoding="utf-8") as log:
-            started.append(subprocess.Popen(list(map(str, command)),
-                                            stdout=log))
-    if any([process.wait() != 0 for process in started]):
-        sys.exit("pretraining failed")
+            "--architecture", "mobilenet_v2", "--data", data, "--out", out,
+            "--image-size", options.image_size, *NORMALISATION, "--epochs",
+            epochs, "--batch-size", 64, "--learning-rate", rate, "--threads", 1,
+            *init]
+        jobs.append(lambda c=command, o=out: run(c, f"{o}.log"))
+    run_all(jobs, options)
 
 
 def task_data(task, seed):
@@ -95,6 +105,7 @@ def task_data(task, seed):
 
 
 def evaluate(options):
+    jobs = []
     for start in STARTS:
         for task in TASKS:
             # One split, all seeds in one call; or a split for each seed.
@@ -105,20 +116,19 @@ def evaluate(options):
                     continue
                 data = options.out / f"{task}-{seeds[0]}.yaml"
                 data.write_text(task_data(task, seeds[0]))
-                weights = backbone(options, start)
                 classes = ("AP,PA" if task == "cxr_multisite"
                            else "malignant,benign")
-                part = out.with_suffix(".part")
-                with open(part, "w", encoding="utf-8") as log:
-                    run([options.bin / "pretraining_probe", "--data", data,
-                         "--classes", classes, "--image-size",
-                         options.image_size, *NORMALISATION,
-                         "--counts", ",".join(map(str, COUNTS)),
-                         "--seeds", ",".join(map(str, seeds)),
-                         "--partial-epochs", options.partial_epochs,
-                         "--threads", options.threads,
-                         *(["--backbone", weights] if weights else [])], log)
-                part.rename(out)
+                command = [
+                    options.bin / "pretraining_probe", "--data", data,
+                    "--backbone", backbone(options, start), "--classes",
+                    classes, "--image-size", options.image_size,
+                    *NORMALISATION, "--counts", ",".join(map(str, COUNTS)),
+                    "--seeds", ",".join(map(str, seeds)), "--partial-epochs",
+                    options.partial_epochs, "--threads", 1]
+                jobs.append(lambda c=command, o=out: (
+                    run(c, o.with_suffix(".part"))
+                    and o.with_suffix(".part").rename(o) is not None))
+    run_all(jobs, options)
 
 
 def results(options):
@@ -273,8 +283,8 @@ def main():
     parser.add_argument("--image-size", type=int, default=65,
                         help="32 k + 1 suits these weights")
     parser.add_argument("--epochs", type=int, default=4)
-    parser.add_argument("--partial-epochs", type=int, default=20)
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--partial-epochs", type=int, default=10)
+    parser.add_argument("--jobs", type=int, default=2)
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     {"pretrain": pretrain, "evaluate": evaluate,
