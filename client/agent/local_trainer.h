@@ -30,7 +30,7 @@ struct TrainRequest {
   std::string model_path;  // safetensors: the global trainable set
   std::string delta_path;  // out: raw little-endian F32 in layout order
   // common/statistics/gathered_statistics.h; empty: the plan asks for none.
-  std::string statistics_path;
+  std::string statistics_path = {};
 };
 struct TrainResult {
   uint64_t samples = 0;
