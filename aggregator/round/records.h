@@ -64,6 +64,13 @@ struct SolveAdvanced {
   bool solved = false;
 };
 
+// What the round that gathers made: common/statistics/gathered_statistics.h.
+struct StatisticsGathered {
+  Digest digest;
+  uint64_t size_bytes = 0;
+  Bytes content_inline;  // empty: in the blob store
+};
+
 struct RoundReduced {
   RoundId round;
   std::vector<SiteId> sites;  // canonical order
@@ -75,6 +82,8 @@ struct RoundReduced {
   absl::Duration elapsed;
   bool opens_next = false;  // as if RoundOpened of the next round followed
   std::optional<SolveAdvanced> solve;  // solve rounds only
+  // The gathering round only: its model is the one before.
+  std::optional<StatisticsGathered> statistics;
   std::map<std::string, double> metrics;
 };
 

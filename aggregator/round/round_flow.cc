@@ -128,6 +128,7 @@ void RoundFlow::Consider() {
     case Phase::kEnrolling:
       return ConsiderEnrolment();
     case Phase::kSolving:
+    case Phase::kGathering:
     case Phase::kTraining:
     case Phase::kEvaluating:
       return ConsiderPhase();
@@ -215,6 +216,8 @@ void RoundFlow::Reduce() {
        &executor = context_.ports.executor](auto done) {
         if (job->form.kind == TaskKind::kSolve) {
           done(AdvanceSolve(*job, files));
+        } else if (job->form.kind == TaskKind::kGather) {
+          done(GatherStatistics(*job, files));
         } else {
           ReduceRound(job, files, executor, std::move(done));
         }
@@ -247,6 +250,7 @@ void RoundFlow::Publish(absl::StatusOr<NewModel> model) {
       state.best().has_value() && state.best()->model.digest == base.digest;
   if (base.digest != reduced.model && !is_best) DropModel(base, obsolete);
   reduced.solve = std::move(model->solve);
+  reduced.statistics = std::move(model->statistics);
   reduced.metrics = std::move(model->metrics);
   const bool solved = !state.solve().open || reduced.solve->solved;
   if (state.solve().open) {

@@ -15,6 +15,7 @@
 #include "common/solve/head_solver.h"
 #include "common/solve/head_values.h"
 #include "common/solve/solve_statistics.h"
+#include "common/statistics/gathered_statistics.h"
 
 namespace fedgraft {
 namespace {
@@ -52,11 +53,16 @@ absl::StatusOr<ReduceJob> OpenAll(const PhaseJob& job, FileStore& files) {
   return reduce;
 }
 
-absl::StatusOr<ParameterVector> LoadBase(const PhaseJob& job,
-                                         FileStore& files) {
-  FG_ASSIGN_OR_RETURN(const auto file, OpenModel(files, job.base));
+absl::StatusOr<Bytes> LoadBytes(const ModelRef& model, FileStore& files) {
+  FG_ASSIGN_OR_RETURN(const auto file, OpenModel(files, model));
   Bytes content(file->size_bytes());
   FG_RETURN_IF_ERROR(file->ReadAt(0, absl::MakeSpan(content)));
+  return content;
+}
+
+absl::StatusOr<ParameterVector> LoadBase(const PhaseJob& job,
+                                         FileStore& files) {
+  FG_ASSIGN_OR_RETURN(const Bytes content, LoadBytes(job.base, files));
   return DecodeTrainableSet(*job.run->layout, content);
 }
 
@@ -124,9 +130,7 @@ absl::StatusOr<SolverState> LoadSolver(const PhaseJob& job, FileStore& files) {
     return InitialSolverState(job.run->plan,
                               HeadFeatures(job.run->plan, *job.run->layout));
   }
-  FG_ASSIGN_OR_RETURN(const auto file, OpenModel(files, job.solver_state));
-  Bytes content(file->size_bytes());
-  FG_RETURN_IF_ERROR(file->ReadAt(0, absl::MakeSpan(content)));
+  FG_ASSIGN_OR_RETURN(const Bytes content, LoadBytes(job.solver_state, files));
   return DecodeSolverState(content);
 }
 
@@ -217,6 +221,30 @@ absl::StatusOr<NewModel> AdvanceSolve(const PhaseJob& job, FileStore& files) {
   FG_ASSIGN_OR_RETURN(solve.point,
                       Keep(EncodeSolvePoint(next), job, files,
                            solve.point_size_bytes, solve.point_inline));
+  return model;
+}
+
+absl::StatusOr<NewModel> GatherStatistics(const PhaseJob& job,
+                                          FileStore& files) {
+  NewModel model;
+  model.digest = job.base.digest;
+  model.size_bytes = job.base.size_bytes;
+  if (job.base.inline_bytes != nullptr) {
+    model.inline_bytes = *job.base.inline_bytes;
+  }
+  GatheredStatistics gathered;
+  gathered.model = job.base.digest;
+  FG_ASSIGN_OR_RETURN(gathered.words, SumWords(job, files));
+  model.metrics["gathered_records"] = gathered.records();
+  if (NeedsModel(StatisticsLayout(job.run->plan, *job.run->layout))) {
+    FG_ASSIGN_OR_RETURN(gathered.model_bytes, LoadBytes(job.base, files));
+  }
+  Bytes encoded = EncodeGathered(gathered);
+  gathered = GatheredStatistics();
+  StatisticsGathered& statistics = model.statistics.emplace();
+  FG_ASSIGN_OR_RETURN(statistics.digest,
+                      Keep(std::move(encoded), job, files,
+                           statistics.size_bytes, statistics.content_inline));
   return model;
 }
 

@@ -31,6 +31,8 @@ class RunFiles {
     return folder_ + "initial.safetensors";
   }
   std::string FinalModelPath() const { return folder_ + "final.safetensors"; }
+  // What was gathered before training, as long as the run lasts.
+  std::string StatisticsPath() const { return folder_ + "statistics.bin"; }
   std::string FinishedPath() const { return folder_ + "finished.json"; }
   std::string TrainerFolder() const { return folder_ + "trainer"; }
 

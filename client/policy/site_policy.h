@@ -22,12 +22,12 @@ struct SitePolicy {
   bool share_site_scalars = false;
   std::set<Digest> plans;  // empty: any that the rest allows
   uint64_t samples_min = 10;
-  bool exact_statistics = true;  // plans with a solver
+  bool exact_statistics = true;  // plans that solve, or gather statistics
 };
 
 // PERMISSION_DENIED naming the policy key, what the plan wants and what is
-// allowed: plan not on the list, strategy, solver, rounds, or a quorum below
-// the smallest cohort.
+// allowed: plan not on the list, strategy, exact sums, rounds, or a quorum
+// below the smallest cohort.
 absl::Status CheckPlan(const SitePolicy& policy, const Plan& plan);
 // PERMISSION_DENIED if the site has fewer training images than `samples_min`.
 absl::Status CheckSamples(const SitePolicy& policy, uint64_t train_samples);

@@ -1,6 +1,9 @@
 #include "client/train/ewc_run.h"
 
+#include <utility>
+
 #include "client/train/ewc_start.h"
+#include "client/train/fisher.h"
 #include "client/train/forgetting.h"
 #include "common/base/status_macros.h"
 
@@ -17,6 +20,27 @@ absl::Status EwcRun::Prepare(
   // later does not know: it takes the first model that it trains from.
   FG_RETURN_IF_ERROR(set_initial(start_.has_value() ? *start_ : model));
   return TakeEwcStart(plan_, store, files_, learner_, progress);
+}
+
+absl::Status EwcRun::PrepareAlone(
+    const ParameterVector& model, const ActivationStore& store,
+    const std::function<absl::Status(const ParameterVector&)>& set_initial,
+    const ProgressSink& progress) {
+  if (!plan_.regularizers.ewc_federated) {
+    return Prepare(model, store, set_initial, progress);
+  }
+  FG_RETURN_IF_ERROR(set_initial(model));
+  const TrainedModel trained = learner_.model();
+  FG_ASSIGN_OR_RETURN(NamedValues fisher,
+                      DiagonalFisher(trained, plan_.regularizers.ewc_fisher,
+                                     store, plan_.seed, progress));
+  learner_.SetRunStart(CopyValues(trained.parameters), std::move(fisher));
+  return absl::OkStatus();
+}
+
+void EwcRun::EndAlone() {
+  // Found again in the site's files.
+  if (plan_.regularizers.ewc_federated) learner_.SetRunStart({}, {});
 }
 
 absl::StatusOr<std::map<std::string, double>> EwcRun::Scalars(

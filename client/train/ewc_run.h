@@ -38,6 +38,13 @@ class EwcRun {
       const ParameterVector& model, const ActivationStore& store,
       const std::function<absl::Status(const ParameterVector&)>& set_initial,
       const ProgressSink& progress);
+  // The same for a site that trains alone from `model`: with the Fisher
+  // information of its own records. EndAlone brings back the run's.
+  absl::Status PrepareAlone(
+      const ParameterVector& model, const ActivationStore& store,
+      const std::function<absl::Status(const ParameterVector&)>& set_initial,
+      const ProgressSink& progress);
+  void EndAlone();
   // Scalars forgetting_* of what the learner has now; none if this site never
   // trained.
   absl::StatusOr<std::map<std::string, double>> Scalars(

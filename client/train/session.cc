@@ -8,6 +8,7 @@
 #include <optional>
 #include <utility>
 
+#include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
 #include "client/data/feature_source.h"
 #include "client/data/preprocess.h"
@@ -25,6 +26,7 @@
 #include "client/train/path_io.h"
 #include "client/train/personal_model.h"
 #include "client/train/progress_part.h"
+#include "client/train/run_statistics.h"
 #include "client/train/session_stores.h"
 #include "common/base/status_macros.h"
 #include "common/config/identity.h"
@@ -49,8 +51,9 @@ struct TrainerSession::State {
   std::unique_ptr<PersonalModel> personal;  // null: the plan asks for none
   std::unique_ptr<FeatureCache> cache;      // null: nothing is cached on disk
   std::optional<SessionStores> stores;
-  std::optional<HeadSolving> solving;  // none: the plan has no solver
-  std::optional<EwcRun> ewc;           // none: the plan asks for none
+  std::optional<HeadSolving> solving;       // none: the plan has no solver
+  std::optional<EwcRun> ewc;                // none: the plan asks for none
+  std::optional<RunStatistics> statistics;  // none: the plan gathers none
 
   State(SessionConfig config, const Clock& clock)
       : config(std::move(config)), clock(clock) {}
@@ -64,10 +67,12 @@ struct TrainerSession::State {
   absl::StatusOr<ParameterVector> Delta(ParameterVector before);
   // Sees to the run's start for EWC; `model` is what this site trains from now.
   absl::Status PrepareEwc(const ParameterVector& model,
-                          const ActivationStore& store,
+                          const ActivationStore& store, bool is_alone,
                           const ProgressSink& progress);
   absl::StatusOr<Trained> RunTrain(const Train& task,
                                    const ProgressSink& progress);
+  absl::StatusOr<uint64_t> RunGather(const Gather& task,
+                                     const ProgressSink& progress);
   // The model as this site applies it: with its local tensors, and the head
   // localised. For a model after `round` rounds of training.
   absl::Status ApplyModel(ParameterVector model, int round,
@@ -159,6 +164,9 @@ absl::Status TrainerSession::State::SetUpState(
     }
     ewc.emplace(plan, *learner, *files, std::move(start));
   }
+  if (!AskedStatistics(plan).empty()) {
+    statistics.emplace(plan, *learner, files.get());
+  }
   return absl::OkStatus();
 }
 
@@ -221,12 +229,14 @@ absl::Status TrainerSession::State::SetInitial(const ParameterVector& initial) {
 
 absl::Status TrainerSession::State::PrepareEwc(const ParameterVector& model,
                                                const ActivationStore& store,
+                                               bool is_alone,
                                                const ProgressSink& progress) {
   if (!ewc.has_value()) return absl::OkStatus();
   const auto set_initial = [this](const ParameterVector& initial) {
     return SetInitial(initial);
   };
-  return ewc->Prepare(model, store, set_initial, progress);
+  return is_alone ? ewc->PrepareAlone(model, store, set_initial, progress)
+                  : ewc->Prepare(model, store, set_initial, progress);
 }
 
 absl::StatusOr<TrainerSession::Trained> TrainerSession::State::RunTrain(
@@ -241,8 +251,12 @@ absl::StatusOr<TrainerSession::Trained> TrainerSession::State::RunTrain(
   FG_ASSIGN_OR_RETURN(ActivationStore * store,
                       stores->Training(Part(progress, 0, 0.5)));
   const double begin = ready ? 0 : 0.5;
+  if (statistics.has_value()) {
+    FG_RETURN_IF_ERROR(statistics->Use(task.statistics_path));
+  }
   const double middle = personal == nullptr ? 1 : (begin + 1) / 2;
-  FG_RETURN_IF_ERROR(PrepareEwc(model, *store, Part(progress, begin, begin)));
+  FG_RETURN_IF_ERROR(PrepareEwc(model, *store, /*is_alone=*/false,
+                                Part(progress, begin, begin)));
   FG_RETURN_IF_ERROR(LoadLocal(task.round - 1));
   FG_RETURN_IF_ERROR(learner->SetValues(model));
   ParameterVector shared;  // for the personal model
@@ -265,6 +279,23 @@ absl::StatusOr<TrainerSession::Trained> TrainerSession::State::RunTrain(
   trained.samples = static_cast<uint64_t>(store->count());
   trained.seconds = absl::ToDoubleSeconds(clock.Monotonic() - start);
   return trained;
+}
+
+absl::StatusOr<uint64_t> TrainerSession::State::RunGather(
+    const Gather& task, const ProgressSink& progress) {
+  if (!statistics.has_value()) {
+    return absl::InvalidArgumentError("the plan gathers no statistics");
+  }
+  FG_ASSIGN_OR_RETURN(const ParameterVector model, ReadModel(task.model_path));
+  FG_ASSIGN_OR_RETURN(ActivationStore * store,
+                      stores->Training(Part(progress, 0, 0.5)));
+  FG_RETURN_IF_ERROR(SetInitial(model));
+  FG_ASSIGN_OR_RETURN(const std::vector<double> sums,
+                      statistics->Sums(*store, Part(progress, 0.5, 1)));
+  FG_RETURN_IF_ERROR(
+      WriteFile(task.sums_path, {reinterpret_cast<const uint8_t*>(sums.data()),
+                                 sums.size() * sizeof(double)}));
+  return static_cast<uint64_t>(store->count());
 }
 
 absl::Status TrainerSession::State::ApplyModel(ParameterVector model, int round,
@@ -293,7 +324,12 @@ absl::Status TrainerSession::State::TrainAlone(ParameterVector initial,
   if (solving.has_value()) {
     FG_RETURN_IF_ERROR(solving->SolveAlone(initial, Part(progress, 0.2, 0.3)));
   }
-  FG_RETURN_IF_ERROR(PrepareEwc(initial, *store, Part(progress, 0.3, 0.3)));
+  const absl::Cleanup end = [this] {
+    if (ewc.has_value()) ewc->EndAlone();
+  };
+  if (statistics.has_value()) statistics->UseOwn(*store);
+  FG_RETURN_IF_ERROR(
+      PrepareEwc(initial, *store, /*is_alone=*/true, Part(progress, 0.3, 0.3)));
   FG_RETURN_IF_ERROR(SetInitial(initial));
   const double step = 0.7 / std::max(1, config.plan.rounds);
   for (int round = 1; round <= config.plan.rounds; ++round) {
@@ -380,6 +416,11 @@ absl::StatusOr<uint64_t> TrainerSession::RunSolve(
     return absl::InvalidArgumentError("the plan has no solver");
   }
   return CatchTorch([&] { return state_->solving->Answer(task, progress); });
+}
+
+absl::StatusOr<uint64_t> TrainerSession::RunGather(
+    const Gather& task, const ProgressSink& progress) {
+  return CatchTorch([&] { return state_->RunGather(task, progress); });
 }
 
 absl::StatusOr<TrainerSession::Evaluated> TrainerSession::RunEvaluate(

@@ -222,8 +222,6 @@ TEST(PlanLoaderTest, OptimisationFitsTheStrategy) {
        "no block below the head"},
       {full("local: {layer_rates: {unfreeze_every: 2}}\n"),
        "found 2 with 2 rounds"},
-      {full("local: {loss: {class_weights: federated}}\n"),
-       "expected none or local"},
       {full("local: {loss: {class_weights: local, sampling: balanced}}\n"),
        "correct the classes twice"},
       {With("local: {regularizers: {l2_sp_alpha: 1}}\n"),
@@ -231,6 +229,37 @@ TEST(PlanLoaderTest, OptimisationFitsTheStrategy) {
       {With("personal: {kind: local_head}\n"), "nothing would travel"},
       {full("personal: {kind: ditto, ditto_lambda: 0}\n"),
        "personal.ditto_lambda: found 0"}};
+  for (const auto& [plan, what] : bad) {
+    EXPECT_THAT(Message(plan.status()), HasSubstr(what));
+  }
+}
+
+TEST(PlanLoaderTest, WhatIsGatheredHasAUse) {
+  const auto partial = [](const std::string& rest) {
+    return ParsePlanYaml(
+        absl::StrReplaceAll(MinimalPlan() + rest,
+                            {{"linear_probe", "partial, unfreeze_blocks: 1"}}),
+        "plan.yaml");
+  };
+  const std::string counts = "local: {loss: {class_weights: federated}}\n";
+  const std::string fisher =
+      "local: {regularizers: {ewc_lambda: 1, ewc_records: federated}}\n";
+  EXPECT_TRUE(partial(counts).ok()) << partial(counts).status();
+  EXPECT_TRUE(partial(fisher).ok()) << partial(fisher).status();
+  EXPECT_TRUE(partial(counts + "personal: {kind: local_head}\n").ok());
+  const std::pair<absl::StatusOr<Plan>, const char*> bad[] = {
+      {Replacing("rounds: 2", "rounds: 0\nsolver: {kind: newton}\n" + counts),
+       "local.loss.class_weights: found federated without a round"},
+      {Replacing("rounds: 2", "rounds: 0\nsolver: {kind: newton}\n" + fisher),
+       "local.regularizers.ewc_records: found federated without a round"},
+      {partial("local: {regularizers: {ewc_records: federated}}\n"),
+       "found federated without ewc_lambda"},
+      {partial(fisher + "personal: {kind: local_head}\n"), "no common start"},
+      {ParsePlanYaml(
+           absl::StrReplaceAll(MinimalPlan() + fisher,
+                               {{"linear_probe", "full, batch_norm: local"}}),
+           "plan.yaml"),
+       "no common start"}};
   for (const auto& [plan, what] : bad) {
     EXPECT_THAT(Message(plan.status()), HasSubstr(what));
   }

@@ -14,6 +14,7 @@
 #include "common/numeric/update_payload.h"
 #include "common/solve/head_values.h"
 #include "common/solve/solve_statistics.h"
+#include "common/statistics/gathered_statistics.h"
 #include "tests/round/round_world.h"
 
 namespace fedgraft::testing {
@@ -62,6 +63,12 @@ void Checker::Asked(const SiteId& site, const Task& task) {
     Fail(absl::StrCat("round ", task.round.value, ": site ", site.value,
                       " is asked again for what was acknowledged"));
   }
+  if (task.kind != TaskKind::kTrain) return;
+  const auto given = given_.emplace(task.run.value, task.statistics).first;
+  if (given->second != task.statistics) {
+    Fail(absl::StrCat("round ", task.round.value, ": site ", site.value,
+                      " is given other statistics than before"));
+  }
 }
 
 bool Checker::ReadRecords(std::vector<Record>& records) {
@@ -84,7 +91,7 @@ Bytes Checker::ModelBytes(const Digest& digest, const Bytes& inline_bytes) {
 
 ParameterVector Checker::NextModel(const RoundReduced& reduced) const {
   const RingSpec ring = *TrainRing(*plan_);
-  const RoundId training_round{reduced.round.value - solve_rounds_};
+  const RoundId training_round{reduced.round.value - preparing_rounds_};
   std::vector<int64_t> sums(values_.size());
   uint64_t weights = 0;
   for (const SiteId& site : reduced.sites) {
@@ -110,7 +117,7 @@ ParameterVector Checker::NextModel(const RoundReduced& reduced) const {
 }
 
 void Checker::CheckSolved(const RoundReduced& reduced) {
-  ++solve_rounds_;
+  ++preparing_rounds_;
   if (!solver_.has_value()) {
     solver_ = InitialSolverState(*plan_, HeadFeatures(*plan_, layout_));
   }
@@ -129,6 +136,29 @@ void Checker::CheckSolved(const RoundReduced& reduced) {
   }
 }
 
+void Checker::CheckGathered(const RoundReduced& reduced) {
+  ++preparing_rounds_;
+  const StatisticsLayout layout(*plan_, layout_);
+  GatheredStatistics expected;
+  expected.model = model_;
+  expected.words.resize(static_cast<size_t>(layout.count()));
+  for (const SiteId& site : reduced.sites) {
+    const auto packed = PackStatistics(
+        layout, MaxTerms(*plan_), FakeStatistics(seed_, site, model_, layout));
+    for (size_t i = 0; i < expected.words.size(); ++i) {
+      expected.words[i] += (*packed)[i];
+    }
+  }
+  if (NeedsModel(layout)) {
+    expected.model_bytes = EncodeTrainableSet(layout_, values_);
+  }
+  gathered_ = Sha256(EncodeGathered(expected));
+  if (reduced.statistics->digest != gathered_ || reduced.model != model_) {
+    Fail(absl::StrCat("round ", reduced.round.value,
+                      ": the statistics are not the sum of the sites'"));
+  }
+}
+
 ParameterVector Checker::WithHead() const {
   ParameterVector values = values_;
   SetHead(*plan_, layout_, PublishedHead(*solver_), values);
@@ -143,6 +173,7 @@ void Checker::CheckPublished(const RoundReduced& reduced, const Bytes& model) {
   const auto actual = DecodeTrainableSet(layout_, model);
   if (!actual.ok()) return Fail(where + actual.status().ToString());
   if (reduced.solve.has_value()) CheckSolved(reduced);
+  if (reduced.statistics.has_value()) return CheckGathered(reduced);
   const ParameterVector expected =
       reduced.solve.has_value() ? WithHead() : NextModel(reduced);
   for (size_t i = 0; i < expected.size(); ++i) {
@@ -171,7 +202,8 @@ void Checker::CheckRecords(const std::vector<Record>& records) {
           layout_, ModelBytes(model_, opened->initial_model_inline));
       checked_rounds_ = 0;
       solver_.reset();
-      solve_rounds_ = 0;
+      preparing_rounds_ = 0;
+      gathered_ = Digest();
     } else if (const auto* one = std::get_if<ContributionAccepted>(&record)) {
       const Key key = KeyOf(one->site, one->header);
       if (!contributions.emplace(key, one->header.sealed_digest).second) {
@@ -200,6 +232,10 @@ void Checker::CheckRecords(const std::vector<Record>& records) {
                        ModelBytes(reduced->model, reduced->model_inline));
       }
     }
+  }
+  if (const auto given = given_.find(run_);
+      given != given_.end() && given->second != gathered_) {
+    Fail("sites are given other statistics than were gathered");
   }
   for (const auto& [key, receipt] : acknowledged_) {
     const auto found = contributions.find(key);

@@ -65,6 +65,7 @@ Shape::Shape(const SimulationOptions& simulation, SimRandom random) {
   // Every path of large things, with small ones.
   if (random.Chance(0.5)) options.inline_bytes_max = 100;
   if (random.Chance(0.5)) options.upload_inline_bytes_max = 100;
+  plan.gathers = random.Chance(0.4);
 }
 
 class Simulation {
