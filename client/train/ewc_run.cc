@@ -1,7 +1,9 @@
 #include "client/train/ewc_run.h"
 
+#include <string>
 #include <utility>
 
+#include "absl/strings/str_format.h"
 #include "client/train/ewc_start.h"
 #include "client/train/fisher.h"
 #include "client/train/forgetting.h"
@@ -51,11 +53,16 @@ absl::StatusOr<std::map<std::string, double>> EwcRun::Scalars(
     if (absl::IsNotFound(loaded)) return scalars;
     FG_RETURN_IF_ERROR(loaded);
   }
-  FG_ASSIGN_OR_RETURN(
-      const Forgetting forgetting,
-      ForgettingSince(learner_.run_start(), learner_.model(), store, progress));
+  FG_ASSIGN_OR_RETURN(const Forgetting forgetting,
+                      ForgettingSince(learner_.run_start(), learner_.model(),
+                                      store, plan_.seed, progress));
   scalars["forgetting_predicted"] = forgetting.predicted;
   scalars["forgetting_measured"] = forgetting.measured;
+  for (const auto& [depth, trace] : forgetting.traces) {
+    const std::string block = absl::StrFormat("%02d", depth);
+    scalars["hessian_trace_" + block] = trace.mean;
+    scalars["hessian_trace_se_" + block] = trace.standard_error;
+  }
   return scalars;
 }
 

@@ -45,8 +45,9 @@ class EwcRun {
       const std::function<absl::Status(const ParameterVector&)>& set_initial,
       const ProgressSink& progress);
   void EndAlone();
-  // Scalars forgetting_* of what the learner has now; none if this site never
-  // trained.
+  // Scalars forgetting_* of what the learner has now, and the Hessian's traces
+  // by depth of the block (00: the head), hessian_trace_* with their standard
+  // errors hessian_trace_se_*; none if this site never trained.
   absl::StatusOr<std::map<std::string, double>> Scalars(
       const ActivationStore& store, const ProgressSink& progress);
 

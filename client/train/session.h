@@ -75,8 +75,8 @@ class TrainerSession {
   struct Evaluated {
     std::vector<double> sums;
     // SiteMetrics of the shared model; `personal_*` of the site's own, if the
-    // plan has any; at the end of a run with EWC, `forgetting_predicted` and
-    // `forgetting_measured` (forgetting.h).
+    // plan has any; at the end of a run with EWC, `forgetting_*` and
+    // `hessian_trace_*` (ewc_run.h).
     std::map<std::string, double> scalars;
   };
 
