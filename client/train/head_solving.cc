@@ -1,10 +1,15 @@
 #include "client/train/head_solving.h"
 
+#include <string>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "client/train/path_io.h"
 #include "client/train/progress_part.h"
+#include "client/train/site_model.h"
 #include "common/base/status_macros.h"
+#include "common/crypto/sha256.h"
+#include "common/model/safetensors.h"
 
 namespace fedgraft {
 
@@ -35,7 +40,24 @@ absl::Status HeadSolving::Localise(ParameterVector& model,
                                    const ProgressSink& progress) {
   if (!head_.localises()) return absl::OkStatus();
   FG_RETURN_IF_ERROR(TakeFeatures(Split::kTrain, progress));
+  const Digest shared = Sha256(EncodeTrainableSet(layout_, model));
   head_.Localise(model);
+  return files_ == nullptr ? absl::OkStatus() : Keep(shared, model);
+}
+
+absl::Status HeadSolving::Keep(const Digest& shared,
+                               const ParameterVector& localised) {
+  const std::string name = absl::StrCat(shared.Hex(), ".safetensors");
+  const auto path = [](const std::string& file) {
+    return absl::StrCat(kSiteHeadFolder, "/", file);
+  };
+  FG_RETURN_IF_ERROR(WriteAtomically(*files_, path(name),
+                                     EncodeTrainableSet(layout_, localised)));
+  FG_ASSIGN_OR_RETURN(const std::vector<std::string> kept,
+                      files_->List(kSiteHeadFolder));
+  for (const std::string& file : kept) {
+    if (file != name) FG_RETURN_IF_ERROR(files_->Remove(path(file)));
+  }
   return absl::OkStatus();
 }
 

@@ -8,6 +8,8 @@
 #include "client/train/exact_head.h"
 #include "client/train/session.h"
 #include "client/train/session_stores.h"
+#include "common/base/digest.h"
+#include "common/runtime/file_store.h"
 
 namespace fedgraft {
 
@@ -19,14 +21,20 @@ namespace fedgraft {
 class HeadSolving {
  public:
   // What is given outlives it. REQUIRES: as ExactHead.
+  // `files` may be null.
   HeadSolving(const Plan& plan, Learner& learner, const DataSource& data,
-              SessionStores& stores)
-      : head_(plan, learner), data_(data), stores_(stores) {}
+              SessionStores& stores, FileStore* files)
+      : head_(plan, learner),
+        layout_(learner.layout()),
+        data_(data),
+        stores_(stores),
+        files_(files) {}
 
   // TrainerSession::RunSolve.
   absl::StatusOr<uint64_t> Answer(const TrainerSession::Solve& task,
                                   const ProgressSink& progress);
-  // `model` as this site applies it.
+  // `model` as this site applies it; kept for later predictions
+  // (site_model.h) in place of an earlier one.
   absl::Status Localise(ParameterVector& model, const ProgressSink& progress);
   // `model` with the head that this site's own records give.
   absl::Status SolveAlone(ParameterVector& model, const ProgressSink& progress);
@@ -35,9 +43,13 @@ class HeadSolving {
   // Frozen features of `split`, unless it is empty or they are there.
   absl::Status TakeFeatures(Split split, const ProgressSink& progress);
 
+  absl::Status Keep(const Digest& shared, const ParameterVector& localised);
+
   ExactHead head_;
+  const ParameterLayout& layout_;
   const DataSource& data_;
   SessionStores& stores_;
+  FileStore* const files_;
 };
 
 }  // namespace fedgraft

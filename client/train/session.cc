@@ -13,8 +13,6 @@
 #include "client/data/feature_source.h"
 #include "client/data/preprocess.h"
 #include "client/data/splits.h"
-#include "client/model/graft.h"
-#include "client/model/network_state.h"
 #include "client/train/activation_store.h"
 #include "client/train/compute.h"
 #include "client/train/drift.h"
@@ -25,9 +23,11 @@
 #include "client/train/local_state.h"
 #include "client/train/path_io.h"
 #include "client/train/personal_model.h"
+#include "client/train/plan_learner.h"
 #include "client/train/progress_part.h"
 #include "client/train/run_statistics.h"
 #include "client/train/session_stores.h"
+#include "client/train/site_model.h"
 #include "common/base/status_macros.h"
 #include "common/config/identity.h"
 #include "common/model/backbone_file.h"
@@ -101,30 +101,18 @@ absl::Status TrainerSession::State::SetUp() {
   preprocessor = std::move(made);
   FG_ASSIGN_OR_RETURN(SafetensorsFile backbone,
                       OpenBackbone(config.plan, config.backbone_path));
-  FG_ASSIGN_OR_RETURN(
-      std::shared_ptr<Network> network,
-      HasBackbone(config.plan)
-          ? BuildModel(config.plan.architecture, config.plan.num_classes())
-          : BuildIdentity(config.plan.feature_dim, config.plan.num_classes()));
-  absl::Status loaded = LoadState(backbone, HeadPolicy::kIgnore, *network);
-  if (!loaded.ok()) {
-    return Annotate(loaded, absl::StrCat("backbone ", config.backbone_path,
-                                         " as ", config.plan.architecture));
-  }
-  FG_RETURN_IF_ERROR(GraftOnto(config.plan, *network));
-  FG_ASSIGN_OR_RETURN(ParameterLayout layout,
-                      TrainableLayout(config.plan, backbone));
-  FG_ASSIGN_OR_RETURN(learner, Learner::Create(config.plan, std::move(layout),
-                                               std::move(network), compute));
+  FG_ASSIGN_OR_RETURN(learner, MakeLearner(config.plan, backbone,
+                                           config.backbone_path, compute));
   if (!config.state_dir.empty()) {
     FG_ASSIGN_OR_RETURN(files, PosixFileStore::Open(config.state_dir));
+    FG_RETURN_IF_ERROR(WriteAtomically(*files, kPlanFile, config.plan.bytes));
   }
   if (!config.cache.folder.empty()) {
     FG_ASSIGN_OR_RETURN(cache, FeatureCache::Open(config.cache));
   }
   stores.emplace(config, compute, *preprocessor, *learner, cache.get());
   if (config.plan.solver.kind != SolverKind::kNone) {
-    solving.emplace(config.plan, *learner, *config.data, *stores);
+    solving.emplace(config.plan, *learner, *config.data, *stores, files.get());
   }
   return SetUpState(backbone);
 }
@@ -147,7 +135,7 @@ absl::Status TrainerSession::State::SetUpState(
         ParameterVector initial,
         InitialTrainableSet(plan, learner->local_layout(), backbone));
     local = std::make_unique<LocalState>(
-        *files, "local", learner->local_layout(), std::move(initial));
+        *files, kLocalFolder, learner->local_layout(), std::move(initial));
   }
   if (has_personal) {
     FG_ASSIGN_OR_RETURN(

@@ -36,6 +36,9 @@ expect 1 "nowhere.yaml" "${pretrain[@]}" "${squeezenet[@]}" --data "$folder/nowh
 expect 1 "unknown architecture" "${pretrain[@]}" --architecture vgg --data "$folder/data.yaml"
 expect 1 "none.json" predict --model "$folder/none" --data "$folder" --out "$folder/p.csv"
 expect 1 "" predict --model "$model" --data "$folder/nothing" --out "$folder/p.csv"
+expect 1 "took part" predict --run "$folder/none" --data "$folder" --out "$folder/p.csv"
+"$trainer" predict --run "$folder" --model "$model" --data "$folder" --out "$folder/p.csv" >"$folder/out" 2>&1 &&
+  fail "predicts with two models"
 [ ! -e "$folder/p.csv" ] || fail "a failed prediction left a file"
 "$trainer" pretrain >"$folder/out" 2>&1 && fail "no option is needed"
 # Started by hand there is no daemon on descriptor 3.
