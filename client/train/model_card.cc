@@ -153,8 +153,7 @@ absl::StatusOr<ModelCard> Parse(const Json& card) {
   if (card.contains("head") && card["head"].is_object() &&
       card["head"].value("kind", Json()) == "none") {
     return absl::InvalidArgumentError(
-        "is of a backbone without a head, which cannot predict: train a head "
-        "on it first");
+        "a backbone without a head cannot predict: train a head on it first");
   }
   if (!card.contains("classes") || !card["classes"].is_array() ||
       card["classes"].size() < 2) {

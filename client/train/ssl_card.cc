@@ -57,11 +57,17 @@ Json SettingsOf(const SelfSupervisedOptions& options, const SslTask& task) {
       {"seed", options.seed},
       {"optimizer", OptimizerOf(options)},
       {"loss", LossOf(options)},
-      {"projector", options.projector},
+      {"projector", ProjectorSizes(options)},
       {"augmentation", AugmentationOf(options.views)}};
 }
 
 }  // namespace
+
+std::vector<int64_t> ProjectorSizes(const SelfSupervisedOptions& options) {
+  if (!options.projector.empty()) return options.projector;
+  if (options.method == SslMethod::kSimClr) return {512, 128};
+  return {512, 512, 512};
+}
 
 Digest SslTaskDigest(const SelfSupervisedOptions& options,
                      const SslTask& task) {

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "client/train/self_supervised.h"
 #include "common/base/digest.h"
@@ -15,6 +16,9 @@ struct SslTask {
   // SHA-256 over the preprocessed images, in order.
   Digest data_sha256;
 };
+
+// options.projector, or the method's own sizes.
+std::vector<int64_t> ProjectorSizes(const SelfSupervisedOptions& options);
 
 // Names everything that determines the result.
 Digest SslTaskDigest(const SelfSupervisedOptions& options, const SslTask& task);

@@ -168,7 +168,8 @@ absl::Status RunSsl(const SelfSupervisedOptions& options,
   if (result->collapsed) {
     FG_LOG_WARNING(
         "the embeddings have collapsed: they hardly tell images apart (see "
-        "`spread` in {}.json); try another learning rate or batch size",
+        "`spread` in {}.json); train longer, or try another learning rate or "
+        "batch size",
         options.out_path);
   }
   Print(absl::StrCat("wrote ", options.out_path, "  sha256 ",

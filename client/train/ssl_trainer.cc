@@ -13,6 +13,7 @@
 #include "client/data/seeded_random.h"
 #include "client/model/channels_last.h"
 #include "client/model/network_state.h"
+#include "client/train/ssl_card.h"
 #include "client/train/ssl_loss.h"
 #include "client/train/trained_model.h"
 #include "common/base/check.h"
@@ -29,12 +30,6 @@ constexpr int64_t kStatisticsBatches = 20;
 constexpr double kBatchNormMomentum = 0.1;  // torchvision's
 constexpr int64_t kEmbedBatch = 64;
 constexpr int kChannels = 3;
-
-std::vector<int64_t> ProjectorSizes(const SelfSupervisedOptions& options) {
-  if (!options.projector.empty()) return options.projector;
-  if (options.method == SslMethod::kSimClr) return {512, 128};
-  return {512, 512, 512};
-}
 
 BatchNormLayers LayersOf(Network& network) {
   BatchNormLayers layers;
