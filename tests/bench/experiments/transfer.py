@@ -65,6 +65,12 @@ GRID = {
             "--batch-norm", "pooled", "--unfreeze", TOP5, "--learning-rate",
             "0.01", "--augmentation", VIEWS, "--stop-metric", "auc",
             "--patience", "20", "--rounds", "20"],
+        "lr 0.003, backbone at a tenth, AUC": [
+            "--layer-rates", "{kind: backbone, factor: 0.1}", "--stop-metric",
+            "auc", "--patience", "20", "--rounds", "20"],
+        "lr 0.001, 5 blocks, AUC": [
+            "--learning-rate", "0.001", "--unfreeze", TOP5, "--stop-metric",
+            "auc", "--patience", "20", "--rounds", "20"],
         "LP-FT, pooled BN, lr 0.001, views": NEWTON + [
             "--batch-norm", "pooled", "--learning-rate", "0.001",
             "--augmentation", VIEWS],
