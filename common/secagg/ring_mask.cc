@@ -27,8 +27,8 @@ void Combine(MaskSign sign, const uint8_t* mask, uint8_t* packed,
     Word word, term;
     std::memcpy(&word, packed + i * sizeof(Word), sizeof(Word));
     std::memcpy(&term, mask + i * sizeof(Word), sizeof(Word));
-    word = static_cast<Word>(sign == MaskSign::kAdd ? word + term
-                                                    : word - term);
+    word =
+        static_cast<Word>(sign == MaskSign::kAdd ? word + term : word - term);
     std::memcpy(packed + i * sizeof(Word), &word, sizeof(Word));
   }
 }
@@ -49,8 +49,8 @@ void CombineOdd(MaskSign sign, int word_bits, ByteSpan mask,
   UnpackWords(word_bits, packed, absl::MakeSpan(words));
   UnpackWords(word_bits, mask, absl::MakeSpan(terms));
   for (size_t i = 0; i < count; ++i) {
-    words[i] = sign == MaskSign::kAdd ? words[i] + terms[i]
-                                      : words[i] - terms[i];
+    words[i] =
+        sign == MaskSign::kAdd ? words[i] + terms[i] : words[i] - terms[i];
   }
   PackWords(word_bits, words, packed);  // keeps the low bits of each
 }
@@ -159,12 +159,11 @@ void RingMask::ApplyPacked(MaskSign sign, int word_bits, uint64_t first_word,
   FG_CHECK(packed.size() == PackedBytes(word_bits, count));
   ForEachPiece(words_, word_bits, first_word, count,
                [&](ByteSpan mask, uint64_t begin, uint64_t words) {
-                 CombinePiece(
-                     sign, word_bits, mask,
-                     packed.subspan(begin * static_cast<uint64_t>(word_bits) /
-                                        8,
-                                    mask.size()),
-                     words);
+                 CombinePiece(sign, word_bits, mask,
+                              packed.subspan(
+                                  begin * static_cast<uint64_t>(word_bits) / 8,
+                                  mask.size()),
+                              words);
                });
 }
 
@@ -172,15 +171,14 @@ void RingMask::Apply(MaskSign sign, int word_bits, uint64_t first_word,
                      absl::Span<uint64_t> words) const {
   ForEachPiece(words_, word_bits, first_word, words.size(),
                [&](ByteSpan mask, uint64_t begin, uint64_t count) {
-                 WidenPiece(sign, word_bits, mask,
-                            words.subspan(begin, count));
+                 WidenPiece(sign, word_bits, mask, words.subspan(begin, count));
                });
 }
 
 uint64_t RingMask::ApplyToWeight(MaskSign sign, uint64_t weight_word) const {
   uint64_t term = 0;
-  MaskStream::Reader(weight_, 0).Read(
-      {reinterpret_cast<uint8_t*>(&term), sizeof(term)});
+  MaskStream::Reader(weight_, 0)
+      .Read({reinterpret_cast<uint8_t*>(&term), sizeof(term)});
   return sign == MaskSign::kAdd ? weight_word + term : weight_word - term;
 }
 

@@ -52,8 +52,7 @@ class RingMask {
  private:
   RingMask(MaskStream words, MaskStream weight)
       : words_(std::move(words)), weight_(std::move(weight)) {}
-  static absl::StatusOr<RingMask> Derive(ByteSpan secret,
-                                         const Bytes& context);
+  static absl::StatusOr<RingMask> Derive(ByteSpan secret, const Bytes& context);
 
   MaskStream words_;
   MaskStream weight_;

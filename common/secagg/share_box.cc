@@ -74,13 +74,12 @@ absl::StatusOr<SharePair> OpenShares(const X25519Key& own, ByteSpan from_key,
   const absl::Status opened = AeadOpen(kAead, key.span(), kNonce, context,
                                        sealed, plain.mutable_span());
   if (!opened.ok()) {
-    return absl::DataLossError(absl::StrCat(
-        "the shares that ", from.value, " sealed for ", to.value,
-        " do not open in this session: ", opened.message()));
+    return absl::DataLossError(
+        absl::StrCat("the shares that ", from.value, " sealed for ", to.value,
+                     " do not open in this session: ", opened.message()));
   }
-  return SharePair{
-      SecretBytes(plain.span().subspan(0, kSecureSecretBytes)),
-      SecretBytes(plain.span().subspan(kSecureSecretBytes))};
+  return SharePair{SecretBytes(plain.span().subspan(0, kSecureSecretBytes)),
+                   SecretBytes(plain.span().subspan(kSecureSecretBytes))};
 }
 
 }  // namespace fedgraft
