@@ -145,8 +145,8 @@ TEST_F(VerifyUpdateTest, RefusesStepsThatAreNone) {
   Bytes payload = Payload(1000);
   std::fill(payload.end() - 4, payload.end(), uint8_t{0});
   EXPECT_EQ(ReasonOf(VerifyPayload(payload)), RefusalReason::kBadWeight);
-  payload.back() = 0xff;  // negative
-  EXPECT_EQ(ReasonOf(VerifyPayload(payload)), RefusalReason::kOverNorm);
+  std::fill(payload.end() - 4, payload.end(), uint8_t{0xff});  // below 0
+  EXPECT_EQ(ReasonOf(VerifyPayload(payload)), RefusalReason::kBadWeight);
 }
 
 TEST_F(VerifyUpdateTest, RefusesAnotherSitesSignature) {
