@@ -20,30 +20,46 @@
 #   --lambdas L          of the solver, such as "[100, 10, 1]"
 #   --site-intercept     each site fits its own intercept to the solved head
 #   --rounds N  --epochs N  --seed N  --learning-rate X
+#   --unfreeze L         of partial: globs, such as '["features.1[78].*"]'
+#   --batch-norm B       of unfrozen layers: frozen (default), local or pooled
+#   --optimizer O        sgd (default) or adamw
+#   --augmentation M     such as "{horizontal_flip: true, rotate_degrees: 10}"
+#   --layer-rates M      such as "{kind: backbone, factor: 0.1}"
 #   --patience N         stop after N evaluations that are no better, and publish
 #                        the best model (default: 0, never)
+#   --stop-metric M      what "better" means: loss (default), auc or
+#                        balanced_accuracy
 #   --classes L          names, label 0 first, such as "[normal, pneumonia]"
 #   --label-column C     for folders (default: projection)
 #   --final-split S      split of the last evaluation: test (default) or val
+#   --no-compare         do not train each site alone beside it
+#   --keep-features      the sites keep the activations of frozen layers that they
+#                        cached in the last call with this --out
 #   --out DIR            default: demo-out
 set -euo pipefail
 
 root=$(cd "$(dirname "$0")/.." && pwd)
 data=phantom backbone='' size='' sites='' strategy=linear_probe rounds='' epochs=''
-patience=0 classes='' solver=none lambdas='[1]' site_intercept=false
+patience=0 stop_metric=loss classes='' solver=none lambdas='[1]' site_intercept=false
+batch_norm=frozen optimizer_kind=sgd unfreeze='' augmentation='{}' layer_rates='{}' compare=true keep_features=false
 seed=1 learning_rate='' label_column=projection final_split=test out=$root/demo-out
 while [ $# -gt 0 ]; do
   case "$1" in
     --site-intercept) site_intercept=true; shift; continue ;;
+    --no-compare) compare=false; shift; continue ;;
+    --keep-features) keep_features=true; shift; continue ;;
     -h | --help) awk 'NR > 1 { if (!/^#/) exit; print substr($0, 3) }' "$0"; exit 0 ;;
-    --data | --backbone | --image-size | --sites | --strategy | --solver | --lambdas | --patience | --classes | --rounds | --epochs | --seed | --learning-rate | --label-column | --final-split | --out)
+    --data | --backbone | --image-size | --sites | --strategy | --solver | --lambdas | --patience | --stop-metric | --classes | --rounds | --epochs | --seed | --learning-rate | --label-column | --final-split | --unfreeze | --batch-norm | --optimizer | --augmentation | --layer-rates | --out)
       [ $# -ge 2 ] || { echo "demo.sh: $1 needs a value" >&2; exit 2; } ;;&
     --data) data=$2 ;; --backbone) backbone=$2 ;; --image-size) size=$2 ;;
     --sites) sites=$2 ;; --strategy) strategy=$2 ;; --rounds) rounds=$2 ;;
     --epochs) epochs=$2 ;; --seed) seed=$2 ;; --learning-rate) learning_rate=$2 ;;
     --label-column) label_column=$2 ;; --final-split) final_split=$2 ;;
     --out) out=$2 ;;
-    --patience) patience=$2 ;; --classes) classes=$2 ;;
+    --batch-norm) batch_norm=$2 ;; --optimizer) optimizer_kind=$2 ;;
+    --unfreeze) unfreeze=$2 ;; --augmentation) augmentation=$2 ;; --layer-rates) layer_rates=$2 ;;
+    --patience) patience=$2 ;; --stop-metric) stop_metric=$2 ;;
+    --classes) classes=$2 ;;
     --solver) solver=$2 ;; --lambdas) lambdas=$2 ;;
     *) echo "demo.sh: unknown option $1 (see --help)" >&2; exit 2 ;;
   esac
@@ -79,6 +95,8 @@ started=$SECONDS
 
 mkdir -p "$out"
 out=$(realpath "$out")
+rm -rf "${out:?}/kept"
+[ $keep_features = false ] || [ ! -d "$out/sites" ] || mv "$out/sites" "$out/kept"
 rm -rf "${out:?}"/{pki,aggregator,sites,logs,model,result.json,plan.yaml,key}
 mkdir -p "$out"/{sites,logs,model}
 pids=()
@@ -116,7 +134,12 @@ for name in "${names[@]}"; do
     --csr "$identity/site.csr" --out "$out/sites/$name/site.crt" >>"$out/logs/pki.log"
   "$client" enroll --identity "$identity" --certificate "$out/sites/$name/site.crt" \
     --ca "$out/pki/ca.pem" >>"$out/logs/pki.log"
+  if [ -d "$out/kept/$name/state/features" ]; then
+    mkdir -m 700 "$out/sites/$name/state"
+    mv "$out/kept/$name/state"/features{,.key} "$out/sites/$name/state/"
+  fi
 done
+rm -rf "${out:?}/kept"
 
 # --- the backbone -----------------------------------------------------------
 threads=$(nproc)
@@ -143,19 +166,18 @@ if [ -z "$classes" ]; then
     folder) classes='[AP, PA]' ;;
   esac
 fi
-unfreeze=''
 if [ "$strategy" = partial ]; then
   case $architecture in
-    resnet*) unfreeze='unfreeze: ["layer4.*"]' ;;
-    mobilenet_v2) unfreeze='unfreeze: ["features.17.*", "features.18.*"]' ;;
-    squeezenet1_1) unfreeze='unfreeze: ["features.12.*"]' ;;
+    resnet*) unfreeze=${unfreeze:-'["layer4.*"]'} ;;
+    mobilenet_v2) unfreeze=${unfreeze:-'["features.17.*", "features.18.*"]'} ;;
+    squeezenet1_1) unfreeze=${unfreeze:-'["features.12.*"]'} ;;
   esac
 fi
 if [ "$strategy" = linear_probe ]; then
-  optimizer="{kind: sgd, learning_rate: ${learning_rate:-0.01}, momentum: 0.9}"
+  learning_rate=${learning_rate:-0.01}
   rounds=${rounds:-20} epochs=${epochs:-5}
 else
-  optimizer="{kind: sgd, learning_rate: ${learning_rate:-0.003}, momentum: 0.9}"
+  learning_rate=${learning_rate:-0.003}
   rounds=${rounds:-20} epochs=${epochs:-2}
 fi
 if [ "$solver" != none ] && [ "$strategy" = linear_probe ]; then rounds=0; fi
@@ -172,12 +194,17 @@ backbone: {architecture: $architecture, sha256: $digest}
 preprocessing: {size: ${size:-$([ $kind = phantom ] && echo 64 || echo 128)}, interpolation: bilinear}
 strategy:
   kind: $strategy
-  batch_norm: frozen
-  $unfreeze
-local: {epochs: $epochs, batch_size: 32, optimizer: $optimizer, schedule: {kind: cosine}}
+  batch_norm: $batch_norm
+  ${unfreeze:+unfreeze: $unfreeze}
+local:
+  epochs: $epochs
+  optimizer: {kind: $optimizer_kind, learning_rate: $learning_rate}
+  schedule: {kind: cosine}
+  augmentation: $augmentation
+  layer_rates: $layer_rates
 solver: {kind: $solver, lambdas: $lambdas, site_intercept: $site_intercept}
-stopping: {patience: $patience}
-evaluation: {every: $([ "$patience" = 0 ] && echo 5 || echo 1), split: val, final_split: $final_split, compare_local: true}
+stopping: {patience: $patience, metric: $stop_metric}
+evaluation: {every: $([ "$patience" = 0 ] && echo 5 || echo 1), split: val, final_split: $final_split, compare_local: $compare}
 YAML
 # ImageNet backbones expect ImageNet statistics.
 if [ $kind != phantom ]; then

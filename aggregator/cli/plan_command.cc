@@ -34,9 +34,8 @@ void PrintTrainableSet(const Plan& plan, const ParameterLayout& layout,
   }
   std::printf("per round and site: %llu bytes up, %lld bytes down\n",
               static_cast<unsigned long long>(PackedBytes(
-                  ring.word_bits,
-                  static_cast<uint64_t>(layout.Count() +
-                                        ExtraWords(plan.rule)))),
+                  ring.word_bits, static_cast<uint64_t>(
+                                      layout.Count() + ExtraWords(plan.rule)))),
               static_cast<long long>(layout.Count() * 4));
 }
 
@@ -70,7 +69,8 @@ absl::Status CheckPlan(const PlanArguments& arguments) {
 }  // namespace
 
 void AddPlanCommand(CLI::App& app, absl::Status& status) {
-  CLI::App* plan = app.add_subcommand("plan", "Check a plan before a run");
+  CLI::App* plan = app.add_subcommand(
+      "plan", "Check a plan, or rank backbones for it, before a run");
   plan->require_subcommand(1);
   auto arguments = std::make_shared<PlanArguments>();
   CLI::App* check = plan->add_subcommand(
@@ -79,9 +79,11 @@ void AddPlanCommand(CLI::App& app, absl::Status& status) {
   check->add_option("--backbone", arguments->backbone,
                     "Backbone file, to list the trainable set");
   check->callback([arguments, &status] { status = CheckPlan(*arguments); });
+  AddPlanRankCommand(*plan, status);
   plan->footer(
-      "Example:\n  fedgraft-aggregator plan check plan.yaml --backbone "
-      "resnet18.safetensors");
+      "Examples:\n  fedgraft-aggregator plan check plan.yaml --backbone "
+      "resnet18.safetensors\n  fedgraft-aggregator plan rank --config "
+      "aggregator.yaml plan.yaml --backbone A=FILE --backbone B=FILE");
 }
 
 }  // namespace fedgraft

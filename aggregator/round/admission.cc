@@ -16,6 +16,7 @@
 #include "common/protocol/statements.h"
 #include "common/solve/head_values.h"
 #include "common/solve/solve_statistics.h"
+#include "common/statistics/start_statistics.h"
 
 namespace fedgraft {
 namespace {
@@ -156,6 +157,25 @@ absl::Status CheckRecords(const UpdateToVerify& update,
                 "solve statistics: expected a positive number of records");
 }
 
+absl::Status CheckStatistics(const UpdateToVerify& update,
+                             const SealedContribution& contribution) {
+  const StatisticsLayout layout(update.run->plan, *update.run->layout);
+  StatisticsCheck check(layout);
+  ReduceJob job;
+  job.ring = update.form.ring;
+  job.count = update.form.count;
+  job.contributions = {contribution};
+  const ReduceOutcome outcome = ReduceSumsHere(
+      job, [&](uint64_t begin, absl::Span<const uint64_t> words) {
+        check.Add(static_cast<int64_t>(begin), words);
+        return absl::OkStatus();
+      });
+  FG_RETURN_IF_ERROR(outcome.status);
+  const absl::Status sound = check.Finish();
+  if (sound.ok()) return sound;
+  return Refuse(RefusalReason::kBadLayout, sound.message());
+}
+
 }  // namespace
 
 absl::StatusOr<UpdateForm> MakeUpdateForm(const Plan& plan,
@@ -169,6 +189,9 @@ absl::StatusOr<UpdateForm> MakeUpdateForm(const Plan& plan,
     form.extra_words = static_cast<uint64_t>(ExtraWords(plan.rule));
     form.count = static_cast<uint64_t>(layout.Count()) + form.extra_words;
     form.layout = layout.digest();
+  } else if (kind == TaskKind::kGather) {
+    form.ring = StatisticsRing();
+    form.count = static_cast<uint64_t>(StatisticsLayout(plan, layout).count());
   } else {
     form.ring = EvaluationRing();
     form.count =
@@ -281,6 +304,8 @@ absl::StatusOr<std::shared_ptr<const SealedStreamOpener>> VerifyUpdate(
     FG_RETURN_IF_ERROR(CheckSums(update, contribution));
   } else if (form.kind == TaskKind::kSolve) {
     FG_RETURN_IF_ERROR(CheckRecords(update, contribution));
+  } else if (form.kind == TaskKind::kGather) {
+    FG_RETURN_IF_ERROR(CheckStatistics(update, contribution));
   }
   return contribution.opener;
 }

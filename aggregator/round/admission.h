@@ -31,7 +31,7 @@ struct UpdateForm {
   Digest layout;  // of the trainable set; other kinds: zero
   SealedStreamShape shape;
 };
-// For kTrain and kEvaluate. INVALID_ARGUMENT: the plan's ring is impossible.
+// For all but kSolve. INVALID_ARGUMENT: the plan's ring is impossible.
 absl::StatusOr<UpdateForm> MakeUpdateForm(const Plan& plan,
                                           const ParameterLayout& layout,
                                           TaskKind kind);

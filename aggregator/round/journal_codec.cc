@@ -150,6 +150,21 @@ absl::StatusOr<SolveAdvanced> DecodeSolve(const pb::SolveAdvanced& in) {
   return out;
 }
 
+void Encode(const StatisticsGathered& in, pb::StatisticsGathered& out) {
+  out.set_digest(in.digest.AsWire());
+  out.set_size_bytes(in.size_bytes);
+  out.set_content_inline(Text(in.content_inline));
+}
+
+absl::StatusOr<StatisticsGathered> DecodeStatistics(
+    const pb::StatisticsGathered& in) {
+  StatisticsGathered out;
+  FG_ASSIGN_OR_RETURN(out.digest, Digest::FromWire(in.digest()));
+  out.size_bytes = in.size_bytes();
+  out.content_inline = Raw(in.content_inline());
+  return out;
+}
+
 void Encode(const RuleAdvanced& in, pb::RuleAdvanced& out) {
   out.set_state(in.state.AsWire());
   out.set_state_size_bytes(in.state_size_bytes);
@@ -176,6 +191,9 @@ void Encode(const RoundReduced& in, pb::JournalRecord& record) {
   out.set_elapsed_us(absl::ToInt64Microseconds(in.elapsed));
   out.set_opens_next(in.opens_next);
   if (in.solve.has_value()) Encode(*in.solve, *out.mutable_solve());
+  if (in.statistics.has_value()) {
+    Encode(*in.statistics, *out.mutable_statistics());
+  }
   out.mutable_metrics()->insert(in.metrics.begin(), in.metrics.end());
   if (in.rule.has_value()) Encode(*in.rule, *out.mutable_rule());
   for (const auto& [site, share] : in.influence) {
@@ -196,6 +214,9 @@ absl::StatusOr<Record> Decode(const pb::RoundReduced& in) {
   out.opens_next = in.opens_next();
   if (in.has_solve()) {
     FG_ASSIGN_OR_RETURN(out.solve, DecodeSolve(in.solve()));
+  }
+  if (in.has_statistics()) {
+    FG_ASSIGN_OR_RETURN(out.statistics, DecodeStatistics(in.statistics()));
   }
   out.metrics.insert(in.metrics().begin(), in.metrics().end());
   if (in.has_rule()) {

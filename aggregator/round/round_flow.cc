@@ -143,6 +143,7 @@ void RoundFlow::Consider() {
     case Phase::kEnrolling:
       return ConsiderEnrolment();
     case Phase::kSolving:
+    case Phase::kGathering:
     case Phase::kTraining:
     case Phase::kEvaluating:
       return ConsiderPhase();
@@ -232,6 +233,8 @@ void RoundFlow::Reduce() {
        &executor = context_.ports.executor](auto done) {
         if (job->form.kind == TaskKind::kSolve) {
           done(AdvanceSolve(*job, files));
+        } else if (job->form.kind == TaskKind::kGather) {
+          done(GatherStatistics(*job, files));
         } else {
           ReduceRound(job, files, executor, std::move(done));
         }
@@ -264,6 +267,7 @@ void RoundFlow::Publish(absl::StatusOr<NewModel> model) {
       state.best().has_value() && state.best()->model.digest == base.digest;
   if (base.digest != reduced.model && !is_best) DropModel(base, obsolete);
   reduced.solve = std::move(model->solve);
+  reduced.statistics = std::move(model->statistics);
   reduced.metrics = std::move(model->metrics);
   reduced.rule = std::move(model->rule);
   reduced.influence = std::move(model->influence);

@@ -15,7 +15,10 @@
 #include "common/runtime/blob_store.h"
 #include "common/solve/head_solver.h"
 #include "common/solve/head_values.h"
+#include "common/solve/site_subspace.h"
 #include "common/solve/solve_statistics.h"
+#include "common/solve/transfer_metrics.h"
+#include "common/statistics/gathered_statistics.h"
 
 namespace fedgraft {
 namespace {
@@ -147,6 +150,27 @@ absl::StatusOr<std::vector<uint64_t>> SumWords(const PhaseJob& job,
   return words;
 }
 
+// What single sites' sums tell beside the total, where this process may see
+// them: masked ones say nothing alone.
+absl::Status AlignSites(const PhaseJob& job, FileStore& files,
+                        const SolvePoint& point, absl::Span<const double> total,
+                        std::map<std::string, double>& metrics) {
+  const size_t sites = job.contributions.size();
+  if (point.stage != SolveStage::kCross || sites < 2 ||
+      sites > kAlignedSitesMax || point.feature_dim > kAlignedFeaturesMax ||
+      job.run->plan.secure_aggregation.is_on) {
+    return absl::OkStatus();
+  }
+  for (const auto& [site, contribution] : job.contributions) {
+    PhaseJob alone = job;
+    alone.contributions = {{site, contribution}};
+    FG_ASSIGN_OR_RETURN(const std::vector<uint64_t> words,
+                        SumWords(alone, files));
+    metrics.merge(AlignSite(point, site, UnpackSolveSums(point, words), total));
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::StatusOr<std::shared_ptr<ReadableFile>> OpenModel(FileStore& files,
@@ -195,13 +219,15 @@ absl::StatusOr<NewModel> AdvanceSolve(const PhaseJob& job, FileStore& files) {
   FG_ASSIGN_OR_RETURN(const SolverState before, LoadSolver(job, files));
   const SolvePoint point = NextPoint(plan, before);
   FG_ASSIGN_OR_RETURN(const std::vector<uint64_t> words, SumWords(job, files));
-  FG_ASSIGN_OR_RETURN(const SolverState state,
-                      Advance(plan, before, UnpackSolveSums(point, words)));
+  const std::vector<double> sums = UnpackSolveSums(point, words);
+  FG_ASSIGN_OR_RETURN(const SolverState state, Advance(plan, before, sums));
   FG_ASSIGN_OR_RETURN(ParameterVector values, LoadBase(job, files));
   SetHead(plan, *job.run->layout, PublishedHead(state), values);
   FG_ASSIGN_OR_RETURN(NewModel model,
                       EncodeModel(job, std::move(values), files));
   model.metrics = SolveMetrics(plan, state);
+  model.metrics.merge(TransferMetrics(point, sums));
+  FG_RETURN_IF_ERROR(AlignSites(job, files, point, sums, model.metrics));
   SolveAdvanced& solve = model.solve.emplace();
   FG_ASSIGN_OR_RETURN(solve.state,
                       Keep(EncodeSolverState(state), job, files,
@@ -214,6 +240,30 @@ absl::StatusOr<NewModel> AdvanceSolve(const PhaseJob& job, FileStore& files) {
   FG_ASSIGN_OR_RETURN(solve.point,
                       Keep(EncodeSolvePoint(next), job, files,
                            solve.point_size_bytes, solve.point_inline));
+  return model;
+}
+
+absl::StatusOr<NewModel> GatherStatistics(const PhaseJob& job,
+                                          FileStore& files) {
+  NewModel model;
+  model.digest = job.base.digest;
+  model.size_bytes = job.base.size_bytes;
+  if (job.base.inline_bytes != nullptr) {
+    model.inline_bytes = *job.base.inline_bytes;
+  }
+  GatheredStatistics gathered;
+  gathered.model = job.base.digest;
+  FG_ASSIGN_OR_RETURN(gathered.words, SumWords(job, files));
+  model.metrics["gathered_records"] = gathered.records();
+  if (NeedsModel(StatisticsLayout(job.run->plan, *job.run->layout))) {
+    FG_ASSIGN_OR_RETURN(gathered.model_bytes, LoadBytes(job.base, files));
+  }
+  Bytes encoded = EncodeGathered(gathered);
+  gathered = GatheredStatistics();
+  StatisticsGathered& statistics = model.statistics.emplace();
+  FG_ASSIGN_OR_RETURN(statistics.digest,
+                      Keep(std::move(encoded), job, files,
+                           statistics.size_bytes, statistics.content_inline));
   return model;
 }
 

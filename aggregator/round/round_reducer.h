@@ -44,9 +44,10 @@ struct NewModel {
   uint64_t size_bytes = 0;
   Bytes inline_bytes;  // empty: in the blob store
   uint64_t saturated = 0;
-  std::optional<SolveAdvanced> solve;  // solve rounds
-  std::optional<RuleAdvanced> rule;    // rules with a memory
-  std::map<SiteId, double> influence;  // rules on single updates
+  std::optional<SolveAdvanced> solve;            // solve rounds
+  std::optional<StatisticsGathered> statistics;  // the gathering round
+  std::optional<RuleAdvanced> rule;              // rules with a memory
+  std::map<SiteId, double> influence;            // rules on single updates
   std::map<std::string, double> metrics;
 };
 
@@ -62,6 +63,11 @@ void ReduceRound(std::shared_ptr<const PhaseJob> job, FileStore& files,
 // A solve round: the solver takes in the exact sums; the base model with the
 // head that it has reached. On the calling worker alone.
 absl::StatusOr<NewModel> AdvanceSolve(const PhaseJob& job, FileStore& files);
+
+// The gathering round: the exact sums, beside the base model as it is. On the
+// calling worker alone; peak memory: the sums twice, and the model.
+absl::StatusOr<NewModel> GatherStatistics(const PhaseJob& job,
+                                          FileStore& files);
 
 // Pooled metrics from the exact sums of an evaluation; none if no site
 // evaluated a record. On the calling worker alone.

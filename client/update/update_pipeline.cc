@@ -12,6 +12,7 @@
 #include "common/numeric/fed_nova.h"
 #include "common/numeric/ring_codec.h"
 #include "common/solve/solve_statistics.h"
+#include "common/statistics/start_statistics.h"
 
 namespace fedgraft {
 namespace {
@@ -248,8 +249,19 @@ absl::StatusOr<QuantizedUpdate> QuantizedUpdate::FromSolveSums(
   FG_ASSIGN_OR_RETURN(
       const std::vector<uint64_t> words,
       PackSolveSums(taken.point(), MaxTerms(plan), taken.values()));
+  return FromExactWords(SolveRing(), words);
+}
+
+absl::StatusOr<QuantizedUpdate> QuantizedUpdate::FromStatistics(
+    StatisticSums&& sums) {
+  const StatisticSums taken = std::move(sums);
+  return FromExactWords(StatisticsRing(), taken.words());
+}
+
+absl::StatusOr<QuantizedUpdate> QuantizedUpdate::FromExactWords(
+    const RingSpec& ring, const std::vector<uint64_t>& words) {
   UpdatePayloadHead head;
-  head.ring = SolveRing();
+  head.ring = ring;
   head.count = words.size();
   head.weight_word = uint64_t{1} << kWeightFractionBits;
   FG_ASSIGN_OR_RETURN(

@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/config/identity.h"
 #include "common/config/plan_checks_rule.h"
+#include "common/config/plan_checks_statistics.h"
 #include "common/numeric/update_payload.h"
 
 namespace fedgraft {
@@ -302,11 +303,6 @@ void CheckLayerRates(const Plan& plan, ConfigErrors& errors) {
 }
 
 void CheckLoss(const LossSpec& loss, ConfigErrors& errors) {
-  if (loss.class_weights == ClassWeights::kFederated) {
-    errors.Add("local.loss.class_weights",
-               "found federated, which is not available; expected none or "
-               "local, or sampling: balanced");
-  }
   if (loss.class_weights != ClassWeights::kNone &&
       loss.sampling == Sampling::kBalanced) {
     errors.Add("local.loss.sampling",
@@ -320,10 +316,6 @@ void CheckRegularizers(const Plan& plan, ConfigErrors& errors) {
       !TrainsHeadAlone(plan) &&
       (plan.strategy != StrategyKind::kAdapter ||
        plan.adapter.kind == AdapterKind::kBatchNormTune);
-  if (plan.regularizers.ewc_federated) {
-    errors.Add("local.regularizers.ewc_records",
-               "found federated, which is not available; expected local");
-  }
   if (plan.regularizers.l2_sp_alpha > 0 && !trains_pretrained) {
     errors.Add("local.regularizers.l2_sp_alpha",
                absl::StrCat("found ", plan.regularizers.l2_sp_alpha,
@@ -378,6 +370,7 @@ void CheckPlan(const Plan& plan, ConfigErrors& errors) {
   CheckLayerRates(plan, errors);
   CheckLoss(plan.loss, errors);
   CheckRegularizers(plan, errors);
+  CheckStatistics(plan, errors);
   CheckPersonal(plan, errors);
   CheckSolver(plan, errors);
   CheckStopping(plan, errors);

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "common/solve/symmetric.h"
+#include "common/transfer/packed_symmetric.h"
 
 namespace fedgraft {
 namespace {
@@ -13,8 +14,10 @@ using Matrix = Eigen::MatrixXd;
 
 constexpr double kSufficientDecrease = 1e-4;
 constexpr double kStepMin = 0x1p-30;
-// Objectives this close (relative) are equal but for rounding and grid.
+// Objectives this close (relative) are equal but for rounding,
 constexpr double kSame = 1e-12;
+// or this close for the grid: 1,024 sites' losses, each to half of 2^-38.
+constexpr double kSameGrid = 0x1p-29;
 constexpr size_t kPairsMax = 20;
 // Rounds of a lambda after which L-BFGS asks for its matrix again.
 constexpr uint32_t kGramRounds[] = {4, 8, 16, 32, 64, 128};
@@ -46,7 +49,7 @@ class Preconditioner {
  public:
   Preconditioner(const SolverState& state, double lambda) : row_(state.row()) {
     if (state.gram.empty()) return;
-    Matrix curvature = Unpack(state.gram, row_);
+    Matrix curvature = UnpackSymmetric(state.gram, row_);
     curvature.diagonal().head(row_ - 1).array() += lambda;
     factor_.compute(curvature);
     usable_ = factor_.info() == Eigen::Success;
@@ -105,7 +108,7 @@ Vector Direction(const SolverState& state, double lambda,
   if (hessian.empty()) {
     direction = QuasiNewton(state, lambda, penalty, gradient);
   } else {
-    Matrix matrix = Unpack(hessian, state.variables());
+    Matrix matrix = UnpackSymmetric(hessian, state.variables());
     matrix.diagonal() += penalty;
     direction = -SolvePositive(matrix, gradient);
   }
@@ -134,7 +137,7 @@ bool Accept(const Evaluated& point, const Vector& penalty, SolverState& state) {
     gradient.array() += penalty.array() * weights.array();
     const double slope = gradient.dot(ToVector(state.direction));
     if (to > from + kSufficientDecrease * state.step * slope +
-                 kSame * std::abs(from)) {
+                 kSame * std::abs(from) + kSameGrid) {
       state.step /= 2;
       if (state.step >= kStepMin) SetTrial(state);
       return false;

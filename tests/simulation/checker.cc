@@ -15,6 +15,7 @@
 #include "common/numeric/update_payload.h"
 #include "common/solve/head_values.h"
 #include "common/solve/solve_statistics.h"
+#include "common/statistics/gathered_statistics.h"
 #include "tests/round/round_world.h"
 
 namespace fedgraft::testing {
@@ -63,6 +64,12 @@ void Checker::Asked(const SiteId& site, const Task& task) {
     Fail(absl::StrCat("round ", task.round.value, ": site ", site.value,
                       " is asked again for what was acknowledged"));
   }
+  if (task.kind != TaskKind::kTrain) return;
+  const auto given = given_.emplace(task.run.value, task.statistics).first;
+  if (given->second != task.statistics) {
+    Fail(absl::StrCat("round ", task.round.value, ": site ", site.value,
+                      " is given other statistics than before"));
+  }
 }
 
 bool Checker::ReadRecords(std::vector<Record>& records) {
@@ -102,7 +109,7 @@ void Checker::PerStep(const SiteId& site, ParameterVector& delta,
 
 ParameterVector Checker::NextModel(const RoundReduced& reduced) {
   const RingSpec ring = *TrainRing(*plan_);
-  const RoundId training_round{reduced.round.value - solve_rounds_};
+  const RoundId training_round{reduced.round.value - preparing_rounds_};
   std::vector<WeightedUpdate> updates;
   for (const SiteId& site : reduced.sites) {
     const uint64_t word =
@@ -124,11 +131,26 @@ ParameterVector Checker::NextModel(const RoundReduced& reduced) {
     next[i] = static_cast<float>(values[i]);
   }
   FromMoments(layout_, next);
+  // Sites scale in another order than this, so a word may round the other way:
+  // one step of the grid, over a site's weight for rules on single updates,
+  // and times the steps for fed_nova.
+  double sum = 0, least = 1;
+  for (const WeightedUpdate& update : updates) {
+    sum += update.weight;
+    least = std::min(least, update.weight);
+  }
+  const std::string& kind = plan_->rule.kind;
+  rounding_ = kind == "fed_nova" ? ring.Step() * rule_->mean_steps() *
+                                       static_cast<double>(updates.size()) / sum
+              : kind == "median" || kind == "trimmed_mean" || kind == "krum" ||
+                      kind == "multi_krum"
+                  ? ring.Step() / least
+                  : 0;
   return next;
 }
 
 void Checker::CheckSolved(const RoundReduced& reduced) {
-  ++solve_rounds_;
+  ++preparing_rounds_;
   if (!solver_.has_value()) {
     solver_ = InitialSolverState(*plan_, HeadFeatures(*plan_, layout_));
   }
@@ -144,6 +166,29 @@ void Checker::CheckSolved(const RoundReduced& reduced) {
       solver_->done != reduced.solve->solved) {
     Fail(absl::StrCat("round ", reduced.round.value,
                       ": the solver is not where the contributions lead"));
+  }
+}
+
+void Checker::CheckGathered(const RoundReduced& reduced) {
+  ++preparing_rounds_;
+  const StatisticsLayout layout(*plan_, layout_);
+  GatheredStatistics expected;
+  expected.model = model_;
+  expected.words.resize(static_cast<size_t>(layout.count()));
+  for (const SiteId& site : reduced.sites) {
+    const auto packed = PackStatistics(
+        layout, MaxTerms(*plan_), FakeStatistics(seed_, site, model_, layout));
+    for (size_t i = 0; i < expected.words.size(); ++i) {
+      expected.words[i] += (*packed)[i];
+    }
+  }
+  if (NeedsModel(layout)) {
+    expected.model_bytes = EncodeTrainableSet(layout_, values_);
+  }
+  gathered_ = Sha256(EncodeGathered(expected));
+  if (reduced.statistics->digest != gathered_ || reduced.model != model_) {
+    Fail(absl::StrCat("round ", reduced.round.value,
+                      ": the statistics are not the sum of the sites'"));
   }
 }
 
@@ -191,12 +236,14 @@ void Checker::CheckPublished(const RoundReduced& reduced, const Bytes& model) {
   const auto actual = DecodeTrainableSet(layout_, model);
   if (!actual.ok()) return Fail(where + actual.status().ToString());
   if (reduced.solve.has_value()) CheckSolved(reduced);
+  if (reduced.statistics.has_value()) return CheckGathered(reduced);
   const ParameterVector expected =
       reduced.solve.has_value() ? WithHead() : NextModel(reduced);
   for (size_t i = 0; i < expected.size(); ++i) {
     if (std::abs((*actual)[i] - expected[i]) >
-        2e-6 * (1 + std::abs(expected[i]))) {
-      return Fail(absl::StrCat(where, "parameter ", i, " is ", (*actual)[i],
+        2e-6 * (1 + std::abs(expected[i])) + rounding_) {
+      return Fail(absl::StrCat(where, "rule ", plan_->rule.kind, ": parameter ",
+                               i, " is ", (*actual)[i],
                                ", the contributions make ", expected[i]));
     }
   }
@@ -220,8 +267,9 @@ void Checker::CheckRecords(const std::vector<Record>& records) {
           layout_, ModelBytes(model_, opened->initial_model_inline));
       checked_rounds_ = 0;
       solver_.reset();
+      preparing_rounds_ = 0;
+      gathered_ = Digest();
       rule_.emplace(*plan_);
-      solve_rounds_ = 0;
     } else if (const auto* one = std::get_if<ContributionAccepted>(&record)) {
       const Key key = KeyOf(one->site, one->header);
       if (!contributions.emplace(key, one->header.sealed_digest).second) {
@@ -250,6 +298,10 @@ void Checker::CheckRecords(const std::vector<Record>& records) {
                        ModelBytes(reduced->model, reduced->model_inline));
       }
     }
+  }
+  if (const auto given = given_.find(run_);
+      given != given_.end() && given->second != gathered_) {
+    Fail("sites are given other statistics than were gathered");
   }
   for (const auto& [key, receipt] : acknowledged_) {
     const auto found = contributions.find(key);

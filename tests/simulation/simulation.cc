@@ -66,6 +66,7 @@ Shape::Shape(const SimulationOptions& simulation, SimRandom random) {
   // Every path of large things, with small ones.
   if (random.Chance(0.5)) options.inline_bytes_max = 100;
   if (random.Chance(0.5)) options.upload_inline_bytes_max = 100;
+  plan.gathers = random.Chance(0.4);
   if (random.Chance(0.6)) plan.rule = RuleKeys(plan.quorum, random.Below(1000));
   // What a single step makes of few images is large.
   if (plan.rule == "kind: fed_nova") plan.clip_norm = 0;

@@ -369,6 +369,22 @@ TEST(HeadSolverTest, SeparableClassesConvergeByThePenalty) {
   EXPECT_TRUE(state.heads[0].converged) << state.heads[0].gradient_max;
 }
 
+// With more features than records the objective is of the order of lambda, and
+// the grid of six sites' losses is coarser than what the last steps gain.
+TEST(HeadSolverTest, GridOfTheLossHoldsUpNoStep) {
+  std::mt19937 random(17);
+  const PlainRecords train = MakeRecords(random, 40, 2, 200);
+  const std::vector<Site> sites = Split(train, {}, 6, 100, random);
+  for (double smallest : {1.0, 0.1, 0.01}) {
+    const SolverState state = Federate(
+        SolverPlan(2, SolverKind::kNewton, {100, 10, 1, smallest}, 6), sites);
+    for (const SolvedHead& head : state.heads) {
+      EXPECT_TRUE(head.converged) << head.lambda;
+      EXPECT_LE(head.rounds, 12u) << head.lambda;
+    }
+  }
+}
+
 TEST(HeadSolverTest, AChangedCohortStartsTheSearchAnew) {
   std::mt19937 random(14);
   const PlainRecords all = MakeRecords(random, 300, 2, 6);

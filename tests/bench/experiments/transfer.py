@@ -5,12 +5,13 @@
                           FedAvg probe, exact head, exact head with the sites'
                           own intercepts, LP-FT; 95 % intervals of the AUC
   transfer.py breast      BreastMNIST, 3 sites: FedAvg probe, exact head,
-                          partial, LP-FT; mean and sd over seeds
+                          partial, LP-FT, full; mean and sd over seeds
   transfer.py pneumonia   the same on PneumoniaMNIST
 
-Runs deploy/demo.sh with real daemons for each cell, on the test split, with
-everything chosen on the validation split before. Data: FEDGRAFT_DATA (default
-../shared/data beside the repository). Options: --seeds N (default 5), --out DIR.
+Runs deploy/demo.sh with real daemons for each cell, on the test split. What was
+left to choose was chosen by --tune, which sees only the validation split. Each
+cell's result is kept in --out and not run again. Data: FEDGRAFT_DATA (default
+../shared/data beside the repository).
 """
 
 import argparse
@@ -23,29 +24,91 @@ import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 DATA = pathlib.Path(os.environ.get("FEDGRAFT_DATA", ROOT / "../shared/data"))
-LAMBDAS = "[3000, 1000, 300, 100, 30, 10, 3, 1]"
+PROBE = ["--strategy", "linear_probe"]
+NEWTON = ["--solver", "newton", "--lambdas",
+          "[3000, 1000, 300, 100, 30, 10, 3, 1]"]
+PARTIAL = ["--strategy", "partial", "--patience", "5", "--rounds", "12"]
 
-METHODS = {
-    "FedAvg probe": ["--strategy", "linear_probe"],
-    "exact head": ["--solver", "newton", "--lambdas", LAMBDAS],
-    "exact head + site intercept": [
-        "--solver", "newton", "--lambdas", LAMBDAS, "--site-intercept"],
-    "partial": ["--strategy", "partial", "--patience", "6"],
-    "LP-FT": ["--strategy", "partial", "--patience", "6", "--solver", "newton",
-              "--lambdas", LAMBDAS],
+HOSPITALS = {
+    "FedAvg probe": PROBE,
+    "exact head": PROBE + NEWTON,
+    "exact head + site intercept": PROBE + NEWTON + ["--site-intercept"],
+    "LP-FT": PARTIAL + NEWTON,
 }
 
+# What --tune compares on the validation split, and what it found best.
+TOP5 = ('["features.14.*", "features.15.*", "features.16.*", '
+        '"features.17.*", "features.18.*"]')
+VIEWS = "{horizontal_flip: true, rotate_degrees: 10, translate: 0.06, views: 4}"
+GRID = {
+    "breast": {
+        "LP-FT, lr 0.0003": NEWTON + ["--learning-rate", "0.0003"],
+        "LP-FT, lr 0.001": NEWTON + ["--learning-rate", "0.001"],
+        "LP-FT, lr 0.0003, views": NEWTON + [
+            "--learning-rate", "0.0003", "--augmentation", VIEWS],
+        "pooled BN, lr 0.003, views": [
+            "--batch-norm", "pooled", "--augmentation", VIEWS],
+        "pooled BN, 5 blocks, lr 0.003, views": [
+            "--batch-norm", "pooled", "--unfreeze", TOP5,
+            "--augmentation", VIEWS],
+        "pooled BN, 5 blocks, lr 0.01, views": [
+            "--batch-norm", "pooled", "--unfreeze", TOP5, "--learning-rate",
+            "0.01", "--augmentation", VIEWS],
+        "LP-FT, pooled BN, 5 blocks, lr 0.001, views": NEWTON + [
+            "--batch-norm", "pooled", "--unfreeze", TOP5, "--learning-rate",
+            "0.001", "--augmentation", VIEWS],
+        "LP-FT, pooled BN, 5 blocks, lr 0.003, views, AUC": NEWTON + [
+            "--batch-norm", "pooled", "--unfreeze", TOP5, "--learning-rate",
+            "0.003", "--augmentation", VIEWS, "--stop-metric", "auc",
+            "--patience", "12"],
+        "pooled BN, 5 blocks, lr 0.01, views, AUC": [
+            "--batch-norm", "pooled", "--unfreeze", TOP5, "--learning-rate",
+            "0.01", "--augmentation", VIEWS, "--stop-metric", "auc",
+            "--patience", "20", "--rounds", "20"],
+        "lr 0.003, backbone at a tenth, AUC": [
+            "--layer-rates", "{kind: backbone, factor: 0.1}", "--stop-metric",
+            "auc", "--patience", "20", "--rounds", "20"],
+        "lr 0.001, 5 blocks, AUC": [
+            "--learning-rate", "0.001", "--unfreeze", TOP5, "--stop-metric",
+            "auc", "--patience", "20", "--rounds", "20"],
+        "LP-FT, pooled BN, lr 0.001, views": NEWTON + [
+            "--batch-norm", "pooled", "--learning-rate", "0.001",
+            "--augmentation", VIEWS],
+        "LP-FT, adamw 0.0001, views": NEWTON + [
+            "--optimizer", "adamw", "--learning-rate", "0.0001",
+            "--augmentation", VIEWS],
+    },
+    "pneumonia": {
+        "LP-FT, lr 0.0003": NEWTON + ["--epochs", "1", "--learning-rate", "0.0003"],
+        "pooled BN, lr 0.003": ["--epochs", "1", "--batch-norm", "pooled"],
+        "pooled BN, 5 blocks, lr 0.003": [
+            "--epochs", "1", "--batch-norm", "pooled", "--unfreeze", TOP5],
+    },
+}
+TUNED = {
+    "breast": {"partial": "pooled BN, 5 blocks, lr 0.01, views, AUC",
+               "LP-FT": "LP-FT, lr 0.0003"},
+    "pneumonia": {"partial": "pooled BN, 5 blocks, lr 0.003",
+                  "LP-FT": "LP-FT, lr 0.0003"},
+}
 
-def run(data, options, seed, out):
+CLASSES = {"breast": "[malignant, benign]", "pneumonia": "[normal, pneumonia]"}
+
+
+def run(key, data, options, seed, out):
     """One federation; its result.json."""
-    command = [
-        str(ROOT / "deploy/demo.sh"), "--data", str(data), "--backbone",
-        f"mobilenet_v2={DATA}/backbones/mobilenet_v2.safetensors",
-        "--image-size", "128", "--seed", str(seed), "--out", str(out), *options]
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode != 0:
-        sys.exit(f"{' '.join(command)}\n{done.stdout[-2000:]}{done.stderr}")
-    return json.loads((out / "result.json").read_text())
+    kept = out / f"{key.replace(' ', '-')}-{seed}.json"
+    if not kept.exists():
+        command = [
+            str(ROOT / "deploy/demo.sh"), "--data", str(data), "--backbone",
+            f"mobilenet_v2={DATA}/backbones/mobilenet_v2.safetensors",
+            "--image-size", "128", "--seed", str(seed), "--keep-features",
+            "--out", str(out / "run"), *options]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode != 0:
+            sys.exit(f"{' '.join(command)}\n{done.stdout[-2000:]}{done.stderr}")
+        kept.write_bytes((out / "run/result.json").read_bytes())
+    return json.loads(kept.read_text())
 
 
 def interval(values, prefix=""):
@@ -57,40 +120,59 @@ def interval(values, prefix=""):
     return f"{get('auc'):.3f} ({get('auc_low'):.3f}–{get('auc_high'):.3f})"
 
 
+def mean_of_sites(result, prefix=""):
+    """The sites' AUCs, weighted by their numbers of test images."""
+    pairs = [(s["scalars"]["n"], s["scalars"][prefix + "auc"])
+             for s in result["sites"] if prefix + "auc" in s["scalars"]]
+    return f"{sum(n * a for n, a in pairs) / sum(n for n, _ in pairs):.3f}"
+
+
 def hospitals(out):
-    columns = {}
-    for name in ["FedAvg probe", "exact head", "exact head + site intercept",
-                 "LP-FT"]:
-        result = run(DATA / "cxr_multisite", METHODS[name], 1, out)
-        if not columns:
-            columns["local-only probe"] = {
-                s["site"]: interval(s["scalars"], "local_")
-                for s in result["sites"]}
-            sizes = {s["site"]: s["scalars"].get("n") for s in result["sites"]}
+    columns, sizes = {}, {}
+    for name, options in HOSPITALS.items():
+        result = run(name, DATA / "cxr_multisite", options, 1, out)
+        if name in ("FedAvg probe", "exact head", "LP-FT"):
+            alone = "local-only " + name.removeprefix("FedAvg ")
+            columns[alone] = {s["site"]: interval(s["scalars"], "local_")
+                              for s in result["sites"]}
+            columns[alone]["mean of sites"] = mean_of_sites(result, "local_")
         columns[name] = {s["site"]: interval(s["scalars"])
                          for s in result["sites"]}
-        columns[name]["pooled"] = interval(result["pooled"])
-        sizes["pooled"] = result["pooled"]["n"]
+        columns[name]["mean of sites"] = mean_of_sites(result)
+        columns[name]["all images"] = interval(result["pooled"])
+        sizes = {s["site"]: s["scalars"].get("n", 0) for s in result["sites"]}
+        sizes["mean of sites"] = sizes["all images"] = result["pooled"]["n"]
     print("| site | n | " + " | ".join(columns) + " |")
     print("| --- " * (len(columns) + 2) + "|")
     for site, n in sizes.items():
         cells = [values.get(site, "–") for values in columns.values()]
-        print(f"| {site} | {n or 0:.0f} | " + " | ".join(cells) + " |")
+        print(f"| {site} | {n:.0f} | " + " | ".join(cells) + " |")
 
 
-def seeds(data, classes, count, out):
-    print("| method | test AUC, mean ± sd | of the seeds |")
-    print("| --- | --- | --- |")
-    for name in ["FedAvg probe", "exact head", "partial", "LP-FT"]:
-        aucs = []
+def seeds(table, count, out, tune):
+    cells = {"exact head": PROBE + NEWTON, "FedAvg probe": PROBE}
+    cells |= {name: PARTIAL + GRID[table][best]
+              for name, best in TUNED[table].items()}
+    split = "test"
+    if tune:
+        split = "val"
+        cells = {f"tune {name}": PARTIAL + options
+                 for name, options in GRID[table].items()}
+    print(f"| method | {split} AUC, mean ± sd | {split} loss | of the seeds |")
+    print("| --- | --- | --- | --- |")
+    for name, options in cells.items():
         # The exact head has no randomness but the split into sites, which is
         # the same for every seed.
-        for seed in range(1, 1 + (1 if name == "exact head" else count)):
-            result = run(data, METHODS[name] + ["--sites", "3", "--classes",
-                                                classes], seed, out)
-            aucs.append(result["pooled"]["auc"])
+        results = [
+            run(name, DATA / f"medmnist/{table}mnist.npz",
+                options + ["--sites", "3", "--classes", CLASSES[table],
+                           "--final-split", split, "--no-compare"], seed, out)
+            for seed in range(1, 1 + (1 if name == "exact head" else count))]
+        aucs = [result["pooled"]["auc"] for result in results]
+        losses = [result["pooled"]["loss"] for result in results]
         spread = statistics.stdev(aucs) if len(aucs) > 1 else 0
         print(f"| {name} | {statistics.mean(aucs):.4f} ± {spread:.4f} | "
+              f"{statistics.mean(losses):.4f} | "
               + " ".join(f"{auc:.3f}" for auc in aucs) + " |", flush=True)
 
 
@@ -99,17 +181,18 @@ def main():
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("table", choices=["hospitals", "breast", "pneumonia"])
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--tune", action="store_true",
+                        help="compare settings on the validation split")
     parser.add_argument("--out", type=pathlib.Path,
-                        default=ROOT / "demo-out/experiments")
+                        default=ROOT / "demo-out/experiments",
+                        help="results and the files of the last run")
     options = parser.parse_args()
-    options.out.mkdir(parents=True, exist_ok=True)
+    out = options.out / options.table
+    out.mkdir(parents=True, exist_ok=True)
     if options.table == "hospitals":
-        hospitals(options.out)
+        hospitals(out)
     else:
-        classes = {"breast": "[malignant, benign]",
-                   "pneumonia": "[normal, pneumonia]"}[options.table]
-        seeds(DATA / f"medmnist/{options.table}mnist.npz", classes,
-              options.seeds, options.out)
+        seeds(options.table, options.seeds, out, options.tune)
 
 
 if __name__ == "__main__":
