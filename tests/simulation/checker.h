@@ -85,7 +85,6 @@ class Checker : public ServerObserver {
   uint32_t preparing_rounds_ = 0;        // that solved or gathered
   Digest gathered_;                      // of the statistics, once there
   std::map<std::string, Digest> given_;  // with train tasks, by run
-  double rounding_ = 0;                  // of the sites, in the next model
   std::optional<ReferenceRule> rule_;    // after the newest checked round
   std::vector<RoundRecord> published_;
 };
