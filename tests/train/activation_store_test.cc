@@ -148,7 +148,7 @@ TEST_F(ActivationStoreTest, MakesADamagedFileAnew) {
   const std::string path = SegmentPath();
   const Bytes good = *ReadFile(path);
   Bytes flipped = good;
-  flipped[flipped.size() - 20] ^= 1;  // in the last row
+  flipped.at(flipped.size() - 20) ^= 1;  // in the last row
   const Bytes truncated(good.begin(), good.begin() + good.size() / 2);
   struct Case {
     Bytes content;

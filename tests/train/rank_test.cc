@@ -12,6 +12,13 @@
 #include "tests/train/fixture.h"
 
 namespace fedgraft {
+
+// A matcher that fails prints what a StatusOr holds; LibTorch 2 then wants to
+// print each element of a vector.
+std::ostream& operator<<(std::ostream& out, const BackboneScore& score) {
+  return out << score.backbone.architecture << " " << score.log_me;
+}
+
 namespace {
 
 using testing::FakeSource;
