@@ -16,6 +16,8 @@ namespace fedgraft {
 void AddServeCommand(CLI::App& app, absl::Status& status);
 void AddPkiCommand(CLI::App& app, absl::Status& status);
 void AddPlanCommand(CLI::App& app, absl::Status& status);
+// To `plan`, by AddPlanCommand.
+void AddPlanRankCommand(CLI::App& plan, absl::Status& status);
 void AddRunCommand(CLI::App& app, absl::Status& status);
 void AddWatchCommands(CLI::App& app, absl::Status& status);  // status, watch,
                                                              // report

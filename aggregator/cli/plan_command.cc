@@ -9,6 +9,7 @@
 #include "common/base/status_macros.h"
 #include "common/config/identity.h"
 #include "common/config/plan_loader.h"
+#include "common/config/rule_facts.h"
 #include "common/model/backbone_file.h"
 #include "common/model/safetensors.h"
 #include "common/model/trainable_set.h"
@@ -23,7 +24,8 @@ struct PlanArguments {
 };
 
 // What one site sends and receives per round, and which names travel.
-void PrintTrainableSet(const ParameterLayout& layout, const RingSpec& ring) {
+void PrintTrainableSet(const Plan& plan, const ParameterLayout& layout,
+                       const RingSpec& ring) {
   std::printf("trainable set: %zu tensors, %lld values\n",
               layout.tensors().size(), static_cast<long long>(layout.Count()));
   for (const TensorSpec& tensor : layout.tensors()) {
@@ -32,7 +34,8 @@ void PrintTrainableSet(const ParameterLayout& layout, const RingSpec& ring) {
   }
   std::printf("per round and site: %llu bytes up, %lld bytes down\n",
               static_cast<unsigned long long>(PackedBytes(
-                  ring.word_bits, static_cast<uint64_t>(layout.Count()))),
+                  ring.word_bits, static_cast<uint64_t>(
+                                      layout.Count() + ExtraWords(plan.rule)))),
               static_cast<long long>(layout.Count() * 4));
 }
 
@@ -59,14 +62,15 @@ absl::Status CheckPlan(const PlanArguments& arguments) {
     std::printf("exact head first: %zu lambdas, at most %d rounds\n",
                 plan.solver.lambdas.size(), plan.solver.rounds_max);
   }
-  if (layout.has_value()) PrintTrainableSet(*layout, ring);
+  if (layout.has_value()) PrintTrainableSet(plan, *layout, ring);
   return absl::OkStatus();
 }
 
 }  // namespace
 
 void AddPlanCommand(CLI::App& app, absl::Status& status) {
-  CLI::App* plan = app.add_subcommand("plan", "Check a plan before a run");
+  CLI::App* plan = app.add_subcommand(
+      "plan", "Check a plan, or rank backbones for it, before a run");
   plan->require_subcommand(1);
   auto arguments = std::make_shared<PlanArguments>();
   CLI::App* check = plan->add_subcommand(
@@ -75,9 +79,11 @@ void AddPlanCommand(CLI::App& app, absl::Status& status) {
   check->add_option("--backbone", arguments->backbone,
                     "Backbone file, to list the trainable set");
   check->callback([arguments, &status] { status = CheckPlan(*arguments); });
+  AddPlanRankCommand(*plan, status);
   plan->footer(
-      "Example:\n  fedgraft-aggregator plan check plan.yaml --backbone "
-      "resnet18.safetensors");
+      "Examples:\n  fedgraft-aggregator plan check plan.yaml --backbone "
+      "resnet18.safetensors\n  fedgraft-aggregator plan rank --config "
+      "aggregator.yaml plan.yaml --backbone A=FILE --backbone B=FILE");
 }
 
 }  // namespace fedgraft

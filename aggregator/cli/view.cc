@@ -2,51 +2,22 @@
 
 #include <algorithm>
 #include <cmath>
-#include <map>
 #include <vector>
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "aggregator/cli/text_table.h"
+#include "aggregator/cli/transfer_view.h"
 #include "common/base/bytes.h"
 #include "nlohmann/json.hpp"
 
 namespace fedgraft {
 namespace {
 
-using Row = std::vector<std::string>;
-
-// Left-aligned first column, right-aligned others.
-std::string Table(const std::vector<Row>& rows) {
-  std::vector<size_t> widths;
-  for (const Row& row : rows) {
-    widths.resize(std::max(widths.size(), row.size()));
-    for (size_t i = 0; i < row.size(); ++i) {
-      widths[i] = std::max(widths[i], row[i].size());
-    }
-  }
-  std::string text;
-  for (const Row& row : rows) {
-    for (size_t i = 0; i < row.size(); ++i) {
-      const std::string pad(widths[i] - row[i].size(), ' ');
-      absl::StrAppend(&text, i == 0 ? row[i] + pad : pad + row[i],
-                      i + 1 == row.size() ? "\n" : "  ");
-    }
-  }
-  return text;
-}
-
-template <typename Map>
-std::string Number(const Map& values, const std::string& name, int digits) {
-  const auto it = values.find(name);
-  if (it == values.end()) return "-";
-  return absl::StrFormat("%.*f", digits, it->second);
-}
-
 template <typename Map>
 std::string Interval(const Map& values, const std::string& name) {
-  const std::string low = Number(values, name + "_low", 3);
-  const std::string high = Number(values, name + "_high", 3);
+  const std::string low = NumberIn(values, name + "_low", 3);
+  const std::string high = NumberIn(values, name + "_high", 3);
   if (low == "-" || high == "-") return "-";
   return absl::StrCat(low, "..", high);
 }
@@ -72,7 +43,8 @@ uint64_t BytesSent(const pb::StatusReply& status) {
 
 const pb::RoundSummary* LastEvaluated(const pb::StatusReply& status) {
   for (int i = status.history_size() - 1; i >= 0; --i) {
-    if (!status.history(i).metrics().empty()) return &status.history(i);
+    // Solve rounds have metrics of another kind.
+    if (status.history(i).metrics().contains("loss")) return &status.history(i);
   }
   return nullptr;
 }
@@ -86,37 +58,6 @@ double MedianSeconds(const pb::StatusReply& status) {
   std::nth_element(seconds.begin(), seconds.begin() + seconds.size() / 2,
                    seconds.end());
   return seconds[seconds.size() / 2];
-}
-
-// How far the run has moved each site's backbone: scalars drift_<stage>, 1 -
-// CKA on the site's own images. Empty if no site told.
-std::string DriftTable(const pb::StatusReply& status) {
-  constexpr absl::string_view kPrefix = "drift_";
-  std::vector<Row> rows = {{"site", "stages moved", "largest drift", "at"}};
-  for (const auto& site : status.sites()) {
-    int stages = 0, moved = 0;
-    // By name, so that equal values give the same row every time.
-    std::map<std::string, double> drift;
-    for (const auto& [name, value] : site.scalars()) {
-      if (absl::StartsWith(name, kPrefix)) drift[name] = value;
-    }
-    std::string at = "-";
-    double largest = 0;
-    for (const auto& [name, value] : drift) {
-      ++stages;
-      if (value != 0) ++moved;
-      if (!(value > largest)) continue;
-      largest = value;
-      at = name.substr(kPrefix.size());
-    }
-    if (stages == 0) continue;
-    rows.push_back({site.site(), absl::StrCat(moved, " of ", stages),
-                    absl::StrFormat("%.4f", largest), at});
-  }
-  if (rows.size() == 1) return "";
-  return "\nDrift of the backbone in this run (1 - CKA on the site's "
-         "images)\n" +
-         Table(rows);
 }
 
 template <typename Map>
@@ -165,8 +106,8 @@ std::string RenderStatus(const pb::StatusReply& status, int width) {
                     ", down ", HumanBytes(BytesSent(status)));
     if (const pb::RoundSummary* round = LastEvaluated(status)) {
       absl::StrAppend(&text, ", pooled AUC ",
-                      Number(round->metrics(), "auc", 3), " loss ",
-                      Number(round->metrics(), "loss", 4));
+                      NumberIn(round->metrics(), "auc", 3), " loss ",
+                      NumberIn(round->metrics(), "loss", 4));
     }
     text.push_back('\n');
   }
@@ -195,22 +136,23 @@ std::string RenderReport(const pb::StatusReply& status) {
       "Run ", status.run_id(), " of plan \"", status.plan_name(), "\" (",
       ToHex(AsBytes(status.plan_hash())).substr(0, 12), "): ", status.state(),
       ", ", status.history_size(), " of ", status.rounds(), " rounds\n\n");
-  std::vector<Row> rows = {{"site", "n", "local-only AUC", "federated AUC",
-                            "95% CI", "accuracy", "rounds"}};
+  std::vector<TableRow> rows = {{"site", "n", "local-only AUC", "federated AUC",
+                                 "95% CI", "accuracy", "rounds"}};
   for (const auto& site : status.sites()) {
     const auto& scalars = site.scalars();
-    rows.push_back({site.site(), Number(scalars, "n", 0),
-                    Number(scalars, "local_auc", 3), Number(scalars, "auc", 3),
-                    Interval(scalars, "auc"), Number(scalars, "accuracy", 3),
+    rows.push_back({site.site(), NumberIn(scalars, "n", 0),
+                    NumberIn(scalars, "local_auc", 3),
+                    NumberIn(scalars, "auc", 3), Interval(scalars, "auc"),
+                    NumberIn(scalars, "accuracy", 3),
                     absl::StrCat(site.rounds_contributed())});
   }
   if (const pb::RoundSummary* round = LastEvaluated(status)) {
     const auto& metrics = round->metrics();
-    rows.push_back({"pooled", Number(metrics, "n", 0), "",
-                    Number(metrics, "auc", 3), Interval(metrics, "auc"),
-                    Number(metrics, "accuracy", 3), ""});
+    rows.push_back({"pooled", NumberIn(metrics, "n", 0), "",
+                    NumberIn(metrics, "auc", 3), Interval(metrics, "auc"),
+                    NumberIn(metrics, "accuracy", 3), ""});
   }
-  absl::StrAppend(&text, Table(rows), DriftTable(status));
+  absl::StrAppend(&text, TextTable(rows), RenderTransfer(status));
   absl::StrAppend(&text, "\nMedian round ", HumanSeconds(MedianSeconds(status)),
                   ", received ", HumanBytes(BytesReceived(status)), ", sent ",
                   HumanBytes(BytesSent(status)), "; model ",
@@ -231,6 +173,7 @@ std::string ReportJson(const pb::StatusReply& status) {
   if (const pb::RoundSummary* round = LastEvaluated(status)) {
     json["pooled"] = ToJson(round->metrics());
   }
+  json["transfer"] = TransferJson(status);
   json["sites"] = nlohmann::json::array();
   for (const auto& site : status.sites()) {
     json["sites"].push_back({{"site", site.site()},
@@ -250,7 +193,8 @@ std::string ReportJson(const pb::StatusReply& status) {
          {"bytes_up", round.bytes_up()},
          {"bytes_down", round.bytes_down()},
          {"saturated", round.saturated()},
-         {"metrics", ToJson(round.metrics())}});
+         {"metrics", ToJson(round.metrics())},
+         {"influence", ToJson(round.influence())}});
   }
   return json.dump(2);
 }

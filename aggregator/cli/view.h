@@ -13,7 +13,8 @@ namespace fedgraft {
 std::string RenderStatus(const pb::StatusReply& status, int width);
 
 // The result table: per site n, local-only AUC, federated AUC with its 95 %
-// confidence interval and rounds; pooled metrics; seconds and bytes per round.
+// confidence interval and rounds; pooled metrics; transfer (transfer_view.h);
+// seconds and bytes per round.
 // Numbers that a site's policy keeps in are shown as "-".
 std::string RenderReport(const pb::StatusReply& status);
 

@@ -42,6 +42,15 @@ absl::Status ForEachPiece(const ReadableFile& file,
   return absl::OkStatus();
 }
 
+absl::StatusOr<Digest> DigestOf(const ReadableFile& file) {
+  Sha256Hasher hasher;
+  FG_RETURN_IF_ERROR(ForEachPiece(file, [&hasher](ByteSpan piece) {
+    hasher.Update(piece);
+    return absl::OkStatus();
+  }));
+  return hasher.Finish();
+}
+
 absl::Status FillIn(const Plan& plan, const SafetensorsFile& backbone,
                     RunModel& model) {
   FG_ASSIGN_OR_RETURN(model.layout, TrainableLayout(plan, backbone));
@@ -60,12 +69,8 @@ absl::StatusOr<RunModel> Load(FileStore& files, const Plan& plan,
     return model;
   }
   FG_ASSIGN_OR_RETURN(const auto file, OpenAnywhere(path));
-  Sha256Hasher hasher;
-  FG_RETURN_IF_ERROR(ForEachPiece(*file, [&hasher](ByteSpan piece) {
-    hasher.Update(piece);
-    return absl::OkStatus();
-  }));
-  if (const Digest digest = hasher.Finish(); digest != plan.backbone) {
+  FG_ASSIGN_OR_RETURN(const Digest digest, DigestOf(*file));
+  if (digest != plan.backbone) {
     return absl::FailedPreconditionError(
         absl::StrCat("backbone ", path, " has SHA-256 ", digest.Hex(),
                      ", the plan wants ", plan.backbone.Hex()));
@@ -92,6 +97,11 @@ absl::StatusOr<RunModel> Load(FileStore& files, const Plan& plan,
 }
 
 }  // namespace
+
+absl::StatusOr<Digest> DigestOfBackbone(const std::string& path) {
+  FG_ASSIGN_OR_RETURN(const auto file, OpenAnywhere(path));
+  return DigestOf(*file);
+}
 
 RunModelLoader MakeRunModelLoader(FileStore& files) {
   return [&files](const Plan& plan, const std::string& path) {

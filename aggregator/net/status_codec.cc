@@ -35,6 +35,9 @@ void FillRound(const RoundRecord& round, pb::RoundSummary& out) {
   out.set_bytes_down(round.bytes_down);
   out.set_saturated(round.saturated);
   out.mutable_metrics()->insert(round.metrics.begin(), round.metrics.end());
+  for (const auto& [site, share] : round.influence) {
+    (*out.mutable_influence())[site.value] = share;
+  }
 }
 
 double EtaSeconds(const CoordinatorSnapshot& snapshot,

@@ -9,12 +9,14 @@
 #include "absl/strings/str_cat.h"
 #include "aggregator/store/reduce.h"
 #include "common/base/status_macros.h"
+#include "common/config/rule_facts.h"
 #include "common/crypto/ed25519.h"
 #include "common/model/evaluation_layout.h"
 #include "common/numeric/update_payload.h"
 #include "common/protocol/statements.h"
 #include "common/solve/head_values.h"
 #include "common/solve/solve_statistics.h"
+#include "common/statistics/start_statistics.h"
 
 namespace fedgraft {
 namespace {
@@ -57,6 +59,18 @@ absl::Status CheckNorm(const UpdateToVerify& update,
   }
   return Refuse(RefusalReason::kOverNorm, "norm: expected at most ", clip,
                 ", got ", verified.l2_norm);
+}
+
+// Steps that were taken (fed_nova): a factor of everybody's update.
+absl::Status CheckExtraWords(const UpdateToVerify& update,
+                             const VerifiedUpdate& verified) {
+  for (const uint64_t word : verified.extra_words) {
+    const double value = Dequantize(update.form.ring, word);
+    if (value > 0) continue;
+    return Refuse(RefusalReason::kBadWeight,
+                  "steps: expected a number above 0, got ", value);
+  }
+  return absl::OkStatus();
 }
 
 // True if the sums count one set of records: the confusion matrix and each pair
@@ -143,6 +157,25 @@ absl::Status CheckRecords(const UpdateToVerify& update,
                 "solve statistics: expected a positive number of records");
 }
 
+absl::Status CheckStatistics(const UpdateToVerify& update,
+                             const SealedContribution& contribution) {
+  const StatisticsLayout layout(update.run->plan, *update.run->layout);
+  StatisticsCheck check(layout);
+  ReduceJob job;
+  job.ring = update.form.ring;
+  job.count = update.form.count;
+  job.contributions = {contribution};
+  const ReduceOutcome outcome = ReduceSumsHere(
+      job, [&](uint64_t begin, absl::Span<const uint64_t> words) {
+        check.Add(static_cast<int64_t>(begin), words);
+        return absl::OkStatus();
+      });
+  FG_RETURN_IF_ERROR(outcome.status);
+  const absl::Status sound = check.Finish();
+  if (sound.ok()) return sound;
+  return Refuse(RefusalReason::kBadLayout, sound.message());
+}
+
 }  // namespace
 
 absl::StatusOr<UpdateForm> MakeUpdateForm(const Plan& plan,
@@ -153,8 +186,12 @@ absl::StatusOr<UpdateForm> MakeUpdateForm(const Plan& plan,
   form.max_terms = MaxTerms(plan);
   if (kind == TaskKind::kTrain) {
     FG_ASSIGN_OR_RETURN(form.ring, TrainRing(plan));
-    form.count = static_cast<uint64_t>(layout.Count());
+    form.extra_words = static_cast<uint64_t>(ExtraWords(plan.rule));
+    form.count = static_cast<uint64_t>(layout.Count()) + form.extra_words;
     form.layout = layout.digest();
+  } else if (kind == TaskKind::kGather) {
+    form.ring = StatisticsRing();
+    form.count = static_cast<uint64_t>(StatisticsLayout(plan, layout).count());
   } else {
     form.ring = EvaluationRing();
     form.count =
@@ -257,14 +294,18 @@ absl::StatusOr<std::shared_ptr<const SealedStreamOpener>> VerifyUpdate(
   const UpdateForm& form = update.form;
   FG_ASSIGN_OR_RETURN(
       const VerifiedUpdate verified,
-      VerifySealedUpdate(contribution, {form.ring, form.count, form.layout,
-                                        form.ring.TermMax(form.max_terms)}));
+      VerifySealedUpdate(
+          contribution, {form.ring, form.count, form.layout,
+                         form.ring.TermMax(form.max_terms), form.extra_words}));
   FG_RETURN_IF_ERROR(CheckWeight(update, verified.head.weight_word));
+  FG_RETURN_IF_ERROR(CheckExtraWords(update, verified));
   FG_RETURN_IF_ERROR(CheckNorm(update, verified));
   if (form.kind == TaskKind::kEvaluate) {
     FG_RETURN_IF_ERROR(CheckSums(update, contribution));
   } else if (form.kind == TaskKind::kSolve) {
     FG_RETURN_IF_ERROR(CheckRecords(update, contribution));
+  } else if (form.kind == TaskKind::kGather) {
+    FG_RETURN_IF_ERROR(CheckStatistics(update, contribution));
   }
   return contribution.opener;
 }

@@ -26,10 +26,12 @@ struct UpdateForm {
   RingSpec ring;
   int max_terms = 0;
   uint64_t count = 0;  // words
-  Digest layout;       // of the trainable set; other kinds: zero
+  // Of these, behind the parameters (common/config/rule_facts.h).
+  uint64_t extra_words = 0;
+  Digest layout;  // of the trainable set; other kinds: zero
   SealedStreamShape shape;
 };
-// For kTrain and kEvaluate. INVALID_ARGUMENT: the plan's ring is impossible.
+// For all but kSolve. INVALID_ARGUMENT: the plan's ring is impossible.
 absl::StatusOr<UpdateForm> MakeUpdateForm(const Plan& plan,
                                           const ParameterLayout& layout,
                                           TaskKind kind);

@@ -122,7 +122,8 @@ void Coordinator::Impl::OpenBlob(const SitePeer& site, const Digest& digest,
   if (run != nullptr) {
     known = digest == run->plan.backbone;
     for (const ModelRef* model :
-         {&run->initial_model, &state.model(), &state.solve().point}) {
+         {&run->initial_model, &state.model(), &state.solve().point,
+          &state.statistics().gathered}) {
       if (model->digest != digest) continue;
       wanted = *model;
       known = true;
@@ -130,7 +131,8 @@ void Coordinator::Impl::OpenBlob(const SitePeer& site, const Digest& digest,
   }
   if (!known || !state.joined().contains(site.id)) {
     reply(absl::NotFoundError(absl::StrCat(
-        digest.Short(), " is neither backbone nor model of the current run")));
+        digest.Short(),
+        " is neither backbone, model nor statistics of the current run")));
     return;
   }
   using File = absl::StatusOr<std::shared_ptr<ReadableFile>>;

@@ -81,6 +81,9 @@ struct RoundRecord {
   absl::Duration elapsed;
   uint64_t bytes_up = 0, bytes_down = 0, saturated = 0;
   std::map<std::string, double> metrics;  // pooled, if evaluated
+  // Rules on single updates: how large a part of the result is each site's; 1
+  // is an even share, 0 nothing at all.
+  std::map<SiteId, double> influence;
 };
 struct CoordinatorSnapshot {
   std::optional<RunId> run;

@@ -150,6 +150,35 @@ absl::StatusOr<SolveAdvanced> DecodeSolve(const pb::SolveAdvanced& in) {
   return out;
 }
 
+void Encode(const StatisticsGathered& in, pb::StatisticsGathered& out) {
+  out.set_digest(in.digest.AsWire());
+  out.set_size_bytes(in.size_bytes);
+  out.set_content_inline(Text(in.content_inline));
+}
+
+absl::StatusOr<StatisticsGathered> DecodeStatistics(
+    const pb::StatisticsGathered& in) {
+  StatisticsGathered out;
+  FG_ASSIGN_OR_RETURN(out.digest, Digest::FromWire(in.digest()));
+  out.size_bytes = in.size_bytes();
+  out.content_inline = Raw(in.content_inline());
+  return out;
+}
+
+void Encode(const RuleAdvanced& in, pb::RuleAdvanced& out) {
+  out.set_state(in.state.AsWire());
+  out.set_state_size_bytes(in.state_size_bytes);
+  out.set_state_inline(Text(in.state_inline));
+}
+
+absl::StatusOr<RuleAdvanced> DecodeRule(const pb::RuleAdvanced& in) {
+  RuleAdvanced out;
+  FG_ASSIGN_OR_RETURN(out.state, Digest::FromWire(in.state()));
+  out.state_size_bytes = in.state_size_bytes();
+  out.state_inline = Raw(in.state_inline());
+  return out;
+}
+
 void Encode(const RoundReduced& in, pb::JournalRecord& record) {
   pb::RoundReduced& out = *record.mutable_round_reduced();
   out.set_round(in.round.value);
@@ -162,7 +191,14 @@ void Encode(const RoundReduced& in, pb::JournalRecord& record) {
   out.set_elapsed_us(absl::ToInt64Microseconds(in.elapsed));
   out.set_opens_next(in.opens_next);
   if (in.solve.has_value()) Encode(*in.solve, *out.mutable_solve());
+  if (in.statistics.has_value()) {
+    Encode(*in.statistics, *out.mutable_statistics());
+  }
   out.mutable_metrics()->insert(in.metrics.begin(), in.metrics.end());
+  if (in.rule.has_value()) Encode(*in.rule, *out.mutable_rule());
+  for (const auto& [site, share] : in.influence) {
+    (*out.mutable_influence())[site.value] = share;
+  }
 }
 
 absl::StatusOr<Record> Decode(const pb::RoundReduced& in) {
@@ -179,7 +215,17 @@ absl::StatusOr<Record> Decode(const pb::RoundReduced& in) {
   if (in.has_solve()) {
     FG_ASSIGN_OR_RETURN(out.solve, DecodeSolve(in.solve()));
   }
+  if (in.has_statistics()) {
+    FG_ASSIGN_OR_RETURN(out.statistics, DecodeStatistics(in.statistics()));
+  }
   out.metrics.insert(in.metrics().begin(), in.metrics().end());
+  if (in.has_rule()) {
+    FG_ASSIGN_OR_RETURN(out.rule, DecodeRule(in.rule()));
+  }
+  for (const auto& [text, share] : in.influence()) {
+    FG_ASSIGN_OR_RETURN(SiteId site, SiteId::Parse(text));
+    out.influence[std::move(site)] = share;
+  }
   return out;
 }
 

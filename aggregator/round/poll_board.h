@@ -30,7 +30,6 @@ class PollBoard {
   // `run`: the one that the site believes open. WaitMore after `poll`.
   void Park(const SiteId& site, const RunId& run, absl::Duration poll,
             Reply<NextTaskReply> reply);
-  bool IsParked(const SiteId& site) const { return parked_.contains(site); }
   // No effect if the site has no call here.
   void Answer(const SiteId& site, absl::StatusOr<NextTaskReply> answer);
   // Answers every call for which `decide` has something to tell.

@@ -64,6 +64,20 @@ struct SolveAdvanced {
   bool solved = false;
 };
 
+// What the round that gathers made: common/statistics/gathered_statistics.h.
+struct StatisticsGathered {
+  Digest digest;
+  uint64_t size_bytes = 0;
+  Bytes content_inline;  // empty: in the blob store
+};
+
+// What the rule remembers after a round of training.
+struct RuleAdvanced {
+  Digest state;  // aggregator/rules/rule_state.h
+  uint64_t state_size_bytes = 0;
+  Bytes state_inline;  // empty: in the blob store
+};
+
 struct RoundReduced {
   RoundId round;
   std::vector<SiteId> sites;  // canonical order
@@ -75,7 +89,11 @@ struct RoundReduced {
   absl::Duration elapsed;
   bool opens_next = false;  // as if RoundOpened of the next round followed
   std::optional<SolveAdvanced> solve;  // solve rounds only
+  // The gathering round only: its model is the one before.
+  std::optional<StatisticsGathered> statistics;
   std::map<std::string, double> metrics;
+  std::optional<RuleAdvanced> rule;    // rules with a memory
+  std::map<SiteId, double> influence;  // rules on single updates
 };
 
 struct EvaluationClosed {

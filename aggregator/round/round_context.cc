@@ -15,6 +15,8 @@ absl::StatusOr<RunTools> MakeRunTools(const RunFacts& run,
                       MakeUpdateForm(run.plan, *run.layout, TaskKind::kTrain));
   FG_ASSIGN_OR_RETURN(tools.evaluate, MakeUpdateForm(run.plan, *run.layout,
                                                      TaskKind::kEvaluate));
+  FG_ASSIGN_OR_RETURN(tools.gather,
+                      MakeUpdateForm(run.plan, *run.layout, TaskKind::kGather));
   return tools;
 }
 

@@ -25,6 +25,7 @@ struct RunTools {
   std::shared_ptr<const RunKey> key;
   UpdateForm train;
   UpdateForm evaluate;
+  UpdateForm gather;
   UpdateForm solve;  // of the current point; changes from round to round
 
   const UpdateForm& form(TaskKind kind) const {
@@ -33,6 +34,8 @@ struct RunTools {
         return train;
       case TaskKind::kEvaluate:
         return evaluate;
+      case TaskKind::kGather:
+        return gather;
       case TaskKind::kSolve:
         break;
     }

@@ -4,6 +4,7 @@
 #include <string>
 #include <utility>
 
+#include "absl/strings/str_join.h"
 #include "common/base/check.h"
 #include "common/base/logging.h"
 
@@ -14,6 +15,20 @@ std::vector<SiteId> SitesOf(const std::map<SiteId, Contribution>& all) {
   std::vector<SiteId> sites;
   for (const auto& [site, contribution] : all) sites.push_back(site);
   return sites;
+}
+
+// An honest site whose images differ can look like a hostile one to a robust
+// rule: its operator should hear of it.
+void LogInfluence(const RunState& state,
+                  const std::map<SiteId, double>& influence) {
+  std::vector<std::string> unused;
+  for (const auto& [site, share] : influence) {
+    if (!(share > 0)) unused.push_back(site.value);
+  }
+  if (unused.empty()) return;
+  FG_LOG_INFO("run {} round {}: rule {} used nothing of the updates of {}",
+              state.run()->id.value, state.round().value,
+              state.run()->plan.rule.kind, absl::StrJoin(unused, ", "));
 }
 
 }  // namespace
@@ -128,6 +143,7 @@ void RoundFlow::Consider() {
     case Phase::kEnrolling:
       return ConsiderEnrolment();
     case Phase::kSolving:
+    case Phase::kGathering:
     case Phase::kTraining:
     case Phase::kEvaluating:
       return ConsiderPhase();
@@ -196,10 +212,12 @@ std::shared_ptr<const PhaseJob> RoundFlow::MakeJob() const {
   const RunState& state = context_.state;
   auto job = std::make_shared<PhaseJob>();
   job->run = state.shared_run();
+  job->round = state.round();
   job->key = context_.tools.key;
   job->form = context_.tools.form(*state.task_kind());
   job->base = state.model();
   job->solver_state = state.solve().state;
+  job->rule_state = state.rule_state();
   job->contributions = state.contributions();
   job->openers = context_.openers;
   job->inline_bytes_max = context_.options.inline_bytes_max;
@@ -215,6 +233,8 @@ void RoundFlow::Reduce() {
        &executor = context_.ports.executor](auto done) {
         if (job->form.kind == TaskKind::kSolve) {
           done(AdvanceSolve(*job, files));
+        } else if (job->form.kind == TaskKind::kGather) {
+          done(GatherStatistics(*job, files));
         } else {
           ReduceRound(job, files, executor, std::move(done));
         }
@@ -247,7 +267,11 @@ void RoundFlow::Publish(absl::StatusOr<NewModel> model) {
       state.best().has_value() && state.best()->model.digest == base.digest;
   if (base.digest != reduced.model && !is_best) DropModel(base, obsolete);
   reduced.solve = std::move(model->solve);
+  reduced.statistics = std::move(model->statistics);
   reduced.metrics = std::move(model->metrics);
+  reduced.rule = std::move(model->rule);
+  reduced.influence = std::move(model->influence);
+  LogInfluence(state, reduced.influence);
   const bool solved = !state.solve().open || reduced.solve->solved;
   if (state.solve().open) {
     for (const ModelRef* old : {&state.solve().state, &state.solve().point}) {
@@ -255,6 +279,11 @@ void RoundFlow::Publish(absl::StatusOr<NewModel> model) {
         obsolete.blobs.push_back(old->digest);
       }
     }
+  }
+  const ModelRef& rule_state = state.rule_state();
+  if (reduced.rule.has_value() && rule_state.InBlobStore() &&
+      rule_state.digest != reduced.rule->state) {
+    obsolete.blobs.push_back(rule_state.digest);
   }
   reduced.opens_next = !state.EvaluationDue(solved) && OpensNext(solved);
   Journal(std::move(reduced), std::move(obsolete));

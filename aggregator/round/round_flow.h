@@ -20,9 +20,10 @@ namespace fedgraft {
 // reduces, publishes, evaluates, ends the run. Timers only make it look again;
 // without them, whatever an event completes is acted upon at once.
 //
-//   enrolling ──expected joined, or deadline and quorum──▶ solving or training
-//   r solving, training ──all awaited contributed, or deadline; never below
-//   quorum──▶
+//   enrolling ──expected joined, or deadline and quorum──▶ solving,
+//   gathering or training
+//   r solving, gathering, training ──all awaited contributed, or deadline;
+//   never below quorum──▶
 //     reduce off the strand ──▶ RoundReduced ──▶ evaluating r or published
 //   evaluating ──all awaited contributed, or deadline──▶ published
 //   published ──▶ training r + 1, or RunClosed after the last round

@@ -5,7 +5,8 @@
 #include <vector>
 
 #include "aggregator/round/memory_file.h"
-#include "aggregator/rules/rule.h"
+#include "aggregator/round/rule_reduce.h"
+#include "aggregator/rules/rule_pass.h"
 #include "aggregator/store/reduce.h"
 #include "common/base/status_macros.h"
 #include "common/crypto/sha256.h"
@@ -14,7 +15,10 @@
 #include "common/runtime/blob_store.h"
 #include "common/solve/head_solver.h"
 #include "common/solve/head_values.h"
+#include "common/solve/site_subspace.h"
 #include "common/solve/solve_statistics.h"
+#include "common/solve/transfer_metrics.h"
+#include "common/statistics/gathered_statistics.h"
 
 namespace fedgraft {
 namespace {
@@ -22,8 +26,7 @@ namespace {
 // The job and what the workers share while they sum.
 struct RoundWork {
   std::shared_ptr<const PhaseJob> job;
-  std::unique_ptr<AggregationRule> rule;
-  uint64_t total_weight_word = 0;
+  std::shared_ptr<RulePass> pass;
   uint64_t saturated = 0;
   // The base model between moments; becomes the next one shard by shard.
   ParameterVector values;
@@ -52,42 +55,42 @@ absl::StatusOr<ReduceJob> OpenAll(const PhaseJob& job, FileStore& files) {
   return reduce;
 }
 
-absl::StatusOr<ParameterVector> LoadBase(const PhaseJob& job,
-                                         FileStore& files) {
-  FG_ASSIGN_OR_RETURN(const auto file, OpenModel(files, job.base));
+absl::StatusOr<Bytes> LoadBytes(const ModelRef& model, FileStore& files) {
+  FG_ASSIGN_OR_RETURN(const auto file, OpenModel(files, model));
   Bytes content(file->size_bytes());
   FG_RETURN_IF_ERROR(file->ReadAt(0, absl::MakeSpan(content)));
+  return content;
+}
+
+absl::StatusOr<ParameterVector> LoadBase(const PhaseJob& job,
+                                         FileStore& files) {
+  FG_ASSIGN_OR_RETURN(const Bytes content, LoadBytes(job.base, files));
   return DecodeTrainableSet(*job.run->layout, content);
 }
 
 absl::Status Prepare(RoundWork& work, FileStore& files, ReduceJob& reduce) {
   const PhaseJob& job = *work.job;
-  FG_ASSIGN_OR_RETURN(work.rule, MakeRule(job.run->plan));
   FG_ASSIGN_OR_RETURN(reduce, OpenAll(job, files));
-  std::vector<UpdatePayloadHead> heads;
+  RuleRound round;
+  round.round = job.round;
+  round.ring = job.form.ring;
+  round.max_terms = job.form.max_terms;
   for (const SealedContribution& one : reduce.contributions) {
     FG_ASSIGN_OR_RETURN(UpdatePayloadHead head, ReadHead(one));
     work.saturated += head.saturated;
-    heads.push_back(head);
+    round.sites.push_back(one.site);
+    round.weight_words.push_back(head.weight_word);
   }
-  work.total_weight_word = SumOfWeights(heads);
+  Bytes state;
+  if (job.rule_state.size_bytes > 0) {
+    FG_ASSIGN_OR_RETURN(state, LoadBytes(job.rule_state, files));
+  }
+  FG_ASSIGN_OR_RETURN(work.pass,
+                      RulePass::Create(job.run->plan, *job.run->layout,
+                                       std::move(round), state));
   FG_ASSIGN_OR_RETURN(work.values, LoadBase(job, files));
   ToMoments(*job.run->layout, work.values);
   return absl::OkStatus();
-}
-
-absl::Status ApplyShard(RoundWork& work, uint64_t begin,
-                        absl::Span<const uint64_t> sums) {
-  const auto next = absl::MakeSpan(work.values).subspan(begin, sums.size());
-  // Rules may not assume that they read what they write.
-  const std::vector<float> previous(next.begin(), next.end());
-  ShardSum shard;
-  shard.ring = work.job->form.ring;
-  shard.words = sums;
-  shard.total_weight_word = work.total_weight_word;
-  shard.contributions = static_cast<int>(work.job->contributions.size());
-  shard.previous = previous;
-  return work.rule->Apply(shard, next);
 }
 
 // Bytes to be published: in `inline_bytes` if small, else in the blob store.
@@ -116,6 +119,12 @@ absl::StatusOr<NewModel> Encode(RoundWork& work, FileStore& files) {
   FG_ASSIGN_OR_RETURN(NewModel model,
                       EncodeModel(*work.job, std::move(work.values), files));
   model.saturated = work.saturated;
+  model.influence = work.pass->Influence();
+  if (work.pass->state().slots() == 0) return model;
+  RuleAdvanced& rule = model.rule.emplace();
+  FG_ASSIGN_OR_RETURN(rule.state,
+                      Keep(work.pass->state().Encode(), *work.job, files,
+                           rule.state_size_bytes, rule.state_inline));
   return model;
 }
 
@@ -124,9 +133,7 @@ absl::StatusOr<SolverState> LoadSolver(const PhaseJob& job, FileStore& files) {
     return InitialSolverState(job.run->plan,
                               HeadFeatures(job.run->plan, *job.run->layout));
   }
-  FG_ASSIGN_OR_RETURN(const auto file, OpenModel(files, job.solver_state));
-  Bytes content(file->size_bytes());
-  FG_RETURN_IF_ERROR(file->ReadAt(0, absl::MakeSpan(content)));
+  FG_ASSIGN_OR_RETURN(const Bytes content, LoadBytes(job.solver_state, files));
   return DecodeSolverState(content);
 }
 
@@ -141,6 +148,27 @@ absl::StatusOr<std::vector<uint64_t>> SumWords(const PhaseJob& job,
       });
   FG_RETURN_IF_ERROR(outcome.status);
   return words;
+}
+
+// What single sites' sums tell beside the total, where this process may see
+// them: masked ones say nothing alone.
+absl::Status AlignSites(const PhaseJob& job, FileStore& files,
+                        const SolvePoint& point, absl::Span<const double> total,
+                        std::map<std::string, double>& metrics) {
+  const size_t sites = job.contributions.size();
+  if (point.stage != SolveStage::kCross || sites < 2 ||
+      sites > kAlignedSitesMax || point.feature_dim > kAlignedFeaturesMax ||
+      job.run->plan.secure_aggregation.is_on) {
+    return absl::OkStatus();
+  }
+  for (const auto& [site, contribution] : job.contributions) {
+    PhaseJob alone = job;
+    alone.contributions = {{site, contribution}};
+    FG_ASSIGN_OR_RETURN(const std::vector<uint64_t> words,
+                        SumWords(alone, files));
+    metrics.merge(AlignSite(point, site, UnpackSolveSums(point, words), total));
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -175,9 +203,6 @@ void ReduceRound(std::shared_ptr<const PhaseJob> job, FileStore& files,
     done(ready);
     return;
   }
-  auto sink = [work](uint64_t begin, absl::Span<const uint64_t> sums) {
-    return ApplyShard(*work, begin, sums);
-  };
   auto finish = [work, &files, done = std::move(done)](ReduceOutcome outcome) {
     if (outcome.status.ok()) {
       done(Encode(*work, files));
@@ -185,12 +210,8 @@ void ReduceRound(std::shared_ptr<const PhaseJob> job, FileStore& files,
       done(outcome.status);
     }
   };
-  // The head and a single shard: other workers have nothing to do.
-  if (work->job->form.shape.ChunkCount() <= 2) {
-    finish(ReduceSumsHere(reduce, sink));
-  } else {
-    ReduceSums(executor, std::move(reduce), std::move(sink), std::move(finish));
-  }
+  ReduceByRule(executor, work->pass, std::move(reduce),
+               absl::MakeSpan(work->values), std::move(finish));
 }
 
 absl::StatusOr<NewModel> AdvanceSolve(const PhaseJob& job, FileStore& files) {
@@ -198,13 +219,15 @@ absl::StatusOr<NewModel> AdvanceSolve(const PhaseJob& job, FileStore& files) {
   FG_ASSIGN_OR_RETURN(const SolverState before, LoadSolver(job, files));
   const SolvePoint point = NextPoint(plan, before);
   FG_ASSIGN_OR_RETURN(const std::vector<uint64_t> words, SumWords(job, files));
-  FG_ASSIGN_OR_RETURN(const SolverState state,
-                      Advance(plan, before, UnpackSolveSums(point, words)));
+  const std::vector<double> sums = UnpackSolveSums(point, words);
+  FG_ASSIGN_OR_RETURN(const SolverState state, Advance(plan, before, sums));
   FG_ASSIGN_OR_RETURN(ParameterVector values, LoadBase(job, files));
   SetHead(plan, *job.run->layout, PublishedHead(state), values);
   FG_ASSIGN_OR_RETURN(NewModel model,
                       EncodeModel(job, std::move(values), files));
   model.metrics = SolveMetrics(plan, state);
+  model.metrics.merge(TransferMetrics(point, sums));
+  FG_RETURN_IF_ERROR(AlignSites(job, files, point, sums, model.metrics));
   SolveAdvanced& solve = model.solve.emplace();
   FG_ASSIGN_OR_RETURN(solve.state,
                       Keep(EncodeSolverState(state), job, files,
@@ -217,6 +240,30 @@ absl::StatusOr<NewModel> AdvanceSolve(const PhaseJob& job, FileStore& files) {
   FG_ASSIGN_OR_RETURN(solve.point,
                       Keep(EncodeSolvePoint(next), job, files,
                            solve.point_size_bytes, solve.point_inline));
+  return model;
+}
+
+absl::StatusOr<NewModel> GatherStatistics(const PhaseJob& job,
+                                          FileStore& files) {
+  NewModel model;
+  model.digest = job.base.digest;
+  model.size_bytes = job.base.size_bytes;
+  if (job.base.inline_bytes != nullptr) {
+    model.inline_bytes = *job.base.inline_bytes;
+  }
+  GatheredStatistics gathered;
+  gathered.model = job.base.digest;
+  FG_ASSIGN_OR_RETURN(gathered.words, SumWords(job, files));
+  model.metrics["gathered_records"] = gathered.records();
+  if (NeedsModel(StatisticsLayout(job.run->plan, *job.run->layout))) {
+    FG_ASSIGN_OR_RETURN(gathered.model_bytes, LoadBytes(job.base, files));
+  }
+  Bytes encoded = EncodeGathered(gathered);
+  gathered = GatheredStatistics();
+  StatisticsGathered& statistics = model.statistics.emplace();
+  FG_ASSIGN_OR_RETURN(statistics.digest,
+                      Keep(std::move(encoded), job, files,
+                           statistics.size_bytes, statistics.content_inline));
   return model;
 }
 

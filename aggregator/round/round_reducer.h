@@ -24,10 +24,12 @@ namespace fedgraft {
 
 struct PhaseJob {
   std::shared_ptr<const RunFacts> run;
+  RoundId round;
   std::shared_ptr<const RunKey> key;
   UpdateForm form;
   ModelRef base;
   ModelRef solver_state;  // no size: the solver has not begun
+  ModelRef rule_state;    // no size: no round of training before
   std::map<SiteId, Contribution> contributions;
   // Of contributions that this process verified; the rest are opened with
   // `key` again.
@@ -42,14 +44,18 @@ struct NewModel {
   uint64_t size_bytes = 0;
   Bytes inline_bytes;  // empty: in the blob store
   uint64_t saturated = 0;
-  std::optional<SolveAdvanced> solve;  // solve rounds
+  std::optional<SolveAdvanced> solve;            // solve rounds
+  std::optional<StatisticsGathered> statistics;  // the gathering round
+  std::optional<RuleAdvanced> rule;              // rules with a memory
+  std::map<SiteId, double> influence;            // rules on single updates
   std::map<std::string, double> metrics;
 };
 
 // The base model plus the rule's delta, as safetensors bytes. Begins on the
-// calling worker, sums on all, and calls `done` on the last. Peak memory: two
-// copies of the trainable set. UNAVAILABLE, RESOURCE_EXHAUSTED: the disk
-// failed; DATA_LOSS: what was accepted does not open any more.
+// calling worker, reduces on all, and calls `done` on the last. Peak memory:
+// two copies of the trainable set, and twice the rule's memory. UNAVAILABLE,
+// RESOURCE_EXHAUSTED: the disk failed; DATA_LOSS: what was accepted does not
+// open any more.
 void ReduceRound(std::shared_ptr<const PhaseJob> job, FileStore& files,
                  Executor& executor,
                  std::function<void(absl::StatusOr<NewModel>)> done);
@@ -57,6 +63,11 @@ void ReduceRound(std::shared_ptr<const PhaseJob> job, FileStore& files,
 // A solve round: the solver takes in the exact sums; the base model with the
 // head that it has reached. On the calling worker alone.
 absl::StatusOr<NewModel> AdvanceSolve(const PhaseJob& job, FileStore& files);
+
+// The gathering round: the exact sums, beside the base model as it is. On the
+// calling worker alone; peak memory: the sums twice, and the model.
+absl::StatusOr<NewModel> GatherStatistics(const PhaseJob& job,
+                                          FileStore& files);
 
 // Pooled metrics from the exact sums of an evaluation; none if no site
 // evaluated a record. On the calling worker alone.

@@ -45,6 +45,7 @@ class RunCloser {
 
   void Stored(const absl::Status& stored);
   void Journalled(const absl::Status& status);
+  void RemoveRuleState();
 
   RoundContext& context_;
   std::function<void(const absl::Status&)> ended_;

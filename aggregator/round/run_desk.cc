@@ -11,6 +11,7 @@
 #include "common/crypto/sha256.h"
 #include "common/model/safetensors.h"
 #include "common/solve/head_values.h"
+#include "common/statistics/start_statistics.h"
 
 namespace fedgraft {
 namespace {
@@ -22,7 +23,8 @@ RunId NewRunId(RandomSource& random) {
 }
 
 // What would fail in the middle of a run fails here.
-absl::Status CheckRun(const Plan& plan, const RunModel& model) {
+absl::Status CheckRun(const Plan& plan, const RunModel& model,
+                      uint64_t upload_size_bytes_max) {
   if (plan.hash != Sha256(plan.bytes)) {
     return absl::InvalidArgumentError("the plan's hash is not its bytes'");
   }
@@ -33,6 +35,22 @@ absl::Status CheckRun(const Plan& plan, const RunModel& model) {
   }
   FG_RETURN_IF_ERROR(
       MakeUpdateForm(plan, model.layout, TaskKind::kTrain).status());
+  FG_ASSIGN_OR_RETURN(const UpdateForm gather,
+                      MakeUpdateForm(plan, model.layout, TaskKind::kGather));
+  if (gather.count > 0 && gather.shape.SealedTotal() > upload_size_bytes_max) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "the statistics that the plan gathers (", AskedStatistics(plan),
+        ") have ", gather.shape.SealedTotal(),
+        " bytes a site, this aggregator takes at most ",
+        upload_size_bytes_max));
+  }
+  if (const int64_t sums = StatisticsLayout(plan, model.layout).count();
+      sums > kStatisticsMax) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "the plan gathers ", sums, " sums (", AskedStatistics(plan),
+        "); expected at most ", kStatisticsMax,
+        ": train fewer parameters, or keep ewc_records local"));
+  }
   if (plan.solver.kind != SolverKind::kNone &&
       HeadFeatures(plan, model.layout) < 1) {
     return absl::InvalidArgumentError(
@@ -53,7 +71,9 @@ void RunDesk::Start(const Plan& plan, RunModel model, Reply<RunId> reply) {
     return;
   }
   absl::Status valid = context_.journal->failure();
-  if (valid.ok()) valid = CheckRun(plan, model);
+  if (valid.ok()) {
+    valid = CheckRun(plan, model, context_.options.upload_size_bytes_max);
+  }
   if (!valid.ok()) {
     reply(valid);
     return;

@@ -4,11 +4,13 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "aggregator/rules/rule.h"
 #include "common/base/status_macros.h"
 #include "common/config/plan_loader.h"
 #include "common/crypto/sha256.h"
 #include "common/solve/head_solver.h"
 #include "common/solve/head_values.h"
+#include "common/statistics/start_statistics.h"
 
 namespace fedgraft {
 namespace {
@@ -31,6 +33,8 @@ absl::string_view PhaseName(Phase phase) {
       return "enrolling";
     case Phase::kSolving:
       return "solving";
+    case Phase::kGathering:
+      return "gathering";
     case Phase::kTraining:
       return "training";
     case Phase::kEvaluating:
@@ -80,13 +84,13 @@ bool RunState::Stops(const std::map<std::string, double>& metrics) const {
 bool RunState::IsLastRound(bool solved) const {
   if (final_) return true;
   if (!solved) return false;
-  const uint32_t before = solve_.open ? round_.value : solve_.rounds;
+  const uint32_t before = prepares() ? round_.value : preparing_rounds();
   return round_.value - before == static_cast<uint32_t>(run_->plan.rounds);
 }
 
 bool RunState::EvaluationDue(bool solved) const {
   const int every = run_->plan.evaluation.every;
-  if (every < 0 || !solved) return false;
+  if (every < 0 || !solved || phase_ == Phase::kGathering) return false;
   // The head is evaluated once, when it is solved.
   if (IsLastRound(solved) || solve_.open) return true;
   return every > 0 &&
@@ -108,6 +112,7 @@ absl::Status RunState::Apply(JournalEntry entry, uint64_t sequence) {
 
 std::optional<TaskKind> RunState::task_kind() const {
   if (phase_ == Phase::kSolving) return TaskKind::kSolve;
+  if (phase_ == Phase::kGathering) return TaskKind::kGather;
   if (phase_ == Phase::kTraining) return TaskKind::kTrain;
   if (phase_ == Phase::kEvaluating) return TaskKind::kEvaluate;
   return std::nullopt;
@@ -162,10 +167,14 @@ absl::Status RunState::On(RunOpened record, absl::Time time, uint64_t) {
                           Share(std::move(record.initial_model_inline))};
   facts->backbone_size_bytes = record.backbone_size_bytes;
   facts->opened = time;
+  FG_ASSIGN_OR_RETURN(const auto rule, MakeRule(facts->plan));
+  facts->rule_has_state =
+      rule->AsSum() != nullptr && rule->AsSum()->StateSlots() > 0;
   *this = RunState();
   run_ = std::move(facts);
   model_ = run_->initial_model;
   phase_ = Phase::kEnrolling;
+  statistics_.open = !StatisticsLayout(run_->plan, *run_->layout).empty();
   if (run_->plan.solver.kind != SolverKind::kNone) {
     const int64_t features = HeadFeatures(run_->plan, *run_->layout);
     if (features < 1) return absl::DataLossError("no linear head to solve");
@@ -185,8 +194,10 @@ absl::Status RunState::On(SiteJoined record, absl::Time, uint64_t) {
 }
 
 absl::Status RunState::On(RoundOpened record, absl::Time, uint64_t) {
-  if ((phase_ == Phase::kTraining || phase_ == Phase::kSolving) &&
-      record.round == round_) {
+  const bool is_round = phase_ == Phase::kTraining ||
+                        phase_ == Phase::kSolving ||
+                        phase_ == Phase::kGathering;
+  if (is_round && record.round == round_) {
     participants_ = joined_;  // opened again
     return absl::OkStatus();
   }
@@ -205,7 +216,9 @@ absl::Status RunState::On(RoundOpened record, absl::Time, uint64_t) {
 void RunState::OpenNext() {
   ++round_.value;
   participants_ = joined_;
-  phase_ = solve_.open ? Phase::kSolving : Phase::kTraining;
+  phase_ = solve_.open        ? Phase::kSolving
+           : statistics_.open ? Phase::kGathering
+                              : Phase::kTraining;
 }
 
 void RunState::TakeSolve(SolveAdvanced solve) {
@@ -262,16 +275,36 @@ absl::Status RunState::CheckSites(const std::vector<SiteId>& sites) const {
                    contributions_.size(), ")"));
 }
 
-absl::Status RunState::On(RoundReduced record, absl::Time, uint64_t) {
+absl::Status RunState::CheckAdvances(const RoundReduced& record) const {
   const bool solving = phase_ == Phase::kSolving;
-  if ((phase_ != Phase::kTraining && !solving) || record.round != round_) {
+  const bool gathering = phase_ == Phase::kGathering;
+  const bool training = phase_ == Phase::kTraining;
+  if ((!training && !solving && !gathering) || record.round != round_) {
     return absl::DataLossError("this round is not in training");
+  }
+  if (gathering != record.statistics.has_value() ||
+      (gathering && record.model != model_.digest)) {
+    return absl::DataLossError(
+        "a gathering round without its statistics or with another model, or "
+        "the other way round");
   }
   if (solving != record.solve.has_value()) {
     return absl::DataLossError(
         "a solve round without its step, or the other "
         "way round");
   }
+  if ((training && run_->rule_has_state) != record.rule.has_value()) {
+    return absl::DataLossError(
+        "a round of training without its rule's state, or a state of a rule "
+        "that has none");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status RunState::On(RoundReduced record, absl::Time, uint64_t) {
+  const bool solving = phase_ == Phase::kSolving;
+  const bool gathering = phase_ == Phase::kGathering;
+  FG_RETURN_IF_ERROR(CheckAdvances(record));
   FG_RETURN_IF_ERROR(CheckSites(record.sites));
   const bool solved = !solving || record.solve->solved;
   const bool evaluation_due = EvaluationDue(solved);
@@ -288,6 +321,7 @@ absl::Status RunState::On(RoundReduced record, absl::Time, uint64_t) {
   done.bytes_down = record.bytes_down;
   done.saturated = record.saturated;
   done.metrics = std::move(record.metrics);
+  done.influence = std::move(record.influence);
   for (const auto& [site, contribution] : contributions_) {
     done.bytes_up += contribution.header.size_bytes;
   }
@@ -296,6 +330,17 @@ absl::Status RunState::On(RoundReduced record, absl::Time, uint64_t) {
             Share(std::move(record.model_inline))};
   contributions_.clear();
   if (solving) TakeSolve(*std::move(record.solve));
+  if (gathering) {
+    StatisticsGathered& got = *record.statistics;
+    statistics_ = {
+        {got.digest, got.size_bytes, Share(std::move(got.content_inline))},
+        /*open=*/false,
+        /*rounds=*/1};
+  }
+  if (record.rule.has_value()) {
+    rule_state_ = {record.rule->state, record.rule->state_size_bytes,
+                   Share(std::move(record.rule->state_inline))};
+  }
   phase_ = evaluation_due ? Phase::kEvaluating : Phase::kPublished;
   if (record.opens_next) OpenNext();
   return absl::OkStatus();

@@ -26,6 +26,7 @@ enum class Phase {
   kIdle,        // no run yet
   kEnrolling,   // RunOpened
   kSolving,     // RoundOpened, while the exact head is not solved
+  kGathering,   // RoundOpened, before the first of training if the plan asks
   kTraining,    // RoundOpened
   kEvaluating,  // RoundReduced, if this round's model is to be evaluated
   kPublished,   // RoundReduced or EvaluationClosed: the round is complete
@@ -38,6 +39,7 @@ struct ModelRef {
   Digest digest;
   uint64_t size_bytes = 0;
   std::shared_ptr<const Bytes> inline_bytes;  // null: in the blob store
+  bool InBlobStore() const { return size_bytes > 0 && inline_bytes == nullptr; }
 };
 
 struct Contribution {
@@ -55,6 +57,7 @@ struct RunFacts {
   Bytes wrapped_key;
   Bytes hpke_public_key;
   Bytes hpke_key_signature;
+  bool rule_has_state = false;  // the plan's rule remembers something
   ModelRef initial_model;
   uint64_t backbone_size_bytes = 0;
   absl::Time opened;  // wall
@@ -99,11 +102,21 @@ class RunState {
     uint32_t rounds = 0;  // that it took, or has taken
   };
   const Solve& solve() const { return solve_; }
+  // Sums taken before the first round of training (common/statistics).
+  struct Statistics {
+    ModelRef gathered;    // no size: nothing yet
+    bool open = false;    // asked for and not gathered
+    uint32_t rounds = 0;  // 1 once gathered
+  };
+  const Statistics& statistics() const { return statistics_; }
+  // What the rule remembers (aggregator/rules/rule_state.h). No size: nothing,
+  // or no round of training yet.
+  const ModelRef& rule_state() const { return rule_state_; }
   // Rounds of training up to now: what the plan's schedules count. In the final
   // evaluation of an early stop: those of the model that was chosen.
   RoundId training_round() const {
     if (final_) return best_->training_round;
-    return RoundId{solve_.open ? 0 : round_.value - solve_.rounds};
+    return RoundId{prepares() ? 0 : round_.value - preparing_rounds()};
   }
   // True if the evaluation under way, if any, is the run's last.
   bool IsFinalEvaluation() const {
@@ -143,6 +156,11 @@ class RunState {
   const std::map<std::string, double>& Scalars(const SiteId& site) const;
 
  private:
+  // Whether training has yet to begin.
+  bool prepares() const { return solve_.open || statistics_.open; }
+  uint32_t preparing_rounds() const {
+    return solve_.rounds + statistics_.rounds;
+  }
   struct Receipt {
     RoundId round;
     UploadReceipt receipt;
@@ -163,6 +181,8 @@ class RunState {
   absl::Status On(RunPaused record, absl::Time, uint64_t sequence);
   absl::Status On(SiteReported record, absl::Time, uint64_t sequence);
   void TakeSolve(SolveAdvanced solve);
+  // OK if a round of this kind brings what it brings.
+  absl::Status CheckAdvances(const RoundReduced& record) const;
   void OpenNext();
   absl::Status CheckOpensNext(bool opens_next, bool evaluation_due,
                               bool solved) const;
@@ -176,6 +196,8 @@ class RunState {
   RoundId round_;
   ModelRef model_;
   Solve solve_;
+  Statistics statistics_;
+  ModelRef rule_state_;
   std::optional<Best> best_;
   int without_improvement_ = 0;  // evaluations
   bool final_ = false;           // the chosen model is being evaluated, or was

@@ -61,7 +61,8 @@ CoordinatorSnapshot MakeSnapshot(
   // While the head is being solved, how many rounds that takes is not known.
   snapshot.rounds = static_cast<uint32_t>(run.plan.rounds) +
                     std::max(state.solve().rounds,
-                             state.solve().open ? state.round().value : 0);
+                             state.solve().open ? state.round().value : 0) +
+                    (state.statistics().open ? 1 : state.statistics().rounds);
   snapshot.quorum = static_cast<uint32_t>(run.plan.quorum);
   snapshot.model = state.model().digest;
   snapshot.started = run.opened;

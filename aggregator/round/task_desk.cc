@@ -101,6 +101,10 @@ Task TaskDesk::MakeTask() const {
   if (model.inline_bytes != nullptr) task.model_inline = *model.inline_bytes;
   task.training_round = state.training_round();
   task.progress_timeout = run.plan.progress_timeout;
+  if (task.kind == TaskKind::kTrain) {
+    task.statistics = state.statistics().gathered.digest;
+    task.statistics_size_bytes = state.statistics().gathered.size_bytes;
+  }
   if (task.kind == TaskKind::kEvaluate) {
     const EvaluationSpec& evaluation = run.plan.evaluation;
     const bool last = state.IsFinalEvaluation();

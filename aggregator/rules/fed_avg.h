@@ -9,7 +9,7 @@ namespace fedgraft {
 //   next = previous + server_learning_rate · Σ w_k Δ_k / Σ w_k
 // The sites multiplied Δ_k by w_k before quantising, so the numerator is the
 // ring sum.
-class FedAvg : public AggregationRule {
+class FedAvg : public SumRule {
  public:
   explicit FedAvg(double server_learning_rate)
       : server_learning_rate_(server_learning_rate) {}

@@ -85,11 +85,14 @@ struct UpdateExpectation {
   Digest layout;  // evaluation: zero
   // Largest magnitude of a single word, see RingSpec::TermMax.
   int64_t term_max = 0;
+  // The last words, which are no parameters and have no part in the norm.
+  uint64_t extra_words = 0;
 };
 struct VerifiedUpdate {
   UpdatePayloadHead head;
   // L2 norm of the dequantised values divided by the weight.
   double l2_norm = 0;
+  std::vector<uint64_t> extra_words;
 };
 // Opens every chunk of one contribution before it is accepted. Errors carry a
 // RefusalReason: kBadSeal (a chunk does not open), kBadLayout (head, word

@@ -1,5 +1,7 @@
 #include <algorithm>
 #include <cmath>
+#include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "aggregator/store/reduce.h"
@@ -136,23 +138,36 @@ absl::StatusOr<VerifiedUpdate> VerifySealedUpdate(
   }
   FG_RETURN_IF_ERROR(CheckHead(*head, expectation));
 
-  TermStatistics statistics(ring.word_bits);
+  TermStatistics statistics(ring.word_bits), of_extra(ring.word_bits);
+  const uint64_t parameters = expectation.count - expectation.extra_words;
+  std::vector<uint64_t> extra;
   std::vector<uint64_t> words;
   for (uint64_t shard = 0; shard < plan.shards(); ++shard) {
     const auto packed = reader.Open(contribution, plan.Chunk(shard));
     if (!packed.ok()) return AsRefusal(packed.status());
     words.resize(plan.Words(shard));
     UnpackWords(ring.word_bits, *packed, absl::MakeSpan(words));
-    statistics.Add(words);
-    if (statistics.magnitude() > static_cast<uint64_t>(expectation.term_max)) {
+    const uint64_t begin = plan.Begin(shard);
+    const uint64_t last =
+        std::max(begin, std::min(begin + words.size(), parameters));
+    const auto all = absl::MakeConstSpan(words);
+    statistics.Add(all.first(last - begin));
+    of_extra.Add(all.subspan(last - begin));
+    extra.insert(extra.end(),
+                 words.begin() + static_cast<ptrdiff_t>(last - begin),
+                 words.end());
+    if (std::max(statistics.magnitude(), of_extra.magnitude()) >
+        static_cast<uint64_t>(expectation.term_max)) {
       return Refuse(RefusalReason::kOverNorm,
                     absl::StrCat("a word of chunk ", plan.Chunk(shard),
                                  " is beyond ±", expectation.term_max,
                                  ", the largest that can be summed"));
     }
   }
-  return VerifiedUpdate{*head, std::sqrt(statistics.squares()) * ring.Step() /
-                                   WeightOfWord(head->weight_word)};
+  return VerifiedUpdate{*head,
+                        std::sqrt(statistics.squares()) * ring.Step() /
+                            WeightOfWord(head->weight_word),
+                        std::move(extra)};
 }
 
 }  // namespace fedgraft

@@ -37,7 +37,7 @@ absl::StatusOr<RunFiles> RunFiles::Create(const RunId& run) {
         "the aggregator sent ",
         name.size(), " characters that are not"));
   }
-  return RunFiles(absl::StrCat("runs/", name, "/"));
+  return RunFiles(absl::StrCat(kRunsFolder, name, "/"));
 }
 
 std::string RunFiles::UpdatePath(TaskKind kind) const {
@@ -45,7 +45,7 @@ std::string RunFiles::UpdatePath(TaskKind kind) const {
 }
 
 std::string BackbonePath(const Digest& digest) {
-  return absl::StrCat("backbones/", digest.Hex(), ".safetensors");
+  return absl::StrCat(kBackbonesFolder, digest.Hex(), ".safetensors");
 }
 
 absl::Status WriteLastRun(FileStore& files, const RunId& run) {

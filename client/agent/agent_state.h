@@ -7,6 +7,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "client/agent/run_folder_names.h"
 #include "common/base/digest.h"
 #include "common/base/ids.h"
 #include "common/protocol/messages.h"
@@ -30,9 +31,11 @@ class RunFiles {
   std::string InitialModelPath() const {
     return folder_ + "initial.safetensors";
   }
-  std::string FinalModelPath() const { return folder_ + "final.safetensors"; }
+  std::string FinalModelPath() const { return folder_ + kFinalModelFile; }
+  // What was gathered before training, as long as the run lasts.
+  std::string StatisticsPath() const { return folder_ + "statistics.bin"; }
   std::string FinishedPath() const { return folder_ + "finished.json"; }
-  std::string TrainerFolder() const { return folder_ + "trainer"; }
+  std::string TrainerFolder() const { return folder_ + kTrainerFolder; }
 
  private:
   explicit RunFiles(std::string folder) : folder_(std::move(folder)) {}

@@ -49,6 +49,13 @@ void ConfiguredTrainer::Solve(SolveRequest request,
         std::move(reply));
 }
 
+void ConfiguredTrainer::Gather(GatherRequest request,
+                               LocalTrainer::Progress progress,
+                               Reply<GatherResult> reply) {
+  Begin(&LocalTrainer::Gather, std::move(request), std::move(progress),
+        std::move(reply));
+}
+
 void ConfiguredTrainer::Cancel() {
   cancelled_ = true;
   trainer_.Cancel();

@@ -29,6 +29,8 @@ class ConfiguredTrainer {
                 Reply<EvaluateResult> reply);
   void Solve(SolveRequest request, LocalTrainer::Progress progress,
              Reply<SolveResult> reply);
+  void Gather(GatherRequest request, LocalTrainer::Progress progress,
+              Reply<GatherResult> reply);
   void Cancel();
 
  private:

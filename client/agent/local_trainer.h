@@ -29,6 +29,8 @@ struct TrainRequest {
   RoundId round;           // of training: solve rounds do not count
   std::string model_path;  // safetensors: the global trainable set
   std::string delta_path;  // out: raw little-endian F32 in layout order
+  // common/statistics/gathered_statistics.h; empty: the plan asks for none.
+  std::string statistics_path = {};
 };
 struct TrainResult {
   uint64_t samples = 0;
@@ -55,6 +57,15 @@ struct SolveResult {
   uint64_t samples = 0;
 };
 
+struct GatherRequest {
+  std::string model_path;  // safetensors: the global trainable set
+  std::string sums_path;   // out: raw little-endian F64, the order of
+                           // common/statistics/start_statistics.h
+};
+struct GatherResult {
+  uint64_t samples = 0;
+};
+
 // Port: training at the site. One call at a time; answers on the agent's
 // strand. UNAVAILABLE: the trainer process died or hung (it is started anew
 // for the next call, which must Configure first); other codes are the
@@ -70,6 +81,8 @@ class LocalTrainer {
                         Reply<EvaluateResult> reply) = 0;
   virtual void Solve(SolveRequest request, Progress progress,
                      Reply<SolveResult> reply) = 0;
+  virtual void Gather(GatherRequest request, Progress progress,
+                      Reply<GatherResult> reply) = 0;
   // Ends the call under way (it answers CANCELLED).
   virtual void Cancel() = 0;
 };

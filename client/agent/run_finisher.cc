@@ -1,6 +1,8 @@
 #include "client/agent/run_finisher.h"
 
+#include <string>
 #include <utility>
+#include <vector>
 
 #include "client/agent/agent_state.h"
 #include "common/base/logging.h"
@@ -32,8 +34,10 @@ absl::Status RunFinisher::Mark(const RunFinished& finished) {
       ports_.files,
       {finished.run, finished.model, finished.rounds, finished.stopped}));
   FG_ASSIGN_OR_RETURN(const RunFiles files, RunFiles::Create(finished.run));
-  for (TaskKind kind : kAllTaskKinds) {
-    const absl::Status removed = ports_.files.Remove(files.UpdatePath(kind));
+  std::vector<std::string> paths = {files.StatisticsPath()};
+  for (TaskKind kind : kAllTaskKinds) paths.push_back(files.UpdatePath(kind));
+  for (const std::string& path : paths) {
+    const absl::Status removed = ports_.files.Remove(path);
     if (!removed.ok() && !absl::IsNotFound(removed)) {
       FG_LOG_WARNING("{}", removed.ToString());  // it only takes room
     }

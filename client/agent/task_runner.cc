@@ -4,29 +4,13 @@
 
 #include "absl/strings/str_cat.h"
 #include "client/agent/agent_state.h"
+#include "client/agent/task_check.h"
 #include "common/base/check.h"
 #include "common/base/logging.h"
 #include "common/base/status_macros.h"
 #include "common/crypto/sha256.h"
 
 namespace fedgraft {
-namespace {
-
-absl::StatusOr<Split> ParseSplit(const std::string& name) {
-  if (name == "train") return Split::kTrain;
-  if (name == "val") return Split::kVal;
-  if (name == "test") return Split::kTest;
-  return absl::InvalidArgumentError(absl::StrCat(
-      "task names split '", name, "', expected train, val or test"));
-}
-
-absl::Status Wrong(const Task& task, const std::string& what) {
-  return absl::InvalidArgumentError(
-      absl::StrCat("task of round ", task.round.value, " ", what));
-}
-
-}  // namespace
-
 TaskRunner::TaskRunner(AgentPorts ports, const AgentOptions& options,
                        AgentKeys keys, Background& background,
                        BlobFetcher& fetcher, ConfiguredTrainer& trainer)
@@ -46,7 +30,7 @@ void TaskRunner::Run(std::shared_ptr<const RunContext> run, Task task,
   progress_ = std::move(progress);
   reply_ = std::move(reply);
   cancelled_ = false;
-  absl::Status valid = CheckTask();
+  absl::Status valid = CheckTask(*run_, task_);
   if (!valid.ok()) return Answer(std::move(valid));
   FindFinished();
 }
@@ -58,46 +42,6 @@ void TaskRunner::Cancel() {
   // seals write one file.
   if (fetching_) fetcher_.Abort();
   if (training_) trainer_.Cancel();
-}
-
-absl::Status TaskRunner::CheckTask() const {
-  if (task_.run != run_->descriptor.run ||
-      task_.plan_hash != run_->descriptor.plan_hash) {
-    return Wrong(task_, absl::StrCat("is of run ", task_.run.value, ", plan ",
-                                     task_.plan_hash.Short(), "; joined was ",
-                                     run_->descriptor.run.value, ", plan ",
-                                     run_->descriptor.plan_hash.Short()));
-  }
-  const Plan& plan = run_->plan;
-  const bool solves = plan.solver.kind != SolverKind::kNone;
-  const uint32_t rounds = static_cast<uint32_t>(plan.rounds);
-  const uint32_t solve_rounds =
-      solves ? static_cast<uint32_t>(plan.solver.rounds_max) : 0;
-  // An early stop evaluates the chosen model in a round of its own.
-  const uint32_t stops = plan.stopping.patience > 0 ? 1 : 0;
-  if (task_.training_round.value > rounds ||
-      task_.round.value > rounds + solve_rounds + stops ||
-      (task_.training_round.value == 0 && task_.kind == TaskKind::kTrain) ||
-      (task_.round.value == 0 && task_.kind != TaskKind::kEvaluate)) {
-    return Wrong(task_,
-                 absl::StrCat("(of training ", task_.training_round.value,
-                              ") is not one of the plan's ", rounds,
-                              " rounds of training and at most ", solve_rounds,
-                              " solve rounds"));
-  }
-  if (task_.kind == TaskKind::kSolve && !solves) {
-    return Wrong(task_, "asks for statistics; the plan has no solver");
-  }
-  if (!task_.model_inline.empty() &&
-      task_.model_inline.size() != task_.model_size_bytes) {
-    return Wrong(task_,
-                 absl::StrCat("announces a model of ", task_.model_size_bytes,
-                              " bytes and has ", task_.model_inline.size()));
-  }
-  if (task_.kind == TaskKind::kEvaluate) {
-    FG_RETURN_IF_ERROR(ParseSplit(task_.split).status());
-  }
-  return absl::OkStatus();
 }
 
 UploadHeader TaskRunner::HeaderOfTask() const {
@@ -140,13 +84,13 @@ void TaskRunner::FindFinished() {
 
 void TaskRunner::PrepareModel() {
   if (cancelled_) return Answer(absl::CancelledError("task was given up"));
-  if (work_model_ == task_.model) return Work();
+  if (work_model_ == task_.model) return PrepareStatistics();
   work_model_.reset();
   if (!task_.model_inline.empty()) {
     absl::Status stored = StoreInlineModel();
     if (!stored.ok()) return Answer(std::move(stored));
     work_model_ = task_.model;
-    return Work();
+    return PrepareStatistics();
   }
   BlobRequest blob;
   blob.digest = task_.model;
@@ -161,6 +105,27 @@ void TaskRunner::PrepareModel() {
                      return Answer(std::move(fetched).status());
                    }
                    work_model_ = task_.model;
+                   PrepareStatistics();
+                 }));
+}
+
+void TaskRunner::PrepareStatistics() {
+  if (cancelled_) return Answer(absl::CancelledError("task was given up"));
+  const std::pair wanted(task_.run, task_.statistics);
+  if (task_.statistics_size_bytes == 0 || statistics_ == wanted) return Work();
+  BlobRequest blob;
+  blob.digest = task_.statistics;
+  blob.path = run_->files.StatisticsPath();
+  blob.size_bytes = task_.statistics_size_bytes;
+  blob.size_bytes_max = options_.blob_size_bytes_max;
+  fetching_ = true;
+  fetcher_.Fetch(std::move(blob),
+                 guard_([this, wanted](absl::StatusOr<Done> fetched) {
+                   fetching_ = false;
+                   if (!fetched.ok()) {
+                     return Answer(Annotate(fetched.status(), "statistics"));
+                   }
+                   statistics_ = wanted;
                    Work();
                  }));
 }
@@ -186,6 +151,8 @@ void TaskRunner::Work() {
       return Evaluate();
     case TaskKind::kSolve:
       return Solve();
+    case TaskKind::kGather:
+      return Gather();
   }
 }
 
@@ -202,6 +169,9 @@ void TaskRunner::Train() {
   request.round = task_.training_round;
   request.model_path = kWorkModelPath;
   request.delta_path = kWorkDeltaPath;
+  if (task_.statistics_size_bytes > 0) {
+    request.statistics_path = run_->files.StatisticsPath();
+  }
   trainer_.Train(std::move(request), guard_([this](float fraction) {
                    if (training_) progress_(AgentState::kTraining, fraction);
                  }),
@@ -249,6 +219,23 @@ void TaskRunner::Solve() {
                  }));
 }
 
+void TaskRunner::Gather() {
+  progress_(AgentState::kTraining, 0);
+  const absl::Status removed = RemoveWork(kWorkSumsPath);
+  if (!removed.ok()) return Answer(removed);
+  GatherRequest request;
+  request.model_path = kWorkModelPath;
+  request.sums_path = kWorkSumsPath;
+  trainer_.Gather(std::move(request), guard_([this](float fraction) {
+                    if (training_) progress_(AgentState::kTraining, fraction);
+                  }),
+                  guard_([this](absl::StatusOr<GatherResult> result) {
+                    training_ = false;
+                    if (!result.ok()) return Answer(result.status());
+                    SealGathered(*result);
+                  }));
+}
+
 void TaskRunner::SealTrained(const TrainResult& result) {
   auto quantize = [&files = ports_.files, run = run_,
                    samples = result.samples]() {
@@ -291,6 +278,23 @@ void TaskRunner::SealSolved(const SolveResult& result) {
     FG_LOG_INFO("statistics of {} images: {} sums", samples,
                 sums->values().size());
     return QuantizedUpdate::FromSolveSums(*std::move(sums), run->plan);
+  };
+  Seal(std::move(quantize), 0, {});
+}
+
+void TaskRunner::SealGathered(const GatherResult& result) {
+  auto quantize = [&files = ports_.files, run = run_,
+                   samples =
+                       result.samples]() -> absl::StatusOr<QuantizedUpdate> {
+    absl::StatusOr<StatisticSums> sums =
+        ReadStatisticSums(files, kWorkSumsPath, run->plan, *run->layout);
+    // As an update in the clear: no longer on disk than needed.
+    const absl::Status removed = files.Remove(kWorkSumsPath);
+    FG_RETURN_IF_ERROR(sums.status());
+    FG_RETURN_IF_ERROR(removed);
+    FG_LOG_INFO("statistics of {} images: {} sums", samples,
+                sums->words().size());
+    return QuantizedUpdate::FromStatistics(*std::move(sums));
   };
   Seal(std::move(quantize), 0, {});
 }

@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "client/agent/agent.h"
 #include "client/agent/background.h"
@@ -51,20 +52,23 @@ class TaskRunner {
   bool busy() const { return reply_ != nullptr; }
 
  private:
-  absl::Status CheckTask() const;
   // A file that an earlier attempt left must not pass for this one's result.
   absl::Status RemoveWork(const char* path);
   void FindFinished();
   bool IsOfTask(const UploadHeader& header) const;
   void PrepareModel();
   absl::Status StoreInlineModel();
+  // What was gathered before training: fetched once.
+  void PrepareStatistics();
   void Work();
   void Train();
   void Evaluate();
   void Solve();
+  void Gather();
   void SealTrained(const TrainResult& result);
   void SealEvaluated(EvaluateResult result);
   void SealSolved(const SolveResult& result);
+  void SealGathered(const GatherResult& result);
   // Runs `quantize` and seals what it makes, on the executor.
   void Seal(std::function<absl::StatusOr<QuantizedUpdate>()> quantize,
             double loss, std::map<std::string, double> scalars);
@@ -90,6 +94,8 @@ class TaskRunner {
   std::map<std::string, std::optional<SealedUpdate>> finished_;
   // What kWorkModelPath holds.
   std::optional<Digest> work_model_;
+  // What StatisticsPath of that run was found to hold.
+  std::optional<std::pair<RunId, Digest>> statistics_;
 };
 
 }  // namespace fedgraft

@@ -75,6 +75,12 @@ absl::StatusOr<SolveResult> Convert(const pb::TrainerReply& reply,
   return SolveResult{reply.solved().samples()};
 }
 
+absl::StatusOr<GatherResult> Convert(const pb::TrainerReply& reply,
+                                     GatherResult*) {
+  if (!reply.has_gathered()) return Broke("no answer to gather");
+  return GatherResult{reply.gathered().samples()};
+}
+
 absl::StatusOr<EvaluateResult> Convert(const pb::TrainerReply& reply,
                                        EvaluateResult*) {
   if (!reply.has_evaluated()) return Broke("no answer to evaluate");
@@ -181,6 +187,9 @@ void TrainerProcess::Train(TrainRequest request, Progress progress,
   wire.set_round(request.round.value);
   wire.set_model_path(FullPath(request.model_path));
   wire.set_delta_path(FullPath(request.delta_path));
+  if (!request.statistics_path.empty()) {
+    wire.set_statistics_path(FullPath(request.statistics_path));
+  }
   Call call;
   call.progress = std::move(progress);
   Answer(reply, call);
@@ -207,6 +216,18 @@ void TrainerProcess::Solve(SolveRequest request, Progress progress,
   pb::TrainerRequest message;
   pb::TrainerSolve& wire = *message.mutable_solve();
   wire.set_point_path(FullPath(request.point_path));
+  wire.set_sums_path(FullPath(request.sums_path));
+  Call call;
+  call.progress = std::move(progress);
+  Answer(reply, call);
+  Send(message, std::move(call));
+}
+
+void TrainerProcess::Gather(GatherRequest request, Progress progress,
+                            Reply<GatherResult> reply) {
+  pb::TrainerRequest message;
+  pb::TrainerGather& wire = *message.mutable_gather();
+  wire.set_model_path(FullPath(request.model_path));
   wire.set_sums_path(FullPath(request.sums_path));
   Call call;
   call.progress = std::move(progress);

@@ -66,6 +66,8 @@ class TrainerProcess : public LocalTrainer {
                 Reply<EvaluateResult> reply) override;
   void Solve(SolveRequest request, Progress progress,
              Reply<SolveResult> reply) override;
+  void Gather(GatherRequest request, Progress progress,
+              Reply<GatherResult> reply) override;
   void Cancel() override;
 
  private:

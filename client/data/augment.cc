@@ -58,9 +58,9 @@ void ApplyView(const View& view, int size, absl::Span<float> chw) {
   std::vector<Tap> taps(plane);
   for (int y = 0; y < size; ++y) {
     for (int x = 0; x < size; ++x) {
-      // Backwards: undo the shift, the turn, then the mirror.
-      const double dx = x - centre - view.shift_x;
-      const double dy = y - centre - view.shift_y;
+      // Backwards: undo the shift, the zoom, the turn, then the mirror.
+      const double dx = (x - centre - view.shift_x) / view.zoom_x;
+      const double dy = (y - centre - view.shift_y) / view.zoom_y;
       double from_x = centre + cosine * dx + sine * dy;
       const double from_y = centre - sine * dx + cosine * dy;
       if (view.mirrored) from_x = size - 1 - from_x;

@@ -15,10 +15,12 @@ struct ViewKey {
 };
 
 // A geometric change of an image: first mirrored left-right, then turned
-// clockwise (as seen, with y downwards) about the centre, then moved.
+// clockwise (as seen, with y downwards) about the centre, then enlarged about
+// the centre, then moved.
 struct View {
   bool mirrored = false;
   double radians = 0;
+  double zoom_x = 1, zoom_y = 1;    // positive
   double shift_x = 0, shift_y = 0;  // pixels, to the right and down
 };
 

@@ -17,6 +17,10 @@ namespace fedgraft {
 // filled in, as the config loader does. Reads manifest and labels (an NPZ
 // file wholly), but decodes no image.
 //
+// A context of DataUse::kTrain without classes asks for images to learn from
+// without labels, which are not looked at and all -1. They are those of the
+// training split; where the data name no splits, all.
+//
 // INVALID_ARGUMENT: an option or the content is wrong; the message names file,
 // row and column, what was expected and what was found. NOT_FOUND: a file is
 // missing. RESOURCE_EXHAUSTED: above a limit. FAILED_PRECONDITION: no image

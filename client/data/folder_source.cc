@@ -144,7 +144,7 @@ class FolderSource final : public DataSource {
 absl::StatusOr<std::vector<ManifestRow>> ReadRows(const FolderOptions& options,
                                                   const DataContext& context) {
   std::error_code ignored;
-  if (context.use == DataUse::kPredict &&
+  if ((context.use == DataUse::kPredict || IsUnlabelled(context)) &&
       fs::is_directory(options.path, ignored)) {
     return ListFolder(options.path);
   }
@@ -177,8 +177,14 @@ absl::StatusOr<std::unique_ptr<DataSource>> OpenFolderSource(
   FG_RETURN_IF_ERROR(CheckFractions(options.fractions));
   auto rows = ReadRows(options, context);
   if (!rows.ok()) return Annotate(rows.status(), options.path);
-  AssignSplits(options.fractions, context.use, !options.columns.split.empty(),
-               *rows);
+  if (IsUnlabelled(context)) {
+    for (ManifestRow& row : *rows) {
+      row.split = row.split.value_or(Split::kTrain);
+    }
+  } else {
+    AssignSplits(options.fractions, context.use, !options.columns.split.empty(),
+                 *rows);
+  }
   FG_ASSIGN_OR_RETURN(const fs::path root, ResolveRoot(options));
   auto source = std::make_unique<FolderSource>(options.pixels_max);
   if (absl::Status filled = source->Fill(root, options, *std::move(rows));

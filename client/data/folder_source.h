@@ -25,7 +25,8 @@ struct FolderOptions {
 //
 // For DataUse::kPredict every listed image is in Split::kTest, and `path` may
 // be a folder instead: then all .png, .jpg, .jpeg, .tif and .tiff files below
-// it are the images, in the order of their paths.
+// it are the images, in the order of their paths. So it may without classes;
+// every image that has no split is then in Split::kTrain.
 //
 // Opening checks that every file is there and, links resolved, below `root`;
 // INVALID_ARGUMENT and NOT_FOUND name manifest, line and column. Pixels are

@@ -33,17 +33,20 @@ absl::Status FindColumn(const CsvTable& table, const std::string& name,
 
 absl::StatusOr<ColumnIndices> FindColumns(const CsvTable& table,
                                           const ManifestColumns& columns,
-                                          DataUse use) {
-  const bool train = use == DataUse::kTrain;
-  if (train && columns.label.empty()) {
+                                          const DataContext& context) {
+  const bool train = context.use == DataUse::kTrain;
+  const bool labels = !IsUnlabelled(context);
+  if (train && labels && columns.label.empty()) {
     return absl::InvalidArgumentError(
         "data: expected label_column, found an empty name");
   }
   ColumnIndices indices;
   FG_RETURN_IF_ERROR(FindColumn(table, columns.image, true, indices.image));
-  FG_RETURN_IF_ERROR(FindColumn(table, columns.label, train, indices.label));
+  if (labels) {
+    FG_RETURN_IF_ERROR(FindColumn(table, columns.label, train, indices.label));
+  }
   FG_RETURN_IF_ERROR(
-      FindColumn(table, columns.patient, train, indices.patient));
+      FindColumn(table, columns.patient, train && labels, indices.patient));
   FG_RETURN_IF_ERROR(FindColumn(table, columns.split, train, indices.split));
   FG_RETURN_IF_ERROR(FindColumn(table, columns.filter, true, indices.filter));
   return indices;
@@ -94,7 +97,8 @@ absl::StatusOr<ManifestRow> ReadRow(const CsvRow& row,
   }
   if (indices.patient != kNone) {
     result.patient = row.fields[indices.patient];
-    if (result.patient.empty() && context.use == DataUse::kTrain) {
+    if (result.patient.empty() && context.use == DataUse::kTrain &&
+        !IsUnlabelled(context)) {
       return ManifestError(row.line, columns.patient, "the key of a patient",
                            "");
     }
@@ -167,7 +171,8 @@ absl::StatusOr<std::vector<ManifestRow>> ParseManifest(
     std::string_view text, const ManifestColumns& columns,
     const DataContext& context) {
   if (columns.image.empty() ||
-      (context.use == DataUse::kTrain && columns.label.empty())) {
+      (context.use == DataUse::kTrain && !IsUnlabelled(context) &&
+       columns.label.empty())) {
     return absl::InvalidArgumentError(
         "data: expected image_column and label_column, found an empty name");
   }
@@ -179,7 +184,7 @@ absl::StatusOr<std::vector<ManifestRow>> ManifestRows(
     const CsvTable& table, const ManifestColumns& columns,
     const DataContext& context) {
   FG_ASSIGN_OR_RETURN(const ColumnIndices indices,
-                      FindColumns(table, columns, context.use));
+                      FindColumns(table, columns, context));
   UniquenessCheck unique(columns);
   std::vector<ManifestRow> rows;
   for (size_t i = 0; i < table.rows.size(); ++i) {

@@ -33,8 +33,8 @@ struct ManifestRow {
 
 // The rows of a CSV table. A label is the name of a class or, where no
 // class has that name, its number 0..C-1. For DataUse::kPredict the label
-// column may be missing and its cells empty. Cells are taken as written;
-// spaces count.
+// column may be missing and its cells empty; without classes it is not read
+// and all labels are -1. Cells are taken as written; spaces count.
 //
 // INVALID_ARGUMENT names line and column, what was expected and what was
 // found (never the key of a patient): a column that is not there, an unknown

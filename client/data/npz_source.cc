@@ -120,6 +120,9 @@ class NpzSource final : public DataSource {
     const bool predict = context.use == DataUse::kPredict;
     for (const Split split : kAllSplits) {
       if (predict && split != Split::kTest) continue;
+      if (IsUnlabelled(context) && split != Split::kTrain) {
+        continue;
+      }
       const std::string prefix = SplitName(split);
       if (archive.Contains(prefix + "_images.npy")) {
         FG_RETURN_IF_ERROR(ReadSplit(archive, split, options, context));
@@ -163,8 +166,8 @@ absl::Status NpzSource::ReadSplit(const ZipArchive& archive, Split split,
 
   const std::string labels_name = prefix + "_labels";
   std::vector<int64_t> labels(count, -1), patients;
-  if (archive.Contains(labels_name + ".npy") ||
-      context.use == DataUse::kTrain) {
+  if (!IsUnlabelled(context) && (context.use == DataUse::kTrain ||
+                                 archive.Contains(labels_name + ".npy"))) {
     FG_ASSIGN_OR_RETURN(labels, ReadNpzIntegers(archive, labels_name));
     FG_RETURN_IF_ERROR(CheckNpzCount(labels_name, labels.size(), count));
     FG_RETURN_IF_ERROR(

@@ -24,7 +24,7 @@ struct NpzOptions {
 //   S_labels   integers 0..C-1; (N) or (N, 1)
 //   S_patient  optional integers; (N): keys of patients
 // Missing splits are empty. For DataUse::kPredict the images are test_images,
-// and test_labels may be missing.
+// and test_labels may be missing. Without classes they are train_images.
 //
 // With shard_count > 1 this site gets every shard_count-th image of train and
 // val (of test only with `shard_test`), counted in an order shuffled by

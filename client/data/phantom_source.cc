@@ -29,7 +29,8 @@ class PhantomSource final : public DataSource {
       for (int i = 0; i < count; ++i) {
         const PhantomFinding finding = generator_.Find(Key(split, i));
         samples_[split].push_back(
-            {finding.label, "", absl::StrCat(SplitName(split), "[", i, "]")});
+            {IsUnlabelled(context) ? -1 : finding.label, "",
+             absl::StrCat(SplitName(split), "[", i, "]")});
       }
     }
     return CheckSplits("phantom", context, samples_, warnings_);
@@ -61,7 +62,7 @@ class PhantomSource final : public DataSource {
 
 absl::StatusOr<std::unique_ptr<DataSource>> OpenPhantomSource(
     const PhantomOptions& options, const DataContext& context) {
-  if (context.classes.size() != 2) {
+  if (context.classes.size() != 2 && !IsUnlabelled(context)) {
     return absl::InvalidArgumentError(
         absl::StrCat("phantom: expected a plan of 2 classes, found ",
                      context.classes.size()));

@@ -101,6 +101,7 @@ absl::Status CheckSplits(const std::string& where, const DataContext& context,
         ", test: ", samples[Split::kTest].size(),
         " images): expected at least one training image"));
   }
+  if (IsUnlabelled(context)) return absl::OkStatus();
   WarnOfTrainingClasses(where, context, samples[Split::kTrain], warnings);
   for (const Split split : {Split::kVal, Split::kTest}) {
     WarnOfEvaluation(where, context, split, samples[split], warnings);

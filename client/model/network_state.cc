@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "client/model/encode_tensors.h"
 #include "common/base/status_macros.h"
 
 namespace fedgraft {
@@ -151,17 +152,7 @@ absl::Status LoadState(const SafetensorsFile& file, HeadPolicy head,
 
 absl::StatusOr<Bytes> EncodeState(
     Network& network, const std::map<std::string, std::string>& metadata) {
-  std::map<std::string, torch::Tensor> host;  // keeps the data alive
-  std::map<std::string, TensorToWrite> tensors;
-  for (const auto& [name, tensor] : NamedTensors(network)) {
-    torch::Tensor value = tensor.detach().cpu().contiguous();
-    host[name] = value;
-    tensors[name] = {
-        value.scalar_type() == torch::kInt64 ? DType::kI64 : DType::kF32,
-        value.sizes().vec(),
-        {static_cast<const uint8_t*>(value.data_ptr()), value.nbytes()}};
-  }
-  return EncodeSafetensors(tensors, metadata);
+  return EncodeTensors(NamedTensors(network), metadata);
 }
 
 absl::StatusOr<ParameterLayout> WholeLayout(Network& network) {

@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "common/statistics/start_statistics.h"
 
 namespace fedgraft {
 namespace {
@@ -65,7 +66,14 @@ absl::Status CheckPlan(const SitePolicy& policy, const Plan& plan) {
     return Denied("exact_statistics", "exact sums of features for its solver",
                   "none");
   }
-  const int rounds = plan.rounds + (solves ? plan.solver.rounds_max : 0);
+  const std::string statistics = AskedStatistics(plan);
+  if (!statistics.empty() && !policy.exact_statistics) {
+    return Denied(
+        "exact_statistics",
+        absl::StrCat("exact sums before it trains (", statistics, ")"), "none");
+  }
+  const int rounds = plan.rounds + (solves ? plan.solver.rounds_max : 0) +
+                     (statistics.empty() ? 0 : 1);
   if (rounds > policy.rounds_max) {
     return Denied("rounds_max", absl::StrCat("up to ", rounds, " rounds"),
                   absl::StrCat("at most ", policy.rounds_max));

@@ -22,12 +22,12 @@ struct SitePolicy {
   bool share_site_scalars = false;
   std::set<Digest> plans;  // empty: any that the rest allows
   uint64_t samples_min = 10;
-  bool exact_statistics = true;  // plans with a solver
+  bool exact_statistics = true;  // plans that solve, or gather statistics
 };
 
 // PERMISSION_DENIED naming the policy key, what the plan wants and what is
-// allowed: plan not on the list, strategy, solver, rounds, or a quorum below
-// the smallest cohort.
+// allowed: plan not on the list, strategy, exact sums, rounds, or a quorum
+// below the smallest cohort.
 absl::Status CheckPlan(const SitePolicy& policy, const Plan& plan);
 // PERMISSION_DENIED if the site has fewer training images than `samples_min`.
 absl::Status CheckSamples(const SitePolicy& policy, uint64_t train_samples);
@@ -35,8 +35,8 @@ absl::Status CheckSamples(const SitePolicy& policy, uint64_t train_samples);
 // What of `scalars` may leave: nothing unless `share_site_scalars`; then only
 // finite numbers under plain names (a–z, 0–9, '_', '.', '-'; at most 64
 // characters) and at most kSharedScalarsMax of them, so that the channel stays
-// one for a handful of metrics.
-inline constexpr size_t kSharedScalarsMax = 64;
+// one for metrics (a network of twenty blocks has some three for each).
+inline constexpr size_t kSharedScalarsMax = 128;
 std::map<std::string, double> FilterScalars(
     const SitePolicy& policy, const std::map<std::string, double>& scalars);
 

@@ -1,6 +1,9 @@
 #include "client/train/curvature.h"
 
+#include <cmath>
+
 #include "client/data/seeded_random.h"
+#include "common/base/check.h"
 #include "common/base/status_macros.h"
 
 namespace fedgraft {
@@ -67,10 +70,11 @@ absl::StatusOr<std::vector<torch::Tensor>> HessianProduct(
   return product;
 }
 
-absl::StatusOr<std::map<int, double>> HessianTraces(
+absl::StatusOr<std::map<int, TraceEstimate>> HessianTraces(
     const MeanLoss& loss, const TrainedParameters& parameters, uint64_t seed,
     int probes) {
-  std::map<int, double> traces;
+  FG_CHECK(probes >= 2);
+  std::map<int, std::vector<double>> values;  // by depth and probe
   for (int probe = 0; probe < probes; ++probe) {
     SeededRandom random({seed, kProbeStream, static_cast<uint64_t>(probe)});
     std::vector<torch::Tensor> signs;
@@ -80,8 +84,18 @@ absl::StatusOr<std::map<int, double>> HessianTraces(
     FG_ASSIGN_OR_RETURN(const std::vector<torch::Tensor> product,
                         HessianProduct(loss, parameters, signs));
     for (size_t i = 0; i < parameters.size(); ++i) {
-      traces[parameters[i].depth] += Dot(signs[i], product[i]) / probes;
+      std::vector<double>& of_block = values[parameters[i].depth];
+      of_block.resize(probes);
+      of_block[probe] += Dot(signs[i], product[i]);
     }
+  }
+  std::map<int, TraceEstimate> traces;
+  for (const auto& [depth, of_block] : values) {
+    TraceEstimate& trace = traces[depth];
+    for (double value : of_block) trace.mean += value / probes;
+    double squares = 0;
+    for (double value : of_block) squares += std::pow(value - trace.mean, 2);
+    trace.standard_error = std::sqrt(squares / (probes - 1) / probes);
   }
   return traces;
 }

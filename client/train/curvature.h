@@ -32,17 +32,26 @@ absl::StatusOr<std::vector<torch::Tensor>> HessianProduct(
     const MeanLoss& loss, const TrainedParameters& parameters,
     const std::vector<torch::Tensor>& direction);
 
+struct TraceEstimate {
+  double mean = 0;
+  // Of the mean, from the spread of the probes' values.
+  double standard_error = 0;
+  bool operator==(const TraceEstimate&) const = default;
+};
 // Trace of each depth's block of the Hessian, estimated by `probes` vectors of
-// random signs (Hutchinson, "A stochastic estimator of the trace of the
-// influence matrix", 1990): exact for a diagonal Hessian.
-absl::StatusOr<std::map<int, double>> HessianTraces(
+// random signs drawn by `seed` (Hutchinson, "A stochastic estimator of the
+// trace of the influence matrix", 1990): exact for a diagonal Hessian.
+// REQUIRES: probes >= 2.
+absl::StatusOr<std::map<int, TraceEstimate>> HessianTraces(
     const MeanLoss& loss, const TrainedParameters& parameters, uint64_t seed,
-    int probes = 16);
+    int probes);
 
 // What a move of the parameters costs the old task.
 struct Forgetting {
   double predicted = 0;  // 1/2 dw' H dw, H at `before`
   double measured = 0;   // loss after - loss before
+  // Of H's blocks at `before`, by depth; MeasureForgetting leaves them out.
+  std::map<int, TraceEstimate> traces;
 };
 
 // From `before` to the values that the parameters have now, which they have

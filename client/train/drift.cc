@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "client/train/feature_rows.h"
+#include "common/base/check.h"
 #include "common/base/status_macros.h"
 #include "common/transfer/cka.h"
 
@@ -27,6 +28,23 @@ std::set<int> StagesOf(const Network& network) {
   std::set<int> chosen;
   for (int i = 1; i <= kept; ++i) chosen.insert(stages[i * count / kept - 1]);
   return chosen;
+}
+
+// REQUIRES: at least 4 rows, as many in both.
+MinibatchCka::Sums SumsOf(const torch::Tensor& before,
+                          const torch::Tensor& after) {
+  MinibatchCka cka;
+  const int64_t count = before.size(0);
+  const int64_t batches = std::max<int64_t>(count / kBatch, 1);
+  for (int64_t k = 0; k < batches; ++k) {
+    const int64_t begin = k * count / batches;
+    const int64_t size = (k + 1) * count / batches - begin;
+    // What LinearCka took.
+    FG_CHECK(cka.Add(AsMatrix(before.narrow(0, begin, size)),
+                     AsMatrix(after.narrow(0, begin, size)))
+                 .ok());
+  }
+  return cka.sums();
 }
 
 }  // namespace
@@ -95,8 +113,12 @@ std::map<std::string, double> Drift(const DriftProbe::View& before,
     if (other == after.end()) continue;
     const absl::StatusOr<double> cka = LinearCka(
         AsMatrix(rows), AsMatrix(other->second), CkaEstimator::kUnbiased);
-    if (cka.ok())
-      drift[absl::StrCat("drift_", stage)] = std::max(1 - *cka, 0.0);
+    if (!cka.ok()) continue;
+    drift[absl::StrCat("drift_", stage)] = std::max(1 - *cka, 0.0);
+    const MinibatchCka::Sums sums = SumsOf(rows, other->second);
+    drift[absl::StrCat("hsic_xy_", stage)] = sums.xy;
+    drift[absl::StrCat("hsic_xx_", stage)] = sums.xx;
+    drift[absl::StrCat("hsic_yy_", stage)] = sums.yy;
   }
   return drift;
 }

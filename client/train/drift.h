@@ -57,7 +57,10 @@ class DriftProbe {
 };
 
 // drift_<stage> for each stage of both views; none where CKA is not defined
-// (fewer than 4 images, or channels that are the same for all).
+// (fewer than 4 images, or channels that are the same for all). Beside each
+// hsic_xy_<stage>, hsic_xx_<stage> and hsic_yy_<stage>, the sums of
+// MinibatchCka over batches of about 32 images (x before, y after): added up
+// over sites they give the drift over all sites' batches.
 std::map<std::string, double> Drift(const DriftProbe::View& before,
                                     const DriftProbe::View& after);
 

@@ -56,26 +56,38 @@ absl::Status TakeEwcStart(const Plan& plan, const ActivationStore& data,
                           FileStore& files, Learner& learner,
                           const ProgressSink& progress) {
   const TrainedModel model = learner.model();
-  FG_ASSIGN_OR_RETURN(const ParameterLayout layout, FileLayout(model));
-  FG_ASSIGN_OR_RETURN(const NamedValues fisher,
+  FG_ASSIGN_OR_RETURN(NamedValues fisher,
                       DiagonalFisher(model, plan.regularizers.ewc_fisher, data,
                                      plan.seed, progress));
-  NamedValues start = CopyValues(model.parameters);
+  return KeepEwcStart(CopyValues(model.parameters), std::move(fisher), files,
+                      learner);
+}
+
+absl::Status KeepEwcStart(NamedValues start, NamedValues fisher,
+                          FileStore& files, Learner& learner) {
+  const TrainedModel model = learner.model();
+  FG_ASSIGN_OR_RETURN(const ParameterLayout layout, FileLayout(model));
   ParameterVector values(static_cast<size_t>(layout.Count()));
   for (const auto& [part, named] :
        {std::pair<std::string, const NamedValues*>{kStart, &start},
         {kFisher, &fisher}}) {
-    for (const auto& [name, value] : *named) {
-      FG_ASSIGN_OR_RETURN(const size_t index, layout.Find(part + name));
+    for (const TrainedParameter& parameter : model.parameters) {
+      FG_ASSIGN_OR_RETURN(const size_t index,
+                          layout.Find(part + parameter.name));
+      const auto value = named->find(parameter.name);
+      if (value == named->end()) {
+        return absl::InternalError(absl::StrCat(
+            "EWC's start lacks ", part, parameter.name, ", which is trained"));
+      }
       const torch::Tensor host =
-          value.to(torch::kCPU, torch::kFloat32).contiguous();
+          value->second.to(torch::kCPU, torch::kFloat32).contiguous();
       std::memcpy(values.data() + layout.Offset(index), host.data_ptr<float>(),
                   host.nbytes());
     }
   }
   FG_RETURN_IF_ERROR(
       WriteAtomically(files, kFile, EncodeTrainableSet(layout, values)));
-  learner.SetRunStart(std::move(start), fisher);
+  learner.SetRunStart(std::move(start), std::move(fisher));
   return absl::OkStatus();
 }
 

@@ -22,4 +22,9 @@ absl::Status TakeEwcStart(const Plan& plan, const ActivationStore& data,
                           FileStore& files, Learner& learner,
                           const ProgressSink& progress);
 
+// Keeps this start, with its Fisher information, and gives it to the learner.
+// Both name every trained parameter.
+absl::Status KeepEwcStart(NamedValues start, NamedValues fisher,
+                          FileStore& files, Learner& learner);
+
 }  // namespace fedgraft

@@ -74,13 +74,12 @@ class FisherSum {
       AddGeneral(activations, stage, images, data);
     }
   }
-  NamedValues Mean(int64_t records) const {
-    NamedValues means;
+  NamedValues Named() const {
+    NamedValues named;
     for (size_t i = 0; i < sums_.size(); ++i) {
-      means[model_.parameters[i].name] =
-          (sums_[i] / static_cast<double>(records)).to(torch::kFloat32);
+      named[model_.parameters[i].name] = sums_[i];
     }
-    return means;
+    return named;
   }
 
  private:
@@ -139,14 +138,11 @@ class FisherSum {
   std::vector<torch::Tensor> sums_;
 };
 
-}  // namespace
-
-absl::StatusOr<NamedValues> DiagonalFisher(const TrainedModel& model,
-                                           FisherKind kind,
-                                           const ActivationStore& data,
-                                           uint64_t seed,
-                                           const ProgressSink& progress) {
-  const std::vector<int64_t> records = ChooseRecords(data.count(), seed);
+// Sums over `records`, F64.
+absl::StatusOr<NamedValues> SumOver(const std::vector<int64_t>& records,
+                                    const TrainedModel& model, FisherKind kind,
+                                    const ActivationStore& data,
+                                    const ProgressSink& progress) {
   if (records.empty()) {
     return absl::FailedPreconditionError(
         "there are no training images to take the Fisher information of");
@@ -161,7 +157,7 @@ absl::StatusOr<NamedValues> DiagonalFisher(const TrainedModel& model,
     FG_ASSIGN_OR_RETURN(const torch::Tensor batch, data.Batch(images));
     sum.Add(batch, data.stage(), images, data);
   }
-  NamedValues fisher = sum.Mean(static_cast<int64_t>(records.size()));
+  NamedValues fisher = sum.Named();
   for (const auto& [name, value] : fisher) {
     if (!torch::isfinite(value).all().item<bool>()) {
       return absl::FailedPreconditionError("the Fisher information of " + name +
@@ -169,6 +165,39 @@ absl::StatusOr<NamedValues> DiagonalFisher(const TrainedModel& model,
     }
   }
   return fisher;
+}
+
+}  // namespace
+
+absl::StatusOr<NamedValues> DiagonalFisher(const TrainedModel& model,
+                                           FisherKind kind,
+                                           const ActivationStore& data,
+                                           uint64_t seed,
+                                           const ProgressSink& progress) {
+  const std::vector<int64_t> records = ChooseRecords(data.count(), seed);
+  FG_ASSIGN_OR_RETURN(NamedValues fisher,
+                      SumOver(records, model, kind, data, progress));
+  const double count = static_cast<double>(records.size());
+  for (auto& [name, value] : fisher) {
+    value = (value / count).to(torch::kFloat32);
+  }
+  return fisher;
+}
+
+absl::StatusOr<NamedValues> FisherSums(const TrainedModel& model,
+                                       FisherKind kind,
+                                       const ActivationStore& data,
+                                       uint64_t seed,
+                                       const ProgressSink& progress) {
+  const std::vector<int64_t> records = ChooseRecords(data.count(), seed);
+  FG_ASSIGN_OR_RETURN(NamedValues sums,
+                      SumOver(records, model, kind, data, progress));
+  const int64_t drawn = static_cast<int64_t>(records.size());
+  if (drawn == data.count()) return sums;
+  for (auto& [name, value] : sums) {
+    value = value * (static_cast<double>(data.count()) / drawn);
+  }
+  return sums;
 }
 
 }  // namespace fedgraft

@@ -24,12 +24,20 @@ inline constexpr int64_t kFisherRecordsMax = 2048;
 // head alone is done in closed form: for its weights exact is
 // mean p_c (1 - p_c) f_j^2.
 //
-// Records beyond kFisherRecordsMax: as many are drawn by `seed`. Shapes are
-// those of the parameters. FAILED_PRECONDITION: no records, or not finite.
+// Records beyond kFisherRecordsMax: as many are drawn by `seed`. F32, in the
+// shapes of the parameters. FAILED_PRECONDITION: no records, or not finite.
 absl::StatusOr<NamedValues> DiagonalFisher(const TrainedModel& model,
                                            FisherKind kind,
                                            const ActivationStore& data,
                                            uint64_t seed,
                                            const ProgressSink& progress);
+
+// Its sum over all records, F64: with more than kFisherRecordsMax, the mean of
+// those drawn times the number of records.
+absl::StatusOr<NamedValues> FisherSums(const TrainedModel& model,
+                                       FisherKind kind,
+                                       const ActivationStore& data,
+                                       uint64_t seed,
+                                       const ProgressSink& progress);
 
 }  // namespace fedgraft

@@ -1,9 +1,7 @@
 #include "client/train/forgetting.h"
 
 #include <algorithm>
-#include <numeric>
 #include <utility>
-#include <vector>
 
 #include "common/base/status_macros.h"
 
@@ -12,46 +10,65 @@ namespace {
 
 constexpr int64_t kBatch = 64;
 
-std::vector<int64_t> BatchAt(int64_t batch, int64_t records) {
-  const int64_t begin = batch * kBatch;
-  std::vector<int64_t> images(std::min(kBatch, records - begin));
-  std::iota(images.begin(), images.end(), begin);
+// At most `most` of the images, evenly spaced.
+std::vector<int64_t> ChooseImages(int64_t count, int64_t most) {
+  const int64_t chosen = std::min(count, most);
+  std::vector<int64_t> images(chosen);
+  for (int64_t i = 0; i < chosen; ++i) images[i] = i * count / chosen;
   return images;
 }
 
-int64_t BatchCount(int64_t records) { return (records + kBatch - 1) / kBatch; }
+std::vector<int64_t> BatchAt(const std::vector<int64_t>& images,
+                             int64_t batch) {
+  const auto begin = images.begin() + batch * kBatch;
+  return {begin, begin + std::min<int64_t>(kBatch, images.end() - begin)};
+}
 
-// Probabilities [records, classes] of the model as it is now.
-absl::StatusOr<torch::Tensor> Probabilities(const TrainedModel& model,
-                                            const ActivationStore& data,
-                                            int64_t records) {
+int64_t BatchCount(const std::vector<int64_t>& images) {
+  return (static_cast<int64_t>(images.size()) + kBatch - 1) / kBatch;
+}
+
+// Probabilities [images, classes] of the model as it is now.
+absl::StatusOr<torch::Tensor> Probabilities(
+    const TrainedModel& model, const ActivationStore& data,
+    const std::vector<int64_t>& images) {
   torch::NoGradGuard no_grad;
   std::vector<torch::Tensor> rows;
-  for (int64_t i = 0; i < BatchCount(records); ++i) {
+  for (int64_t i = 0; i < BatchCount(images); ++i) {
     FG_ASSIGN_OR_RETURN(const torch::Tensor batch,
-                        data.Batch(BatchAt(i, records)));
+                        data.Batch(BatchAt(images, i)));
     rows.push_back(torch::softmax(
         model.Logits(batch, data.stage()).to(torch::kFloat64), 1));
   }
   return torch::cat(rows);
 }
 
+// Of the loss of which the model as it is now has the least.
+absl::StatusOr<std::map<int, TraceEstimate>> TracesHere(
+    const TrainedModel& model, const ActivationStore& data, uint64_t seed) {
+  const std::vector<int64_t> images =
+      ChooseImages(data.count(), kTraceRecordsMax);
+  FG_ASSIGN_OR_RETURN(torch::Tensor targets,
+                      Probabilities(model, data, images));
+  return HessianTraces(SoftLabelLoss(model, data, images, std::move(targets)),
+                       model.parameters, seed, kTraceProbes);
+}
+
 }  // namespace
 
 MeanLoss SoftLabelLoss(const TrainedModel& model, const ActivationStore& data,
-                       torch::Tensor targets) {
-  const int64_t records = targets.size(0);
+                       std::vector<int64_t> images, torch::Tensor targets) {
   MeanLoss loss;
-  loss.batches = BatchCount(records);
-  loss.records = static_cast<double>(records);
-  loss.batch = [&model, &data, targets = std::move(targets),
-                records](int64_t i) -> absl::StatusOr<torch::Tensor> {
-    const std::vector<int64_t> images = BatchAt(i, records);
-    FG_ASSIGN_OR_RETURN(const torch::Tensor batch, data.Batch(images));
+  loss.batches = BatchCount(images);
+  loss.records = static_cast<double>(images.size());
+  loss.batch = [&model, &data, images = std::move(images),
+                targets = std::move(targets)](
+                   int64_t i) -> absl::StatusOr<torch::Tensor> {
+    const std::vector<int64_t> at = BatchAt(images, i);
+    FG_ASSIGN_OR_RETURN(const torch::Tensor batch, data.Batch(at));
     const torch::Tensor log_probabilities = torch::log_softmax(
         model.Logits(batch, data.stage()).to(torch::kFloat64), 1);
-    return -(targets.narrow(0, images.front(),
-                            static_cast<int64_t>(images.size())) *
+    return -(targets.narrow(0, i * kBatch, static_cast<int64_t>(at.size())) *
              log_probabilities)
                 .sum();
   };
@@ -61,20 +78,29 @@ MeanLoss SoftLabelLoss(const TrainedModel& model, const ActivationStore& data,
 absl::StatusOr<Forgetting> ForgettingSince(const NamedValues& before,
                                            const TrainedModel& model,
                                            const ActivationStore& data,
+                                           uint64_t seed,
                                            const ProgressSink& progress) {
   if (data.count() == 0) {
     return absl::FailedPreconditionError(
         "there are no images to tell what was forgotten");
   }
   FG_RETURN_IF_ERROR(progress(0, "forgetting"));
-  const int64_t records = std::min(data.count(), kForgettingRecordsMax);
+  const std::vector<int64_t> images =
+      ChooseImages(data.count(), kForgettingRecordsMax);
   const NamedValues now = CopyValues(model.parameters);
   SetValues(before, model.parameters);
-  absl::StatusOr<torch::Tensor> targets = Probabilities(model, data, records);
+  absl::StatusOr<torch::Tensor> targets = Probabilities(model, data, images);
+  absl::StatusOr<std::map<int, TraceEstimate>> traces =
+      TracesHere(model, data, seed);
   SetValues(now, model.parameters);
   FG_RETURN_IF_ERROR(targets.status());
-  return MeasureForgetting(SoftLabelLoss(model, data, *std::move(targets)),
-                           model.parameters, before);
+  FG_RETURN_IF_ERROR(traces.status());
+  FG_ASSIGN_OR_RETURN(
+      Forgetting forgetting,
+      MeasureForgetting(SoftLabelLoss(model, data, images, *std::move(targets)),
+                        model.parameters, before));
+  forgetting.traces = *std::move(traces);
+  return forgetting;
 }
 
 }  // namespace fedgraft

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "client/model/channels_last.h"
 #include "client/model/network_state.h"
 #include "client/train/parameter_groups.h"
 #include "client/train/round_trainer.h"
@@ -21,16 +22,6 @@ constexpr int64_t kPredictBatch = 64;
 constexpr double kBatchNormMomentum = 0.1;  // torchvision's
 constexpr const char* kBatchNormParts[] = {"bias", "running_mean",
                                            "running_var", "weight"};
-
-// Convolutions on the CPU run faster with the channels last in memory; what
-// they compute then comes out in that order too.
-void PutChannelsLast(Network& network) {
-  torch::NoGradGuard no_grad;
-  for (torch::Tensor& parameter : network.parameters()) {
-    if (parameter.dim() != 4) continue;
-    parameter.set_data(parameter.contiguous(torch::MemoryFormat::ChannelsLast));
-  }
-}
 
 // While it lives, gradients are taken of parameters up to this depth only.
 class DepthLimit {

@@ -65,7 +65,9 @@ class Learner {
   void SetClassCounts(std::vector<double> counts) {
     class_counts_ = std::move(counts);
   }
-  // Weight of each training image in the loss; none: all 1.
+  // Weight of each training image in the loss; none: all 1. The hook for
+  // importance weights (density ratios under covariate shift): no plan sets
+  // any.
   void SetSampleWeights(std::vector<float> weights) {
     sample_weights_ = std::move(weights);
   }

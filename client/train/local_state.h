@@ -10,6 +10,10 @@
 
 namespace fedgraft {
 
+// Of the site's own BatchNorm layers and head, and of its personal model.
+inline constexpr char kLocalFolder[] = "local";
+inline constexpr char kPersonalFolder[] = "personal";
+
 // Tensors that a site keeps to itself (BatchNorm layers, a head, a personal
 // model), one file for each round after which they were saved. Training of
 // round r starts from the latest state before r, so that a round done again

@@ -150,6 +150,11 @@ absl::StatusOr<ModelCard> Parse(const Json& card) {
   result.architecture = card["architecture"].get<std::string>();
   FG_ASSIGN_OR_RETURN(result.sha256,
                       Digest::FromHex(card["sha256"].get<std::string>()));
+  if (card.contains("head") && card["head"].is_object() &&
+      card["head"].value("kind", Json()) == "none") {
+    return absl::InvalidArgumentError(
+        "a backbone without a head cannot predict: train a head on it first");
+  }
   if (!card.contains("classes") || !card["classes"].is_array() ||
       card["classes"].size() < 2) {
     return Wrong("classes", "a list of at least two names");
@@ -187,20 +192,24 @@ absl::StatusOr<ModelCard> ParseModelCard(std::string_view json,
   return result;
 }
 
+std::string PreprocessingJson(const PreprocessingSpec& spec) {
+  const Json json = {
+      {"size", spec.size},
+      {"interpolation", NameOf(kInterpolations, spec.interpolation)},
+      {"aspect", NameOf(kAspects, spec.aspect)},
+      {"mean", spec.mean},
+      {"std", spec.std},
+      {"invert", spec.invert}};
+  return json.dump();
+}
+
 std::string PretrainCard(const ModelCard& card, const PretrainFacts& facts) {
-  const PreprocessingSpec& spec = card.preprocessing;
   const Json json = {
       {"format", "fedgraft-backbone-card/1"},
       {"architecture", card.architecture},
       {"classes", card.classes},
       {"sha256", card.sha256.Hex()},
-      {"preprocessing",
-       {{"size", spec.size},
-        {"interpolation", NameOf(kInterpolations, spec.interpolation)},
-        {"aspect", NameOf(kAspects, spec.aspect)},
-        {"mean", spec.mean},
-        {"std", spec.std},
-        {"invert", spec.invert}}},
+      {"preprocessing", Json::parse(PreprocessingJson(card.preprocessing))},
       {"start", facts.start},
       {"epochs", facts.epochs},
       {"seed", facts.seed},

@@ -30,6 +30,9 @@ struct ModelCard {
 absl::StatusOr<ModelCard> ParseModelCard(std::string_view json,
                                          std::string_view name);
 
+// A card's entry "preprocessing", as JSON.
+std::string PreprocessingJson(const PreprocessingSpec& spec);
+
 // Facts that only a pretrained backbone's card has.
 struct PretrainFacts {
   std::string start;  // "scratch", or the SHA-256 of the backbone it began at

@@ -22,7 +22,7 @@ class PersonalModel {
   // `initial`: of the learner's trained layout, where the run starts.
   PersonalModel(FileStore& files, Learner& learner, ParameterVector initial)
       : learner_(learner),
-        state_(files, "personal", learner.trained_layout(),
+        state_(files, kPersonalFolder, learner.trained_layout(),
                std::move(initial)) {}
 
   // `shared`, of the trained layout, is the model that round `round` started

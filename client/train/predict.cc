@@ -20,6 +20,7 @@
 #include "client/train/learner.h"
 #include "client/train/path_io.h"
 #include "client/train/site_metrics.h"
+#include "client/train/site_model.h"
 #include "common/base/status_macros.h"
 #include "common/config/identity.h"
 #include "common/crypto/sha256.h"
@@ -70,9 +71,9 @@ Predictions Labelled(const Predictions& all) {
   return labelled;
 }
 
-absl::StatusOr<Predictions> Classify(const PredictOptions& options,
-                                     const DataSource& data,
-                                     const ProgressSink& progress) {
+absl::StatusOr<Predictions> ClassifyExported(const PredictOptions& options,
+                                             const DataSource& data,
+                                             const ProgressSink& progress) {
   FG_ASSIGN_OR_RETURN(Compute compute, SetUpCompute(options.compute));
   const ModelCard& card = options.card;
   const bool identity = card.architecture == kIdentity;
@@ -113,7 +114,29 @@ absl::StatusOr<Predictions> Classify(const PredictOptions& options,
   return learner->Predict(*store, progress);
 }
 
+absl::StatusOr<Predictions> Classify(const PredictOptions& options,
+                                     const DataSource& data,
+                                     const ProgressSink& progress) {
+  if (options.run_folder.empty()) {
+    return ClassifyExported(options, data, progress);
+  }
+  FG_ASSIGN_OR_RETURN(const std::unique_ptr<SiteModel> model,
+                      SiteModel::Open(options.run_folder, options.is_personal,
+                                      options.compute));
+  return model->Predict(data, progress);
+}
+
 }  // namespace
+
+absl::StatusOr<ModelCard> CardOfRun(const std::string& run_folder) {
+  FG_ASSIGN_OR_RETURN(const Plan plan, ReadRunPlan(run_folder));
+  ModelCard card;
+  card.architecture = plan.architecture;
+  card.classes = plan.classes;
+  card.preprocessing = plan.preprocessing;
+  card.feature_dim = plan.feature_dim;
+  return card;
+}
 
 absl::StatusOr<ModelCard> LoadModelCard(const std::string& model_path,
                                         const std::string& card_path) {

@@ -10,9 +10,12 @@
 
 namespace fedgraft {
 
-// An exported model and its card, checked against each other.
+// An exported model and its card, checked against each other; or what a run
+// left at this site, and the card of that.
 struct PredictOptions {
   std::string model_path;
+  std::string run_folder;    // empty: `model_path`
+  bool is_personal = false;  // of the run: the site's personal model
   ModelCard card;
   std::string out_path;  // CSV
   ComputeSpec compute;
@@ -28,6 +31,9 @@ struct PredictResult {
 // SHA-256 is not the card's.
 absl::StatusOr<ModelCard> LoadModelCard(const std::string& model_path,
                                         const std::string& card_path);
+
+// What a run's plan says about its model (site_model.h); of no file.
+absl::StatusOr<ModelCard> CardOfRun(const std::string& run_folder);
 
 // Applies the model to the test split of `data` (opened for kPredict) and
 // writes one line an image: name, label if known, predicted class, and the

@@ -50,8 +50,10 @@ absl::StatusOr<pb::DataConfig> DataOf(const Arguments& arguments) {
 
 absl::Status Run(Arguments arguments) {
   PredictOptions& options = arguments.options;
-  FG_ASSIGN_OR_RETURN(options.card,
-                      LoadModelCard(options.model_path, arguments.card_path));
+  FG_ASSIGN_OR_RETURN(
+      options.card, options.run_folder.empty()
+                        ? LoadModelCard(options.model_path, arguments.card_path)
+                        : CardOfRun(options.run_folder));
   FG_ASSIGN_OR_RETURN(const pb::DataConfig config, DataOf(arguments));
   FG_ASSIGN_OR_RETURN(
       const std::unique_ptr<DataSource> data,
@@ -75,13 +77,27 @@ void AddPredictCommand(CLI::App& app, absl::Status& status) {
   auto arguments = std::make_shared<Arguments>();
   PredictOptions& options = arguments->options;
   CLI::App* command = app.add_subcommand(
-      "predict", "Apply an exported model to images; writes a CSV file");
+      "predict",
+      "Apply a model to images: an exported one, or a run's with what of it "
+      "stays at this site; writes a CSV file");
+  CLI::Option_group* which = command->add_option_group("Model");
+  CLI::Option* model =
+      which->add_option("--model", options.model_path,
+                        "Safetensors file of `fedgraft-aggregator export`");
+  CLI::Option* run = which->add_option(
+      "--run", options.run_folder,
+      "A finished run's folder, <state_dir>/runs/<run>: its model with this "
+      "site's own BatchNorm layers, head or intercepts");
+  which->require_option(1);
   command
-      ->add_option("--model", options.model_path,
-                   "Safetensors file of `fedgraft-aggregator export`")
-      ->required();
-  command->add_option("--card", arguments->card_path,
-                      "The model's card; default: MODEL.json");
+      ->add_flag("--personal", options.is_personal,
+                 "This site's personal model (personal.kind: ditto) instead of "
+                 "the shared one")
+      ->needs(run);
+  command
+      ->add_option("--card", arguments->card_path,
+                   "The model's card; default: MODEL.json")
+      ->needs(model);
   command
       ->add_option("--data", arguments->data_path,
                    "A folder of images, a CSV manifest, an NPZ file (its "
@@ -107,7 +123,9 @@ void AddPredictCommand(CLI::App& app, absl::Status& status) {
   command->footer(
       "Example:\n"
       "  fedgraft-client predict --model model.safetensors --data images/ "
-      "--out probabilities.csv");
+      "--out probabilities.csv\n"
+      "  fedgraft-client predict --run /var/lib/fedgraft/runs/0123abcd "
+      "--data images/ --out probabilities.csv");
   command->callback([arguments, &status] { status = Run(*arguments); });
 }
 

@@ -14,9 +14,9 @@
 #include "client/train/learner.h"
 #include "client/train/model_card.h"
 #include "client/train/path_io.h"
+#include "client/train/starting_network.h"
 #include "common/base/status_macros.h"
 #include "common/crypto/sha256.h"
-#include "common/model/safetensors.h"
 
 namespace fedgraft {
 namespace {
@@ -43,29 +43,6 @@ Plan AsPlan(const PretrainOptions& options) {
   return plan;
 }
 
-struct Start {
-  std::shared_ptr<Network> network;
-  std::string origin;  // for the card
-};
-
-absl::StatusOr<Start> StartNetwork(const PretrainOptions& options) {
-  Start start;
-  FG_ASSIGN_OR_RETURN(start.network,
-                      BuildModel(options.architecture,
-                                 static_cast<int64_t>(options.classes.size())));
-  InitializeFromScratch(*start.network, options.seed);
-  start.origin = "scratch";
-  if (options.start_path.empty()) return start;
-  FG_ASSIGN_OR_RETURN(Bytes content, ReadFile(options.start_path));
-  start.origin = Sha256(content).Hex();
-  FG_ASSIGN_OR_RETURN(
-      SafetensorsFile file,
-      SafetensorsFile::Parse(std::move(content), options.start_path));
-  absl::Status loaded = LoadState(file, HeadPolicy::kIgnore, *start.network);
-  if (!loaded.ok()) return Annotate(loaded, options.start_path);
-  return start;
-}
-
 absl::StatusOr<Digest> Save(const PretrainOptions& options, Network& network,
                             PretrainFacts facts) {
   FG_ASSIGN_OR_RETURN(
@@ -86,7 +63,10 @@ absl::StatusOr<Digest> Run(
   FG_ASSIGN_OR_RETURN(Compute compute, SetUpCompute(options.compute));
   FG_ASSIGN_OR_RETURN(Preprocessor preprocessor,
                       Preprocessor::Create(options.preprocessing));
-  FG_ASSIGN_OR_RETURN(Start start, StartNetwork(options));
+  FG_ASSIGN_OR_RETURN(StartingNetwork start,
+                      StartNetwork(options.architecture,
+                                   static_cast<int64_t>(options.classes.size()),
+                                   options.start_path, options.seed));
   FG_ASSIGN_OR_RETURN(ParameterLayout layout, WholeLayout(*start.network));
   FG_ASSIGN_OR_RETURN(
       std::unique_ptr<Learner> learner,

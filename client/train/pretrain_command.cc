@@ -1,6 +1,8 @@
 #include <cstdio>
+#include <filesystem>
 #include <memory>
 #include <string>
+#include <system_error>
 #include <utility>
 
 #include "CLI/CLI.hpp"
@@ -8,6 +10,7 @@
 #include "client/data/data_source_factory.h"
 #include "client/train/command_line.h"
 #include "client/train/pretrain.h"
+#include "client/train/ssl_command.h"
 #include "common/base/logging.h"
 #include "common/base/status_macros.h"
 #include "common/config/config_loader.h"
@@ -17,6 +20,8 @@ namespace {
 
 struct Arguments {
   PretrainOptions options;
+  SelfSupervisedOptions ssl;  // what only these methods have
+  std::string method = "supervised";
   std::string data_path;
   std::string optimizer = "adamw";
 };
@@ -35,8 +40,45 @@ void PrintEpoch(const PretrainEpoch& epoch) {
   std::fflush(stdout);
 }
 
-absl::Status Run(Arguments arguments, const Clock& clock) {
+// The options that both kinds of training have go from one to the other, but
+// for those that differ unless they are given.
+absl::Status RunWithoutLabels(Arguments arguments, const CLI::App& command,
+                              const Clock& clock) {
+  SelfSupervisedOptions& ssl = arguments.ssl;
+  const PretrainOptions& options = arguments.options;
+  ssl.method =
+      arguments.method == "simclr" ? SslMethod::kSimClr : SslMethod::kVicReg;
+  ssl.architecture = options.architecture;
+  ssl.start_path = options.start_path;
+  ssl.out_path = options.out_path;
+  ssl.preprocessing = options.preprocessing;
+  ssl.views.horizontal_flip = options.augmentation.horizontal_flip;
+  if (command.count("--epochs") > 0) ssl.epochs = options.epochs;
+  if (command.count("--batch-size") > 0) ssl.batch_size = options.batch_size;
+  ssl.optimizer = options.optimizer;
+  ssl.seed = options.seed;
+  ssl.compute = options.compute;
+  if (command.count("--restart") > 0) {
+    std::error_code error;
+    std::filesystem::remove(CheckpointPath(ssl), error);
+    if (error) {
+      return absl::UnavailableError(
+          absl::StrCat(CheckpointPath(ssl), ": ", error.message()));
+    }
+  }
+  return RunSsl(ssl, arguments.data_path, clock);
+}
+
+absl::Status Run(Arguments arguments, const CLI::App& command,
+                 const Clock& clock) {
   PretrainOptions& options = arguments.options;
+  FG_RETURN_IF_ERROR(CheckSslOptions(command, arguments.method));
+  options.optimizer.kind = arguments.optimizer == "adamw"
+                               ? OptimizerKind::kAdamW
+                               : OptimizerKind::kSgd;
+  if (arguments.method != "supervised") {
+    return RunWithoutLabels(std::move(arguments), command, clock);
+  }
   FG_ASSIGN_OR_RETURN(const pb::DataConfig config,
                       LoadDataConfig(arguments.data_path));
   if (options.classes.empty()) {
@@ -50,9 +92,6 @@ absl::Status Run(Arguments arguments, const Clock& clock) {
     return absl::InvalidArgumentError(
         "--data: expected images, found feature vectors");
   }
-  options.optimizer.kind = arguments.optimizer == "adamw"
-                               ? OptimizerKind::kAdamW
-                               : OptimizerKind::kSgd;
   FG_ASSIGN_OR_RETURN(
       const std::unique_ptr<DataSource> data,
       OpenDataSource(config, {options.classes, DataUse::kTrain}));
@@ -72,10 +111,10 @@ absl::Status Run(Arguments arguments, const Clock& clock) {
 
 void AddTrainingOptions(CLI::App& command, Arguments& arguments) {
   PretrainOptions& options = arguments.options;
-  command.add_option("--epochs", options.epochs)
+  command.add_option("--epochs", options.epochs, "Without labels: 20")
       ->check(CLI::Range(1, 100000))
       ->capture_default_str();
-  command.add_option("--batch-size", options.batch_size)
+  command.add_option("--batch-size", options.batch_size, "Without labels: 64")
       ->check(CLI::Range(1, 65536))
       ->capture_default_str();
   command.add_option("--optimizer", arguments.optimizer)
@@ -83,7 +122,7 @@ void AddTrainingOptions(CLI::App& command, Arguments& arguments) {
       ->capture_default_str();
   command
       .add_option("--learning-rate", options.optimizer.learning_rate,
-                  "Of the first epoch; falls as a cosine")
+                  "The highest; falls as a cosine")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
   command.add_option("--weight-decay", options.optimizer.weight_decay)
@@ -115,7 +154,14 @@ void AddPretrainCommand(CLI::App& app, const Clock& clock,
   options.optimizer.weight_decay = 1e-4;
   options.preprocessing.size = 64;
   CLI::App* command = app.add_subcommand(
-      "pretrain", "Train a backbone from scratch or from another one");
+      "pretrain",
+      "Train a backbone from scratch or from another one, on labelled images "
+      "or (simclr, vicreg) on images without labels");
+  command
+      ->add_option("--method", arguments->method,
+                   "supervised, simclr or vicreg")
+      ->check(CLI::IsMember({"supervised", "simclr", "vicreg"}))
+      ->capture_default_str();
   command
       ->add_option("--architecture", options.architecture,
                    "resnet18, resnet34, resnet50, mobilenet_v2, densenet121, "
@@ -129,8 +175,8 @@ void AddPretrainCommand(CLI::App& app, const Clock& clock,
       ->add_option("--out", options.out_path,
                    "Safetensors file to write; its card is FILE.json")
       ->required();
-  command->add_option("--backbone", options.start_path,
-                      "Safetensors file to start from");
+  command->add_option("--init,--backbone", options.start_path,
+                      "Safetensors file to start from; default: scratch");
   command
       ->add_option("--classes", options.classes,
                    "Names of the labels, label 0 first: a,b,c")
@@ -145,12 +191,17 @@ void AddPretrainCommand(CLI::App& app, const Clock& clock,
   command->add_option("--std", options.preprocessing.std, "Divided by")
       ->delimiter(',');
   AddTrainingOptions(*command, *arguments);
+  AddSslOptions(*command, arguments->ssl);
   command->footer(
-      "Example, on synthetic radiographs:\n"
+      "Examples, on synthetic radiographs, with and without their labels:\n"
       "  echo '{kind: phantom, phantom: {train: 3000, size: 64}}' >data.yaml\n"
-      "  fedgraft-client pretrain --data data.yaml --out backbone.safetensors");
-  command->callback(
-      [arguments, &clock, &status] { status = Run(*arguments, clock); });
+      "  fedgraft-client pretrain --data data.yaml --out backbone.safetensors\n"
+      "  fedgraft-client pretrain --data data.yaml --out backbone.safetensors "
+      "\\\n"
+      "    --method simclr --epochs 20");
+  command->callback([arguments, command, &clock, &status] {
+    status = Run(*arguments, *command, clock);
+  });
 }
 
 }  // namespace fedgraft

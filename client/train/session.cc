@@ -1,7 +1,6 @@
 #include "client/train/session.h"
 
 #include <torch/torch.h>
-#include <torch/version.h>
 
 #include <algorithm>
 #include <bit>
@@ -9,24 +8,26 @@
 #include <optional>
 #include <utility>
 
+#include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
 #include "client/data/feature_source.h"
 #include "client/data/preprocess.h"
 #include "client/data/splits.h"
-#include "client/features/feature_space.h"
-#include "client/model/graft.h"
-#include "client/model/network_state.h"
 #include "client/train/activation_store.h"
 #include "client/train/compute.h"
 #include "client/train/drift.h"
-#include "client/train/ewc_start.h"
-#include "client/train/exact_head.h"
-#include "client/train/forgetting.h"
+#include "client/train/ewc_run.h"
 #include "client/train/guard.h"
+#include "client/train/head_solving.h"
 #include "client/train/learner.h"
 #include "client/train/local_state.h"
 #include "client/train/path_io.h"
 #include "client/train/personal_model.h"
+#include "client/train/plan_learner.h"
+#include "client/train/progress_part.h"
+#include "client/train/run_statistics.h"
+#include "client/train/session_stores.h"
+#include "client/train/site_model.h"
 #include "common/base/status_macros.h"
 #include "common/config/identity.h"
 #include "common/model/backbone_file.h"
@@ -38,30 +39,6 @@ static_assert(std::endian::native == std::endian::little,
               "updates are written as little-endian floats");
 
 namespace fedgraft {
-namespace {
-
-Digest SpaceOf(const Plan& plan, int stage, const Compute& compute, bool half) {
-  FeatureSpaceSpec spec;
-  spec.backbone = plan.backbone;
-  spec.architecture = plan.architecture;
-  spec.stage = stage;
-  spec.preprocessing = plan.preprocessing;
-  spec.half = half;
-  // GPUs, narrow types and other kernels round differently.
-  spec.numerics =
-      absl::StrCat(compute.device.is_cuda() ? "cuda" : "cpu", " ",
-                   static_cast<int>(compute.autocast), " ", TORCH_VERSION);
-  return FeatureSpace(spec);
-}
-
-// A part of a call, as a range of the whole call's progress.
-ProgressSink Part(const ProgressSink& progress, double begin, double end) {
-  return [&progress, begin, end](double fraction, std::string_view stage) {
-    return progress(begin + (end - begin) * fraction, stage);
-  };
-}
-
-}  // namespace
 
 struct TrainerSession::State {
   SessionConfig config;
@@ -72,12 +49,11 @@ struct TrainerSession::State {
   std::unique_ptr<PosixFileStore> files;    // null: nothing is kept
   std::unique_ptr<LocalState> local;        // null: no local tensors
   std::unique_ptr<PersonalModel> personal;  // null: the plan asks for none
-  std::unique_ptr<ExactHead> head;          // null: the plan has no solver
   std::unique_ptr<FeatureCache> cache;      // null: nothing is cached on disk
-  // For EWC, if the plan alone says where the run starts.
-  std::optional<ParameterVector> run_start;
-  // By split, and whether they hold random views for training.
-  std::map<std::pair<Split, bool>, std::unique_ptr<ActivationStore>> stores;
+  std::optional<SessionStores> stores;
+  std::optional<HeadSolving> solving;       // none: the plan has no solver
+  std::optional<EwcRun> ewc;                // none: the plan asks for none
+  std::optional<RunStatistics> statistics;  // none: the plan gathers none
 
   State(SessionConfig config, const Clock& clock)
       : config(std::move(config)), clock(clock) {}
@@ -85,31 +61,18 @@ struct TrainerSession::State {
   absl::Status SetUp();
   absl::Status SetUpState(const SafetensorsFile& backbone);
   absl::Status CheckLabels() const;
-  // True if training sees `views` kept views of each image.
-  bool KeepsViews() const {
-    return config.plan.augmentation.any() && config.plan.augmentation.views > 0;
-  }
-  // `views`: what training sees, if that differs from the images themselves.
-  absl::StatusOr<ActivationStore*> Store(Split split, bool views,
-                                         const ProgressSink& progress);
   absl::StatusOr<ParameterVector> ReadModel(const std::string& path) const;
   absl::Status LoadLocal(int round);
   absl::Status SaveLocal(int round);
   absl::StatusOr<ParameterVector> Delta(ParameterVector before);
-  // Frozen features of `split`, unless it is empty or they are there.
-  absl::Status TakeFeatures(Split split, const ProgressSink& progress);
   // Sees to the run's start for EWC; `model` is what this site trains from now.
   absl::Status PrepareEwc(const ParameterVector& model,
-                          const ActivationStore& store,
+                          const ActivationStore& store, bool is_alone,
                           const ProgressSink& progress);
-  // Scalars forgetting_* of what the learner has now; none if this site never
-  // trained.
-  absl::StatusOr<std::map<std::string, double>> ForgettingScalars(
-      const ActivationStore& store, const ProgressSink& progress);
   absl::StatusOr<Trained> RunTrain(const Train& task,
                                    const ProgressSink& progress);
-  absl::StatusOr<uint64_t> RunSolve(const Solve& task,
-                                    const ProgressSink& progress);
+  absl::StatusOr<uint64_t> RunGather(const Gather& task,
+                                     const ProgressSink& progress);
   // The model as this site applies it: with its local tensors, and the head
   // localised. For a model after `round` rounds of training.
   absl::Status ApplyModel(ParameterVector model, int round,
@@ -138,29 +101,18 @@ absl::Status TrainerSession::State::SetUp() {
   preprocessor = std::move(made);
   FG_ASSIGN_OR_RETURN(SafetensorsFile backbone,
                       OpenBackbone(config.plan, config.backbone_path));
-  FG_ASSIGN_OR_RETURN(
-      std::shared_ptr<Network> network,
-      HasBackbone(config.plan)
-          ? BuildModel(config.plan.architecture, config.plan.num_classes())
-          : BuildIdentity(config.plan.feature_dim, config.plan.num_classes()));
-  absl::Status loaded = LoadState(backbone, HeadPolicy::kIgnore, *network);
-  if (!loaded.ok()) {
-    return Annotate(loaded, absl::StrCat("backbone ", config.backbone_path,
-                                         " as ", config.plan.architecture));
-  }
-  FG_RETURN_IF_ERROR(GraftOnto(config.plan, *network));
-  FG_ASSIGN_OR_RETURN(ParameterLayout layout,
-                      TrainableLayout(config.plan, backbone));
-  FG_ASSIGN_OR_RETURN(learner, Learner::Create(config.plan, std::move(layout),
-                                               std::move(network), compute));
-  if (config.plan.solver.kind != SolverKind::kNone) {
-    head = std::make_unique<ExactHead>(config.plan, *learner);
-  }
+  FG_ASSIGN_OR_RETURN(learner, MakeLearner(config.plan, backbone,
+                                           config.backbone_path, compute));
   if (!config.state_dir.empty()) {
     FG_ASSIGN_OR_RETURN(files, PosixFileStore::Open(config.state_dir));
+    FG_RETURN_IF_ERROR(WriteAtomically(*files, kPlanFile, config.plan.bytes));
   }
   if (!config.cache.folder.empty()) {
     FG_ASSIGN_OR_RETURN(cache, FeatureCache::Open(config.cache));
+  }
+  stores.emplace(config, compute, *preprocessor, *learner, cache.get());
+  if (config.plan.solver.kind != SolverKind::kNone) {
+    solving.emplace(config.plan, *learner, *config.data, *stores, files.get());
   }
   return SetUpState(backbone);
 }
@@ -183,7 +135,7 @@ absl::Status TrainerSession::State::SetUpState(
         ParameterVector initial,
         InitialTrainableSet(plan, learner->local_layout(), backbone));
     local = std::make_unique<LocalState>(
-        *files, "local", learner->local_layout(), std::move(initial));
+        *files, kLocalFolder, learner->local_layout(), std::move(initial));
   }
   if (has_personal) {
     FG_ASSIGN_OR_RETURN(
@@ -192,9 +144,16 @@ absl::Status TrainerSession::State::SetUpState(
     personal =
         std::make_unique<PersonalModel>(*files, *learner, std::move(initial));
   }
-  if (has_ewc && plan.solver.kind == SolverKind::kNone) {
-    FG_ASSIGN_OR_RETURN(run_start,
-                        InitialTrainableSet(plan, learner->layout(), backbone));
+  if (has_ewc) {
+    std::optional<ParameterVector> start;
+    if (plan.solver.kind == SolverKind::kNone) {
+      FG_ASSIGN_OR_RETURN(
+          start, InitialTrainableSet(plan, learner->layout(), backbone));
+    }
+    ewc.emplace(plan, *learner, *files, std::move(start));
+  }
+  if (!AskedStatistics(plan).empty()) {
+    statistics.emplace(plan, *learner, files.get());
   }
   return absl::OkStatus();
 }
@@ -211,36 +170,6 @@ absl::Status TrainerSession::State::CheckLabels() const {
     }
   }
   return absl::OkStatus();
-}
-
-absl::StatusOr<ActivationStore*> TrainerSession::State::Store(
-    Split split, bool views, const ProgressSink& progress) {
-  std::unique_ptr<ActivationStore>& store = stores[{split, views}];
-  if (store == nullptr) {
-    const AugmentationSpec& augmentation = config.plan.augmentation;
-    // New views in every epoch: of the images themselves. (Without rounds of
-    // training there are no epochs.)
-    const bool at_images = split == Split::kTrain && config.plan.rounds > 0 &&
-                           augmentation.any() && augmentation.views == 0;
-    ActivationStore::Options options;
-    options.network = &learner->network();
-    options.compute = &compute;
-    options.source = config.data.get();
-    options.preprocessor = &*preprocessor;
-    options.split = split;
-    options.stage = at_images ? 0 : learner->boundary();
-    options.cache = cache.get();
-    options.half = cache != nullptr && config.cache.half;
-    options.space = SpaceOf(config.plan, options.stage, compute, options.half);
-    if (views) {
-      options.views = augmentation.views;
-      options.augmentation = augmentation;
-      options.seed = config.plan.seed;
-    }
-    FG_ASSIGN_OR_RETURN(store,
-                        ActivationStore::Create(std::move(options), progress));
-  }
-  return store.get();
 }
 
 absl::StatusOr<ParameterVector> TrainerSession::State::ReadModel(
@@ -288,33 +217,14 @@ absl::Status TrainerSession::State::SetInitial(const ParameterVector& initial) {
 
 absl::Status TrainerSession::State::PrepareEwc(const ParameterVector& model,
                                                const ActivationStore& store,
+                                               bool is_alone,
                                                const ProgressSink& progress) {
-  if (!(config.plan.regularizers.ewc_lambda > 0) || learner->has_run_start()) {
-    return absl::OkStatus();
-  }
-  const absl::Status loaded = LoadEwcStart(*files, *learner);
-  if (!absl::IsNotFound(loaded)) return loaded;
-  // After a solver the start is what it published, which a site that joins
-  // later does not know: it takes the first model that it trains from.
-  FG_RETURN_IF_ERROR(SetInitial(run_start.has_value() ? *run_start : model));
-  return TakeEwcStart(config.plan, store, *files, *learner, progress);
-}
-
-absl::StatusOr<std::map<std::string, double>>
-TrainerSession::State::ForgettingScalars(const ActivationStore& store,
-                                         const ProgressSink& progress) {
-  std::map<std::string, double> scalars;
-  if (!learner->has_run_start()) {
-    const absl::Status loaded = LoadEwcStart(*files, *learner);
-    if (absl::IsNotFound(loaded)) return scalars;
-    FG_RETURN_IF_ERROR(loaded);
-  }
-  FG_ASSIGN_OR_RETURN(
-      const Forgetting forgetting,
-      ForgettingSince(learner->run_start(), learner->model(), store, progress));
-  scalars["forgetting_predicted"] = forgetting.predicted;
-  scalars["forgetting_measured"] = forgetting.measured;
-  return scalars;
+  if (!ewc.has_value()) return absl::OkStatus();
+  const auto set_initial = [this](const ParameterVector& initial) {
+    return SetInitial(initial);
+  };
+  return is_alone ? ewc->PrepareAlone(model, store, set_initial, progress)
+                  : ewc->Prepare(model, store, set_initial, progress);
 }
 
 absl::StatusOr<TrainerSession::Trained> TrainerSession::State::RunTrain(
@@ -325,13 +235,16 @@ absl::StatusOr<TrainerSession::Trained> TrainerSession::State::RunTrain(
         absl::StrCat("rounds count from 1, not ", task.round));
   }
   FG_ASSIGN_OR_RETURN(ParameterVector model, ReadModel(task.model_path));
-  const bool ready = stores.contains({Split::kTrain, KeepsViews()});
-  FG_ASSIGN_OR_RETURN(
-      ActivationStore * store,
-      Store(Split::kTrain, KeepsViews(), Part(progress, 0, 0.5)));
+  const bool ready = stores->HasTraining();
+  FG_ASSIGN_OR_RETURN(ActivationStore * store,
+                      stores->Training(Part(progress, 0, 0.5)));
   const double begin = ready ? 0 : 0.5;
+  if (statistics.has_value()) {
+    FG_RETURN_IF_ERROR(statistics->Use(task.statistics_path));
+  }
   const double middle = personal == nullptr ? 1 : (begin + 1) / 2;
-  FG_RETURN_IF_ERROR(PrepareEwc(model, *store, Part(progress, begin, begin)));
+  FG_RETURN_IF_ERROR(PrepareEwc(model, *store, /*is_alone=*/false,
+                                Part(progress, begin, begin)));
   FG_RETURN_IF_ERROR(LoadLocal(task.round - 1));
   FG_RETURN_IF_ERROR(learner->SetValues(model));
   ParameterVector shared;  // for the personal model
@@ -356,37 +269,27 @@ absl::StatusOr<TrainerSession::Trained> TrainerSession::State::RunTrain(
   return trained;
 }
 
-absl::Status TrainerSession::State::TakeFeatures(Split split,
-                                                 const ProgressSink& progress) {
-  if (head->HasFeatures(split) || config.data->Samples(split).empty()) {
-    return absl::OkStatus();
+absl::StatusOr<uint64_t> TrainerSession::State::RunGather(
+    const Gather& task, const ProgressSink& progress) {
+  if (!statistics.has_value()) {
+    return absl::InvalidArgumentError("the plan gathers no statistics");
   }
-  FG_ASSIGN_OR_RETURN(ActivationStore * store, Store(split, false, progress));
-  return head->TakeFeatures(split, *store);
-}
-
-absl::StatusOr<uint64_t> TrainerSession::State::RunSolve(
-    const Solve& task, const ProgressSink& progress) {
-  if (head == nullptr) {
-    return absl::InvalidArgumentError("the plan has no solver");
-  }
-  FG_ASSIGN_OR_RETURN(const Bytes content, ReadFile(task.point_path));
-  absl::StatusOr<SolvePoint> point = DecodeSolvePoint(content);
-  if (!point.ok()) return Annotate(point.status(), task.point_path);
-  FG_RETURN_IF_ERROR(TakeFeatures(Split::kTrain, Part(progress, 0, 0.6)));
-  FG_RETURN_IF_ERROR(TakeFeatures(Split::kVal, Part(progress, 0.6, 0.9)));
-  FG_ASSIGN_OR_RETURN(const std::vector<double> sums, head->Statistics(*point));
+  FG_ASSIGN_OR_RETURN(const ParameterVector model, ReadModel(task.model_path));
+  FG_ASSIGN_OR_RETURN(ActivationStore * store,
+                      stores->Training(Part(progress, 0, 0.5)));
+  FG_RETURN_IF_ERROR(SetInitial(model));
+  FG_ASSIGN_OR_RETURN(const std::vector<double> sums,
+                      statistics->Sums(*store, Part(progress, 0.5, 1)));
   FG_RETURN_IF_ERROR(
       WriteFile(task.sums_path, {reinterpret_cast<const uint8_t*>(sums.data()),
                                  sums.size() * sizeof(double)}));
-  return static_cast<uint64_t>(head->Features(Split::kTrain).count());
+  return static_cast<uint64_t>(store->count());
 }
 
 absl::Status TrainerSession::State::ApplyModel(ParameterVector model, int round,
                                                const ProgressSink& progress) {
-  if (head != nullptr && head->localises()) {
-    FG_RETURN_IF_ERROR(TakeFeatures(Split::kTrain, progress));
-    head->Localise(model);
+  if (solving.has_value()) {
+    FG_RETURN_IF_ERROR(solving->Localise(model, progress));
   }
   FG_RETURN_IF_ERROR(LoadLocal(round));
   return learner->SetValues(model);
@@ -404,16 +307,17 @@ absl::StatusOr<std::map<std::string, double>> TrainerSession::State::DriftFrom(
 
 absl::Status TrainerSession::State::TrainAlone(ParameterVector initial,
                                                const ProgressSink& progress) {
-  FG_ASSIGN_OR_RETURN(
-      ActivationStore * store,
-      Store(Split::kTrain, KeepsViews(), Part(progress, 0, 0.2)));
-  if (head != nullptr) {
-    FG_RETURN_IF_ERROR(TakeFeatures(Split::kTrain, Part(progress, 0.2, 0.2)));
-    FG_RETURN_IF_ERROR(TakeFeatures(Split::kVal, Part(progress, 0.2, 0.3)));
-    FG_RETURN_IF_ERROR(head->SolveAlone(initial));
-    head->Localise(initial);
+  FG_ASSIGN_OR_RETURN(ActivationStore * store,
+                      stores->Training(Part(progress, 0, 0.2)));
+  if (solving.has_value()) {
+    FG_RETURN_IF_ERROR(solving->SolveAlone(initial, Part(progress, 0.2, 0.3)));
   }
-  FG_RETURN_IF_ERROR(PrepareEwc(initial, *store, Part(progress, 0.3, 0.3)));
+  const absl::Cleanup end = [this] {
+    if (ewc.has_value()) ewc->EndAlone();
+  };
+  if (statistics.has_value()) statistics->UseOwn(*store);
+  FG_RETURN_IF_ERROR(
+      PrepareEwc(initial, *store, /*is_alone=*/true, Part(progress, 0.3, 0.3)));
   FG_RETURN_IF_ERROR(SetInitial(initial));
   const double step = 0.7 / std::max(1, config.plan.rounds);
   for (int round = 1; round <= config.plan.rounds; ++round) {
@@ -435,7 +339,7 @@ absl::StatusOr<TrainerSession::Evaluated> TrainerSession::State::RunEvaluate(
   FG_ASSIGN_OR_RETURN(ParameterVector model, ReadModel(task.model_path));
   const double share = task.compare_local ? 0.2 : 1;
   FG_ASSIGN_OR_RETURN(ActivationStore * store,
-                      Store(task.split, false, Part(progress, 0, share / 2)));
+                      stores->Images(task.split, Part(progress, 0, share / 2)));
   FG_RETURN_IF_ERROR(ApplyModel(std::move(model), task.round,
                                 Part(progress, share / 2, share / 2)));
   FG_ASSIGN_OR_RETURN(
@@ -444,10 +348,9 @@ absl::StatusOr<TrainerSession::Evaluated> TrainerSession::State::RunEvaluate(
   Evaluated evaluated{EvaluationSums(predictions),
                       SiteMetrics(predictions, "")};
   const bool is_last = task.compare_local || task.round >= config.plan.rounds;
-  if (config.plan.regularizers.ewc_lambda > 0 && is_last) {
-    FG_ASSIGN_OR_RETURN(
-        auto forgetting,
-        ForgettingScalars(*store, Part(progress, share, share)));
+  if (ewc.has_value() && is_last) {
+    FG_ASSIGN_OR_RETURN(auto forgetting,
+                        ewc->Scalars(*store, Part(progress, share, share)));
     evaluated.scalars.merge(forgetting);
   }
   if (task.compare_local) {
@@ -497,7 +400,15 @@ absl::StatusOr<TrainerSession::Trained> TrainerSession::RunTrain(
 
 absl::StatusOr<uint64_t> TrainerSession::RunSolve(
     const Solve& task, const ProgressSink& progress) {
-  return CatchTorch([&] { return state_->RunSolve(task, progress); });
+  if (!state_->solving.has_value()) {
+    return absl::InvalidArgumentError("the plan has no solver");
+  }
+  return CatchTorch([&] { return state_->solving->Answer(task, progress); });
+}
+
+absl::StatusOr<uint64_t> TrainerSession::RunGather(
+    const Gather& task, const ProgressSink& progress) {
+  return CatchTorch([&] { return state_->RunGather(task, progress); });
 }
 
 absl::StatusOr<TrainerSession::Evaluated> TrainerSession::RunEvaluate(

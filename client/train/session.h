@@ -54,6 +54,8 @@ class TrainerSession {
     int round = 1;
     std::string model_path;  // the global trainable set, safetensors
     std::string delta_path;  // out: raw little-endian F32, layout order
+    // common/statistics/gathered_statistics.h; empty: the plan asks for none.
+    std::string statistics_path = {};
   };
   struct Trained {
     uint64_t samples = 0;
@@ -73,14 +75,20 @@ class TrainerSession {
   struct Evaluated {
     std::vector<double> sums;
     // SiteMetrics of the shared model; `personal_*` of the site's own, if the
-    // plan has any; at the end of a run with EWC, `forgetting_predicted` and
-    // `forgetting_measured` (forgetting.h).
+    // plan has any; at the end of a run with EWC, `forgetting_*` and
+    // `hessian_trace_*` (ewc_run.h).
     std::map<std::string, double> scalars;
   };
 
   struct Solve {
     std::string point_path;  // common/solve/solve_point.h
     std::string sums_path;   // out: raw little-endian F64
+  };
+
+  struct Gather {
+    std::string model_path;
+    std::string sums_path;  // out: raw little-endian F64, the order of
+                            // common/statistics/start_statistics.h
   };
 
   // Loads the backbone and derives the layout; computes no features yet.
@@ -104,6 +112,11 @@ class TrainerSession {
   // training images.
   absl::StatusOr<uint64_t> RunSolve(const Solve& task,
                                     const ProgressSink& progress);
+  // This site's sums before training; returns the number of training images.
+  // INVALID_ARGUMENT: the plan asks for none, or the model does not fit;
+  // FAILED_PRECONDITION: no training images.
+  absl::StatusOr<uint64_t> RunGather(const Gather& task,
+                                     const ProgressSink& progress);
   // FAILED_PRECONDITION: the split is empty.
   absl::StatusOr<Evaluated> RunEvaluate(const Evaluate& task,
                                         const ProgressSink& progress);

@@ -48,6 +48,8 @@ class Server {
                                            const ProgressSink& progress);
   absl::StatusOr<pb::TrainerSolved> Solve(const pb::TrainerSolve& request,
                                           const ProgressSink& progress);
+  absl::StatusOr<pb::TrainerGathered> Gather(const pb::TrainerGather& request,
+                                             const ProgressSink& progress);
   absl::StatusOr<pb::TrainerEvaluated> Evaluate(
       const pb::TrainerEvaluate& request, const ProgressSink& progress);
 
@@ -136,11 +138,17 @@ absl::StatusOr<pb::TrainerReply> Server::Answer(
                           Solve(request.solve(), progress));
       return reply;
     }
+    case pb::TrainerRequest::kGather: {
+      FG_ASSIGN_OR_RETURN(*reply.mutable_gathered(),
+                          Gather(request.gather(), progress));
+      return reply;
+    }
     case pb::TrainerRequest::REQUEST_NOT_SET:
       break;
   }
   return absl::InvalidArgumentError(
-      "expected configure, train, evaluate or solve; the request has none of "
+      "expected configure, train, evaluate, solve or gather; the request has "
+      "none of "
       "them");
 }
 
@@ -188,9 +196,10 @@ absl::StatusOr<pb::TrainerTrained> Server::Train(
   }
   FG_ASSIGN_OR_RETURN(
       TrainerSession::Trained trained,
-      session_->RunTrain({static_cast<int>(request.round()),
-                          request.model_path(), request.delta_path()},
-                         progress));
+      session_->RunTrain(
+          {static_cast<int>(request.round()), request.model_path(),
+           request.delta_path(), request.statistics_path()},
+          progress));
   pb::TrainerTrained reply;
   reply.set_samples(trained.samples);
   reply.set_loss(trained.loss);
@@ -208,6 +217,20 @@ absl::StatusOr<pb::TrainerSolved> Server::Solve(const pb::TrainerSolve& request,
       const uint64_t samples,
       session_->RunSolve({request.point_path(), request.sums_path()},
                          progress));
+  reply.set_samples(samples);
+  return reply;
+}
+
+absl::StatusOr<pb::TrainerGathered> Server::Gather(
+    const pb::TrainerGather& request, const ProgressSink& progress) {
+  if (session_ == nullptr) {
+    return absl::FailedPreconditionError("configure before gather");
+  }
+  pb::TrainerGathered reply;
+  FG_ASSIGN_OR_RETURN(
+      const uint64_t samples,
+      session_->RunGather({request.model_path(), request.sums_path()},
+                          progress));
   reply.set_samples(samples);
   return reply;
 }

@@ -7,9 +7,12 @@
 #include "absl/strings/str_cat.h"
 #include "common/base/check.h"
 #include "common/base/status_macros.h"
+#include "common/config/rule_facts.h"
 #include "common/model/evaluation_layout.h"
+#include "common/numeric/fed_nova.h"
 #include "common/numeric/ring_codec.h"
 #include "common/solve/solve_statistics.h"
+#include "common/statistics/start_statistics.h"
 
 namespace fedgraft {
 namespace {
@@ -36,6 +39,35 @@ std::string ElementName(const ParameterLayout& layout, int64_t flat) {
     }
   }
   return absl::StrCat("[", flat, "]");
+}
+
+// Running statistics are no work of the steps.
+void ScaleParameters(const ParameterLayout& layout, double factor,
+                     ParameterVector& values) {
+  for (size_t t = 0; t < layout.tensors().size(); ++t) {
+    const TensorSpec& tensor = layout.tensors()[t];
+    if (tensor.kind != TensorKind::kWeight) continue;
+    const auto begin = static_cast<size_t>(layout.Offset(t));
+    const size_t end = begin + static_cast<size_t>(tensor.Count());
+    for (size_t i = begin; i < end; ++i) {
+      values[i] = static_cast<float>(values[i] * factor);
+    }
+  }
+}
+
+// What follows the parameters (common/config/rule_facts.h). INVALID_ARGUMENT:
+// a number beyond the grid, which may not be cut like an update's value.
+absl::StatusOr<std::vector<float>> ExtraValues(const Plan& plan,
+                                               uint64_t samples) {
+  if (ExtraWords(plan.rule) == 0) return std::vector<float>();
+  const double steps = NovaSteps(plan, samples);
+  if (steps * SiteWeight(plan, samples) <= plan.update.range) {
+    return std::vector<float>{static_cast<float>(steps)};
+  }
+  return absl::InvalidArgumentError(absl::StrCat(
+      samples, " images make ", steps, " times the steps of ",
+      plan.update.weight_cap, "; expected at most update.range, ",
+      plan.update.range, ": the plan needs a larger update.weight_cap"));
 }
 
 // Quantises slice by slice (`quantize(begin, count)`) into a payload.
@@ -105,6 +137,10 @@ ClippedUpdate ClippedUpdate::Clip(RawUpdate&& raw, const Plan& plan) {
   const double clip_norm = plan.update.clip_norm;
   ClippedUpdate clipped(std::move(raw), 0);
   ParameterVector& delta = clipped.raw_.delta_;
+  if (ExtraWords(plan.rule) > 0) {
+    ScaleParameters(clipped.raw_.layout(),
+                    1 / NovaSteps(plan, clipped.raw_.samples()), delta);
+  }
   clipped.norm_before_ = clipped.norm_after_ = L2Norm(delta);
   if (!(clip_norm > 0) || clipped.norm_before_ <= clip_norm) return clipped;
   const double scale = clip_norm / clipped.norm_before_;
@@ -170,15 +206,22 @@ absl::StatusOr<QuantizedUpdate> QuantizedUpdate::FromUpdate(
   const ParameterVector& delta = update.raw().delta();
   UpdatePayloadHead head;
   FG_ASSIGN_OR_RETURN(head.ring, TrainRing(plan));
-  head.count = delta.size();
+  FG_ASSIGN_OR_RETURN(const std::vector<float> extra,
+                      ExtraValues(plan, update.raw().samples()));
+  head.count = delta.size() + extra.size();
   const double weight = SiteWeight(plan, update.raw().samples());
   head.weight_word = WeightWord(weight);
   head.layout = update.raw().layout().digest();
   FG_ASSIGN_OR_RETURN(
       Bytes payload, BuildPayload(head, [&](uint64_t begin, uint64_t count) {
-        return Quantize(head.ring, MaxTerms(plan),
-                        absl::MakeConstSpan(delta).subspan(begin, count),
-                        weight);
+        const auto slice = absl::MakeConstSpan(delta).subspan(
+            std::min<uint64_t>(begin, delta.size()), count);
+        if (slice.size() == count) {
+          return Quantize(head.ring, MaxTerms(plan), slice, weight);
+        }
+        std::vector<float> last(slice.begin(), slice.end());
+        last.insert(last.end(), extra.begin(), extra.end());
+        return Quantize(head.ring, MaxTerms(plan), last, weight);
       }));
   return QuantizedUpdate(head, std::move(payload));
 }
@@ -205,8 +248,19 @@ absl::StatusOr<QuantizedUpdate> QuantizedUpdate::FromSolveSums(
   FG_ASSIGN_OR_RETURN(
       const std::vector<uint64_t> words,
       PackSolveSums(taken.point(), MaxTerms(plan), taken.values()));
+  return FromExactWords(SolveRing(), words);
+}
+
+absl::StatusOr<QuantizedUpdate> QuantizedUpdate::FromStatistics(
+    StatisticSums&& sums) {
+  const StatisticSums taken = std::move(sums);
+  return FromExactWords(StatisticsRing(), taken.words());
+}
+
+absl::StatusOr<QuantizedUpdate> QuantizedUpdate::FromExactWords(
+    const RingSpec& ring, const std::vector<uint64_t>& words) {
   UpdatePayloadHead head;
-  head.ring = SolveRing();
+  head.ring = ring;
   head.count = words.size();
   head.weight_word = uint64_t{1} << kWeightFractionBits;
   FG_ASSIGN_OR_RETURN(

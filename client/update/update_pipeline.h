@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "client/update/statistic_sums.h"
 #include "common/base/bytes.h"
 #include "common/config/plan.h"
 #include "common/model/parameter_layout.h"
@@ -116,10 +117,15 @@ class QuantizedUpdate {
   // large for its grid.
   static absl::StatusOr<QuantizedUpdate> FromSolveSums(SolveSums&& sums,
                                                        const Plan& plan);
+  // Weight 1, the words as they are.
+  static absl::StatusOr<QuantizedUpdate> FromStatistics(StatisticSums&& sums);
   const UpdatePayloadHead& head() const { return head_; }
   ByteSpan payload() const { return payload_; }  // head, then words
 
  private:
+  // Words of a ring of 64 bits that nothing was cut from.
+  static absl::StatusOr<QuantizedUpdate> FromExactWords(
+      const RingSpec& ring, const std::vector<uint64_t>& words);
   QuantizedUpdate(UpdatePayloadHead head, Bytes payload)
       : head_(head), payload_(std::move(payload)) {}
   UpdatePayloadHead head_;

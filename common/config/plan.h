@@ -33,6 +33,7 @@ enum class DifferentialPrivacy { kNone, kRecord, kSite };
 enum class Interpolation { kNearest, kBilinear, kBicubic, kArea };
 enum class AspectPolicy { kStretch, kPad, kCenterCrop };
 enum class Weighting { kSamples, kUniform };
+enum class Rounding { kNearest, kStochastic };
 enum class Split { kTrain, kVal, kTest };
 
 struct PreprocessingSpec {
@@ -151,6 +152,7 @@ struct UpdateSpec {
   double clip_norm = 0;  // 0: none
   Weighting weighting = Weighting::kSamples;
   int weight_cap = 8192;
+  Rounding rounding = Rounding::kNearest;
 };
 
 struct EvaluationSpec {

@@ -8,6 +8,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/config/identity.h"
+#include "common/config/plan_checks_rule.h"
+#include "common/config/plan_checks_statistics.h"
 #include "common/numeric/update_payload.h"
 
 namespace fedgraft {
@@ -301,11 +303,6 @@ void CheckLayerRates(const Plan& plan, ConfigErrors& errors) {
 }
 
 void CheckLoss(const LossSpec& loss, ConfigErrors& errors) {
-  if (loss.class_weights == ClassWeights::kFederated) {
-    errors.Add("local.loss.class_weights",
-               "found federated, which is not available; expected none or "
-               "local, or sampling: balanced");
-  }
   if (loss.class_weights != ClassWeights::kNone &&
       loss.sampling == Sampling::kBalanced) {
     errors.Add("local.loss.sampling",
@@ -319,10 +316,6 @@ void CheckRegularizers(const Plan& plan, ConfigErrors& errors) {
       !TrainsHeadAlone(plan) &&
       (plan.strategy != StrategyKind::kAdapter ||
        plan.adapter.kind == AdapterKind::kBatchNormTune);
-  if (plan.regularizers.ewc_federated) {
-    errors.Add("local.regularizers.ewc_records",
-               "found federated, which is not available; expected local");
-  }
   if (plan.regularizers.l2_sp_alpha > 0 && !trains_pretrained) {
     errors.Add("local.regularizers.l2_sp_alpha",
                absl::StrCat("found ", plan.regularizers.l2_sp_alpha,
@@ -343,14 +336,6 @@ void CheckPersonal(const Plan& plan, ConfigErrors& errors) {
     errors.Add("personal.ditto_lambda",
                "found 0, which is training alone; expected a number above 0, "
                "or evaluation.compare_local");
-  }
-}
-
-void CheckRule(const RuleSpec& rule, ConfigErrors& errors) {
-  if (rule.kind != "fed_avg") {
-    errors.Add("rule.kind", absl::StrCat("found ", rule.kind,
-                                         ", which is not available; expected "
-                                         "fed_avg"));
   }
 }
 
@@ -385,12 +370,13 @@ void CheckPlan(const Plan& plan, ConfigErrors& errors) {
   CheckLayerRates(plan, errors);
   CheckLoss(plan.loss, errors);
   CheckRegularizers(plan, errors);
+  CheckStatistics(plan, errors);
   CheckPersonal(plan, errors);
   CheckSolver(plan, errors);
   CheckStopping(plan, errors);
   CheckAugmentation(plan.augmentation, errors);
   CheckEvaluation(plan.evaluation, errors);
-  CheckRule(plan.rule, errors);
+  CheckRule(plan, errors);
   CheckPrivacy(plan, errors);
 }
 

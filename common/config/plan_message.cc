@@ -223,6 +223,9 @@ UpdateSpec UpdateOf(const pb::UpdateSpec& message) {
       message.weighting(),
       {{"samples", Weighting::kSamples}, {"uniform", Weighting::kUniform}});
   spec.weight_cap = message.weight_cap();
+  spec.rounding = FromWord<Rounding>(
+      message.rounding(), {{"nearest", Rounding::kNearest},
+                           {"stochastic", Rounding::kStochastic}});
   return spec;
 }
 

@@ -72,8 +72,10 @@ class Checker {
         return TaskKind::kEvaluate;
       case pb::TASK_KIND_SOLVE:
         return TaskKind::kSolve;
+      case pb::TASK_KIND_GATHER:
+        return TaskKind::kGather;
       default:
-        return Wrong("kind", "train (1), evaluate (2) or solve (3)",
+        return Wrong("kind", "train (1), evaluate (2), solve (3) or gather (4)",
                      absl::StrCat(static_cast<int>(kind)));
     }
   }
@@ -230,6 +232,10 @@ pb::Task ToWire(const Task& message) {
   wire.set_split(message.split);
   wire.set_compare_local(message.compare_local);
   wire.set_training_round(message.training_round.value);
+  if (message.statistics_size_bytes > 0) {
+    wire.set_statistics(message.statistics.AsWire());
+    wire.set_statistics_size_bytes(message.statistics_size_bytes);
+  }
   return wire;
 }
 
@@ -268,6 +274,14 @@ absl::StatusOr<Task> FromWire(const pb::Task& wire) {
   }
   FG_RETURN_IF_ERROR(
       check.Between("training_round", wire.training_round(), 0, wire.round()));
+  if (wire.statistics_size_bytes() > 0) {
+    FG_RETURN_IF_ERROR(check.Between("statistics_size_bytes",
+                                     wire.statistics_size_bytes(), 1,
+                                     kBlobBytesMax));
+    FG_ASSIGN_OR_RETURN(message.statistics,
+                        check.Sha256("statistics", wire.statistics()));
+  }
+  message.statistics_size_bytes = wire.statistics_size_bytes();
   message.training_round = RoundId{wire.training_round()};
   message.model_size_bytes = wire.model_size_bytes();
   message.model_inline = ToBytes(AsBytes(wire.model_inline()));

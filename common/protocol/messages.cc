@@ -67,6 +67,8 @@ const char* TaskKindName(TaskKind kind) {
       return "evaluate";
     case TaskKind::kSolve:
       return "solve";
+    case TaskKind::kGather:
+      return "gather";
   }
   return "unknown";
 }

@@ -20,10 +20,10 @@ namespace fedgraft {
 
 inline constexpr uint32_t kProtocolVersion = 1;
 
-enum class TaskKind { kTrain = 1, kEvaluate = 2, kSolve = 3 };
+enum class TaskKind { kTrain = 1, kEvaluate = 2, kSolve = 3, kGather = 4 };
 inline constexpr TaskKind kAllTaskKinds[] = {
-    TaskKind::kTrain, TaskKind::kEvaluate, TaskKind::kSolve};
-// "train", "evaluate", "solve".
+    TaskKind::kTrain, TaskKind::kEvaluate, TaskKind::kSolve, TaskKind::kGather};
+// "train", "evaluate", "solve", "gather".
 const char* TaskKindName(TaskKind kind);
 
 struct JoinRequest {
@@ -60,8 +60,13 @@ struct Task {
   absl::Duration progress_timeout;
   std::string split;           // evaluate
   bool compare_local = false;  // evaluate
-  // Rounds of training up to this task; solve rounds do not count.
+  // Rounds of training up to this task; rounds that solve or gather do not
+  // count.
   RoundId training_round;
+  // Train: what was gathered before (common/statistics), by digest. No size:
+  // the plan asks for nothing.
+  Digest statistics;
+  uint64_t statistics_size_bytes = 0;
 };
 
 struct WaitMore {};

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "common/solve/symmetric.h"
+#include "common/transfer/packed_symmetric.h"
 
 namespace fedgraft {
 namespace {
@@ -48,7 +49,7 @@ class Preconditioner {
  public:
   Preconditioner(const SolverState& state, double lambda) : row_(state.row()) {
     if (state.gram.empty()) return;
-    Matrix curvature = Unpack(state.gram, row_);
+    Matrix curvature = UnpackSymmetric(state.gram, row_);
     curvature.diagonal().head(row_ - 1).array() += lambda;
     factor_.compute(curvature);
     usable_ = factor_.info() == Eigen::Success;
@@ -107,7 +108,7 @@ Vector Direction(const SolverState& state, double lambda,
   if (hessian.empty()) {
     direction = QuasiNewton(state, lambda, penalty, gradient);
   } else {
-    Matrix matrix = Unpack(hessian, state.variables());
+    Matrix matrix = UnpackSymmetric(hessian, state.variables());
     matrix.diagonal() += penalty;
     direction = -SolvePositive(matrix, gradient);
   }

@@ -245,6 +245,10 @@ std::map<std::string, double> SolveMetrics(const Plan& plan,
   metrics["solve_objective"] = head.objective;
   metrics["solve_gradient_max"] = head.gradient_max;
   metrics["solve_converged"] = head.converged ? 1 : 0;
+  if (head.validation_records > 0) {
+    metrics["solve_validation_loss"] =
+        head.validation_loss / head.validation_records;
+  }
   if (state.done) metrics["solve_rounds_total"] = state.rounds;
   if (state.done && plan.solver.lambdas.size() > 1) {
     for (const SolvedHead& each : state.heads) {

@@ -98,8 +98,9 @@ std::vector<double> PublishedHead(const SolverState& state);
 size_t ChosenHead(const SolverState& state);
 
 // For people, by name: solve_records, and of the newest head solve_lambda,
-// solve_rounds, solve_objective, solve_gradient_max, solve_converged (0 or 1);
-// once done, of the chosen one, with solve_rounds_total.
+// solve_rounds, solve_objective, solve_gradient_max, solve_converged (0 or 1),
+// solve_validation_loss (per record, if there were any; ridge: half the squared
+// error); once done, of the chosen one, with solve_rounds_total.
 std::map<std::string, double> SolveMetrics(const Plan& plan,
                                            const SolverState& state);
 

@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "common/solve/symmetric.h"
+#include "common/transfer/packed_symmetric.h"
 
 namespace fedgraft {
 namespace {
@@ -26,7 +27,7 @@ SolvedHead SolveLeastSquares(const LeastSquares& problem, double lambda) {
   const int64_t dim = problem.feature_dim;
   const Eigen::Map<const Eigen::VectorXd> sums(problem.feature_sums.data(),
                                                dim);
-  Eigen::MatrixXd gram = Unpack(problem.gram, dim);
+  Eigen::MatrixXd gram = UnpackSymmetric(problem.gram, dim);
   gram.noalias() -= sums * (sums.transpose() / problem.records);
   Eigen::MatrixXd cross(dim, problem.classes);
   for (int c = 0; c < problem.classes; ++c) {

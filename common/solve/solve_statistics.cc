@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/base/check.h"
+#include "common/transfer/product_sums.h"
 
 namespace fedgraft {
 namespace {
@@ -53,12 +54,12 @@ SolveLayout::SolveLayout(SolveStage stage, int classes, int64_t feature_dim,
       feature_squares = Next(feature_dim);
       return;
     case SolveStage::kGram:
-      gram = Next(PackedSymmetric(feature_dim + 1));
+      gram = Next(PackedCount(feature_dim + 1));
       return;
     case SolveStage::kCross:
       class_counts = Next(classes);
       feature_sums = Next(feature_dim);
-      gram = Next(PackedSymmetric(feature_dim));
+      gram = Next(PackedCount(feature_dim));
       cross = Next(classes * feature_dim);
       return;
     case SolveStage::kValidate:
@@ -72,7 +73,7 @@ SolveLayout::SolveLayout(SolveStage stage, int classes, int64_t feature_dim,
       validation_losses = Next(1);
       gradient = Next(variables);
       if (stage == SolveStage::kHessian) {
-        hessian = Next(PackedSymmetric(variables));
+        hessian = Next(PackedCount(variables));
         words_ -= hessian.count / 2;
       }
       return;

@@ -51,10 +51,6 @@ class SolveLayout {
   int64_t count_ = 0, words_ = 0;
 };
 
-// Entries of a packed symmetric matrix of this dimension: row by row, from the
-// diagonal on.
-inline int64_t PackedSymmetric(int64_t dim) { return dim * (dim + 1) / 2; }
-
 // The ring of solve updates: 64-bit words, scaled here and not by the ring.
 // Moments have steps of 2^-34, the Hessian (over point.hessian_scale) 2^-24,
 // everything else 2^-38.

@@ -6,18 +6,6 @@
 
 namespace fedgraft {
 
-Eigen::MatrixXd Unpack(absl::Span<const double> packed, int64_t dim) {
-  FG_CHECK(static_cast<int64_t>(packed.size()) == dim * (dim + 1) / 2);
-  Eigen::MatrixXd matrix(dim, dim);
-  size_t at = 0;
-  for (int64_t i = 0; i < dim; ++i) {
-    for (int64_t j = i; j < dim; ++j) {
-      matrix(i, j) = matrix(j, i) = packed[at++];
-    }
-  }
-  return matrix;
-}
-
 Eigen::MatrixXd SolvePositive(const Eigen::MatrixXd& a,
                               const Eigen::MatrixXd& b) {
   Eigen::LLT<Eigen::MatrixXd> factor(a);

@@ -1,11 +1,7 @@
 #pragma once
 
-#include <cstdint>
-#include <vector>
-
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "absl/types/span.h"
 #include "common/transfer/matrix_view.h"
 
 // Linear CKA: how alike two representations X [n, p] and Y [n, q] of the same
@@ -36,43 +32,19 @@ absl::StatusOr<double> LinearCka(const MatrixView& x, const MatrixView& y,
 // compared, so the value depends on the batches (Nguyen et al., eq. 4).
 class MinibatchCka {
  public:
+  // Σ over batches of HSIC₁ of X with Y, X with X and Y with Y. Those of
+  // several sites add up to those of all their batches.
+  struct Sums {
+    double xy = 0, xx = 0, yy = 0;
+  };
+
   absl::Status Add(const MatrixView& x, const MatrixView& y);
+  void Merge(const Sums& sums);
   absl::StatusOr<double> Cka() const;
+  const Sums& sums() const { return sums_; }
 
  private:
-  double xy_ = 0, xx_ = 0, yy_ = 0;
-};
-
-// CKA of records that are in several places, from sums over records; with
-// k = ‖x‖² and l = ‖y‖², as flat doubles:
-//   n | Σkl | Σk² | Σl² | Σx [p] | Σkx [p] | Σlx [p] | Σy [q] | Σky [q]
-//   | Σly [q] | Σxxᵀ packed | Σyyᵀ packed | Σxyᵀ [p, q]
-// Both estimators follow from the total, equal to those of the pooled records:
-// for centred features 1ᵀK̃ and 1ᵀL̃ of HSIC₁ are the negative diagonals, so
-// HSIC₁ needs ‖XᵀY‖², Σk, Σl and Σkl only, and these sums tell what centring
-// by the pooled means does to them.
-class CkaMoments {
- public:
-  static constexpr int64_t kDimMax = 4096;
-
-  // INVALID_ARGUMENT: a dimension outside 1 to kDimMax.
-  static absl::StatusOr<CkaMoments> Create(int64_t x_dim, int64_t y_dim);
-  // INVALID_ARGUMENT: also wrong length or a sum that is not finite.
-  static absl::StatusOr<CkaMoments> FromSums(int64_t x_dim, int64_t y_dim,
-                                             std::vector<double> sums);
-
-  absl::Status Add(const MatrixView& x, const MatrixView& y);
-  // INVALID_ARGUMENT: other dimensions.
-  absl::Status Merge(const CkaMoments& other);
-  absl::StatusOr<double> Cka(CkaEstimator estimator) const;
-
-  absl::Span<const double> sums() const { return sums_; }
-
- private:
-  CkaMoments(int64_t x_dim, int64_t y_dim);
-
-  int64_t x_dim_, y_dim_;
-  std::vector<double> sums_;
+  Sums sums_;
 };
 
 }  // namespace fedgraft

@@ -1,5 +1,6 @@
 #include "common/transfer/feature_moments.h"
 
+#include <algorithm>
 #include <cmath>
 #include <utility>
 
@@ -77,6 +78,19 @@ absl::StatusOr<FeatureMoments> FeatureMoments::FromSums(
   return moments;
 }
 
+absl::StatusOr<FeatureMoments> FeatureMoments::WithoutNorms(
+    const FeatureMomentsLayout& layout, std::vector<double> sums) {
+  if (static_cast<int64_t>(sums.size()) == layout.Count()) {
+    sums[layout.FourthPowerIndex()] = 0;
+    std::fill_n(sums.begin() + layout.WeightedSumIndex(), layout.feature_dim(),
+                0.0);
+  }
+  FG_ASSIGN_OR_RETURN(FeatureMoments moments,
+                      FromSums(layout, std::move(sums)));
+  moments.has_norms_ = false;
+  return moments;
+}
+
 absl::Status FeatureMoments::Add(const MatrixView& features,
                                  absl::Span<const int64_t> labels) {
   const int64_t dim = layout_.feature_dim();
@@ -106,18 +120,6 @@ absl::Status FeatureMoments::Add(const MatrixView& features,
   }
   AddSelfProducts(features,
                   absl::MakeSpan(sums_).subspan(layout_.ProductIndex()));
-  return absl::OkStatus();
-}
-
-absl::Status FeatureMoments::Merge(const FeatureMoments& other) {
-  if (other.layout_.feature_dim() != layout_.feature_dim() ||
-      other.layout_.num_classes() != layout_.num_classes()) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "feature moments: expected ", layout_.feature_dim(), " features and ",
-        layout_.num_classes(), " classes, not ", other.layout_.feature_dim(),
-        " and ", other.layout_.num_classes()));
-  }
-  for (size_t i = 0; i < sums_.size(); ++i) sums_[i] += other.sums_[i];
   return absl::OkStatus();
 }
 

@@ -58,16 +58,20 @@ class FeatureMoments {
   static absl::StatusOr<FeatureMoments> FromSums(
       const FeatureMomentsLayout& layout, std::vector<double> sums);
 
+  // Of records whose Σ‖f‖⁴ and Σ‖f‖²f nobody summed; those entries of `sums`
+  // are not looked at. What needs them refuses the moments.
+  static absl::StatusOr<FeatureMoments> WithoutNorms(
+      const FeatureMomentsLayout& layout, std::vector<double> sums);
+
   // `features` [n, d]; `labels` [n], -1 for none. INVALID_ARGUMENT: wrong
   // length, a value that is not finite, or a label outside the classes; then
   // nothing was added.
   absl::Status Add(const MatrixView& features,
                    absl::Span<const int64_t> labels);
-  // INVALID_ARGUMENT: another layout.
-  absl::Status Merge(const FeatureMoments& other);
 
   const FeatureMomentsLayout& layout() const { return layout_; }
   absl::Span<const double> sums() const { return sums_; }
+  bool has_norms() const { return has_norms_; }
   double n() const { return sums_[0]; }
   double class_count(int c) const { return sums_[layout_.ClassCountIndex(c)]; }
   absl::Span<const double> Sum() const { return Part(layout_.SumIndex()); }
@@ -91,6 +95,7 @@ class FeatureMoments {
   }
   FeatureMomentsLayout layout_;
   std::vector<double> sums_;
+  bool has_norms_ = true;
 };
 
 }  // namespace fedgraft

@@ -4,9 +4,8 @@
 #include <cstdint>
 
 #include "absl/status/statusor.h"
-#include "absl/types/span.h"
 
-// For the .cc files of this folder (the only header here that shows Eigen).
+// For the .cc files of this folder.
 
 namespace fedgraft {
 
@@ -20,9 +19,6 @@ struct Spectrum {
 
 // Sums of squares of 32-bit features: smaller eigenvalues are their rounding.
 inline constexpr double kRankTolerance = 1e-13;
-
-// Upper triangle, row by row, to the whole matrix.
-Eigen::MatrixXd UnpackSymmetric(absl::Span<const double> packed, int64_t dim);
 
 // INTERNAL: the iteration did not converge (finite input: never seen).
 absl::StatusOr<Spectrum> SpectrumOf(const Eigen::MatrixXd& matrix);

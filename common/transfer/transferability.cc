@@ -6,6 +6,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/base/status_macros.h"
+#include "common/transfer/packed_symmetric.h"
+#include "common/transfer/product_sums.h"
 #include "common/transfer/spectrum.h"
 
 namespace fedgraft {
@@ -111,6 +113,46 @@ double Shrinkage(const FeatureMoments& moments,
   return std::clamp(error / distance, 0.0, 1.0);
 }
 
+absl::Status DoNotVary() {
+  return absl::FailedPreconditionError(
+      "transferability: the features do not vary between the records");
+}
+
+// How labelled features vary.
+struct Spread {
+  Eigen::MatrixXd covariance;
+  Spectrum within;
+  Eigen::ArrayXd between;  // variance of the class means along each eigenvector
+};
+
+absl::StatusOr<Spread> SpreadOf(const FeatureMoments& moments) {
+  FG_RETURN_IF_ERROR(CheckLabelled(moments));
+  FG_ASSIGN_OR_RETURN(const std::vector<double> flat, moments.Covariance());
+  const int64_t dim = moments.layout().feature_dim();
+  Spread spread;
+  spread.covariance = Eigen::Map<const Eigen::MatrixXd>(flat.data(), dim, dim);
+  FG_ASSIGN_OR_RETURN(spread.within, SpectrumOf(spread.covariance));
+  if (spread.within.rank == 0) return DoNotVary();
+  const double n = moments.n();
+  const Eigen::VectorXd mean = AsVector(moments.Sum()) / n;
+  spread.between = Eigen::ArrayXd::Zero(dim);
+  for (int c = 0; c < moments.layout().num_classes(); ++c) {
+    const double count = moments.class_count(c);
+    if (!(count > 0)) continue;
+    const Eigen::VectorXd offset = AsVector(moments.ClassSum(c)) / count - mean;
+    spread.between +=
+        count / n *
+        (spread.within.vectors.transpose() * offset).array().square();
+  }
+  return spread;
+}
+
+double Plain(const Spread& spread) {
+  const int64_t rank = spread.within.rank;
+  return (spread.between.head(rank) / spread.within.values.array().head(rank))
+      .sum();
+}
+
 }  // namespace
 
 absl::StatusOr<double> LogMe(const FeatureMoments& moments) {
@@ -135,40 +177,45 @@ absl::StatusOr<double> LogMe(const FeatureMoments& moments) {
 }
 
 absl::StatusOr<HScore> ComputeHScore(const FeatureMoments& moments) {
-  FG_RETURN_IF_ERROR(CheckLabelled(moments));
-  FG_ASSIGN_OR_RETURN(const std::vector<double> flat, moments.Covariance());
-  const int64_t dim = moments.layout().feature_dim();
-  const Eigen::MatrixXd covariance =
-      Eigen::Map<const Eigen::MatrixXd>(flat.data(), dim, dim);
-  FG_ASSIGN_OR_RETURN(const Spectrum spectrum, SpectrumOf(covariance));
-  if (spectrum.rank == 0) {
+  if (!moments.has_norms()) {
     return absl::FailedPreconditionError(
-        "transferability: the features do not vary between the records");
+        "transferability: the shrunk H-score expects sums of the features' "
+        "norms, which nobody took");
   }
-  // Variance between the classes along each eigenvector.
-  const double n = moments.n();
-  const Eigen::VectorXd mean = AsVector(moments.Sum()) / n;
-  Eigen::ArrayXd between = Eigen::ArrayXd::Zero(dim);
-  for (int c = 0; c < moments.layout().num_classes(); ++c) {
-    const double count = moments.class_count(c);
-    if (!(count > 0)) continue;
-    const Eigen::VectorXd offset = AsVector(moments.ClassSum(c)) / count - mean;
-    between +=
-        count / n * (spectrum.vectors.transpose() * offset).array().square();
-  }
-  const Eigen::ArrayXd values = spectrum.values.array();
+  FG_ASSIGN_OR_RETURN(const Spread spread, SpreadOf(moments));
+  const Eigen::ArrayXd values = spread.within.values.array();
   HScore score;
-  score.plain =
-      (between.head(spectrum.rank) / values.head(spectrum.rank)).sum();
-  score.shrinkage = Shrinkage(moments, covariance);
+  score.plain = Plain(spread);
+  score.shrinkage = Shrinkage(moments, spread.covariance);
   const double kept = 1 - score.shrinkage;
-  const double floor =
-      score.shrinkage * covariance.trace() / static_cast<double>(dim);
+  const double floor = score.shrinkage * spread.covariance.trace() /
+                       static_cast<double>(values.size());
   // Without shrinkage, directions without variance count nothing, as in Σ⁺.
-  score.shrunk = ((kept * values + floor) > 0)
-                     .select(kept * between / (kept * values + floor), 0.0)
-                     .sum();
+  score.shrunk =
+      ((kept * values + floor) > 0)
+          .select(kept * spread.between / (kept * values + floor), 0.0)
+          .sum();
   return score;
+}
+
+absl::StatusOr<double> PlainHScore(const FeatureMoments& moments) {
+  FG_ASSIGN_OR_RETURN(const Spread spread, SpreadOf(moments));
+  return Plain(spread);
+}
+
+absl::StatusOr<double> EffectiveDimension(const FeatureMoments& moments) {
+  FG_ASSIGN_OR_RETURN(const std::vector<double> covariance,
+                      moments.Covariance());
+  const int64_t dim = moments.layout().feature_dim();
+  const Eigen::Map<const Eigen::MatrixXd> matrix(covariance.data(), dim, dim);
+  const double trace = matrix.trace();
+  // Less is rounding, as for kRankTolerance.
+  double plain = 0;
+  for (int64_t j = 0; j < dim; ++j) {
+    plain += moments.Products()[PackedIndex(dim, j, j)];
+  }
+  if (!(trace * moments.n() > kRankTolerance * plain)) return DoNotVary();
+  return trace * trace / matrix.squaredNorm();
 }
 
 }  // namespace fedgraft

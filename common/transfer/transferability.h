@@ -35,7 +35,17 @@ struct HScore {
   double shrinkage = 0;  // α, 0 to 1
 };
 
-// FAILED_PRECONDITION also if the features do not vary.
+// FAILED_PRECONDITION also if the features do not vary, or if the moments do
+// not know the norms that α needs.
 absl::StatusOr<HScore> ComputeHScore(const FeatureMoments& moments);
+// The plain score alone, which needs no norms.
+absl::StatusOr<double> PlainHScore(const FeatureMoments& moments);
+
+// In how many directions the features vary, tr(Σ)² / tr(Σ²): 1 (along a line)
+// to d (alike in all), with no more records than features at most n - 1. The
+// participation ratio of Gao et al., "A theory of multineuronal
+// dimensionality, dynamics and measurement", 2017. Needs no labels and no
+// norms. FAILED_PRECONDITION: no records, or features that do not vary.
+absl::StatusOr<double> EffectiveDimension(const FeatureMoments& moments);
 
 }  // namespace fedgraft

@@ -69,6 +69,9 @@ class FakeTrainer : public LocalTrainer {
   void Solve(SolveRequest, Progress, Reply<SolveResult> reply) override {
     Later<SolveResult>(reply, absl::UnimplementedError("no solver here"));
   }
+  void Gather(GatherRequest, Progress, Reply<GatherResult> reply) override {
+    Later<GatherResult>(reply, absl::UnimplementedError("gathers nothing"));
+  }
   void Evaluate(EvaluateRequest, Progress,
                 Reply<EvaluateResult> reply) override {
     ++script_.evaluated;

@@ -117,6 +117,14 @@ TEST(ViewTest, ReportShowsTheDriftThatSitesTold) {
   EXPECT_THAT(drift, ::testing::ContainsRegex("x +0 of 2 +0\\.0000 +-\n"));
 }
 
+// A solve round has metrics, but no evaluation.
+TEST(ViewTest, TheNewestEvaluationCounts) {
+  pb::StatusReply status = RunWithTwoSites();
+  (*status.mutable_history(1)->mutable_metrics())["solve_records"] = 90;
+  EXPECT_THAT(RenderStatus(status, 0), HasSubstr("pooled AUC 0.700"));
+  EXPECT_EQ(nlohmann::json::parse(ReportJson(status))["pooled"]["auc"], 0.7);
+}
+
 TEST(ViewTest, JsonHoldsTheSchemaOfTheReadme) {
   const auto json = nlohmann::json::parse(ReportJson(RunWithTwoSites()));
   EXPECT_EQ(json["state"], "training");

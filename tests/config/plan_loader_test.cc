@@ -55,6 +55,7 @@ TEST(PlanLoaderTest, DefaultsAreThoseOfTheSchema) {
   EXPECT_EQ(plan->rule.kind, "fed_avg");
   EXPECT_EQ(plan->update.word_bits, 32);
   EXPECT_EQ(plan->update.weight_cap, 8192);
+  EXPECT_EQ(plan->update.rounding, Rounding::kNearest);
   EXPECT_EQ(plan->evaluation.final_split, Split::kTest);
   EXPECT_EQ(plan->backbone.Hex(), std::string(64, 'a'));
 }
@@ -67,7 +68,8 @@ TEST(PlanLoaderTest, ValuesReachTheirFields) {
       "  mean: [0.5], std: [0.25, 1, 2], invert: true}\n"
       "local: {epochs: 3, optimizer: {kind: adamw, learning_rate: 1e-3},\n"
       "  augmentation: {horizontal_flip: true}}\n"
-      "update: {word_bits: 20, range: 0.5, weighting: uniform}\n"
+      "update: {word_bits: 20, range: 0.5, weighting: uniform,\n"
+      "  rounding: stochastic}\n"
       "evaluation: {every: -1, split: train}\n");
   ASSERT_TRUE(plan.ok()) << plan.status();
   EXPECT_EQ(plan->seed, UINT64_MAX);
@@ -82,6 +84,7 @@ TEST(PlanLoaderTest, ValuesReachTheirFields) {
   EXPECT_EQ(plan->optimizer.learning_rate, 1e-3);
   EXPECT_TRUE(plan->augmentation.any());
   EXPECT_EQ(plan->update.weighting, Weighting::kUniform);
+  EXPECT_EQ(plan->update.rounding, Rounding::kStochastic);
   EXPECT_EQ(plan->evaluation.every, -1);
   EXPECT_EQ(plan->evaluation.split, Split::kTrain);
 }
@@ -222,8 +225,6 @@ TEST(PlanLoaderTest, OptimisationFitsTheStrategy) {
        "no block below the head"},
       {full("local: {layer_rates: {unfreeze_every: 2}}\n"),
        "found 2 with 2 rounds"},
-      {full("local: {loss: {class_weights: federated}}\n"),
-       "expected none or local"},
       {full("local: {loss: {class_weights: local, sampling: balanced}}\n"),
        "correct the classes twice"},
       {With("local: {regularizers: {l2_sp_alpha: 1}}\n"),
@@ -231,6 +232,37 @@ TEST(PlanLoaderTest, OptimisationFitsTheStrategy) {
       {With("personal: {kind: local_head}\n"), "nothing would travel"},
       {full("personal: {kind: ditto, ditto_lambda: 0}\n"),
        "personal.ditto_lambda: found 0"}};
+  for (const auto& [plan, what] : bad) {
+    EXPECT_THAT(Message(plan.status()), HasSubstr(what));
+  }
+}
+
+TEST(PlanLoaderTest, WhatIsGatheredHasAUse) {
+  const auto partial = [](const std::string& rest) {
+    return ParsePlanYaml(
+        absl::StrReplaceAll(MinimalPlan() + rest,
+                            {{"linear_probe", "partial, unfreeze_blocks: 1"}}),
+        "plan.yaml");
+  };
+  const std::string counts = "local: {loss: {class_weights: federated}}\n";
+  const std::string fisher =
+      "local: {regularizers: {ewc_lambda: 1, ewc_records: federated}}\n";
+  EXPECT_TRUE(partial(counts).ok()) << partial(counts).status();
+  EXPECT_TRUE(partial(fisher).ok()) << partial(fisher).status();
+  EXPECT_TRUE(partial(counts + "personal: {kind: local_head}\n").ok());
+  const std::pair<absl::StatusOr<Plan>, const char*> bad[] = {
+      {Replacing("rounds: 2", "rounds: 0\nsolver: {kind: newton}\n" + counts),
+       "local.loss.class_weights: found federated without a round"},
+      {Replacing("rounds: 2", "rounds: 0\nsolver: {kind: newton}\n" + fisher),
+       "local.regularizers.ewc_records: found federated without a round"},
+      {partial("local: {regularizers: {ewc_records: federated}}\n"),
+       "found federated without ewc_lambda"},
+      {partial(fisher + "personal: {kind: local_head}\n"), "no common start"},
+      {ParsePlanYaml(
+           absl::StrReplaceAll(MinimalPlan() + fisher,
+                               {{"linear_probe", "full, batch_norm: local"}}),
+           "plan.yaml"),
+       "no common start"}};
   for (const auto& [plan, what] : bad) {
     EXPECT_THAT(Message(plan.status()), HasSubstr(what));
   }

@@ -223,5 +223,28 @@ TEST_F(FolderSourceTest, PredictionTakesEveryRowOrAWholeFolder) {
       IsError(absl::StatusCode::kFailedPrecondition, "no image to predict"));
 }
 
+TEST_F(FolderSourceTest, UnlabelledTakesTheTrainingSplitOrAWholeFolder) {
+  AddImages(3);
+  const DataContext unlabelled = {};
+  // Without splits: everything. The label column is not read.
+  auto source =
+      Open("path,label\nimages/0.png,?\nimages/1.png,1\n", unlabelled);
+  ASSERT_THAT(source, IsOk());
+  ASSERT_EQ((*source)->Samples(Split::kTrain).size(), 2u);
+  EXPECT_EQ((*source)->Samples(Split::kTrain)[1].label, -1);
+  // What is for testing stays unseen.
+  options_.columns.split = "split";
+  source =
+      Open("path,split\nimages/0.png,test\nimages/1.png,train\n", unlabelled);
+  ASSERT_THAT(source, IsOk());
+  ASSERT_EQ((*source)->Samples(Split::kTrain).size(), 1u);
+  EXPECT_EQ((*source)->Samples(Split::kTrain)[0].name, "images/1.png");
+
+  options_.path = folder_.path();
+  source = OpenFolderSource(options_, unlabelled);
+  ASSERT_THAT(source, IsOk());
+  EXPECT_EQ((*source)->Samples(Split::kTrain).size(), 3u);
+}
+
 }  // namespace
 }  // namespace fedgraft

@@ -331,5 +331,20 @@ TEST_F(NpzSourceTest, PredictionTakesTestImagesWithOrWithoutLabels) {
               IsError(absl::StatusCode::kInvalidArgument, "test_images"));
 }
 
+TEST_F(NpzSourceTest, UnlabelledTakesTrainingImagesAndNoLabels) {
+  Members members;
+  AddSplit(members, "train", 4);
+  AddSplit(members, "test", 4);
+  for (const bool labels : {true, false}) {
+    if (!labels) members.erase("train_labels.npy");
+    const auto source = Open(members, DataContext{});
+    ASSERT_THAT(source, IsOk());
+    ASSERT_EQ((*source)->Samples(Split::kTrain).size(), 4u);
+    EXPECT_EQ((*source)->Samples(Split::kTrain)[1].label, -1);
+    EXPECT_TRUE((*source)->Samples(Split::kTest).empty());
+    EXPECT_TRUE((*source)->Warnings().empty());
+  }
+}
+
 }  // namespace
 }  // namespace fedgraft

@@ -24,6 +24,7 @@
 #include "common/protocol/codec.h"
 #include "common/solve/head_solver.h"
 #include "common/solve/solve_statistics.h"
+#include "common/statistics/gathered_statistics.h"
 #include "tests/fuzz/sealed_stream_key.h"
 #include "tests/import/pickle_writer.h"
 #include "tests/support/sim_file_store.h"
@@ -261,6 +262,19 @@ void AddSolver(const Corpus& corpus) {
   }
 }
 
+void AddStatistics(const Corpus& corpus) {
+  for (const auto& [plan, words] :
+       std::vector<std::pair<uint8_t, std::vector<uint64_t>>>{
+           {0, {5, 2, 3}}, {1, {5, 17, 0}}, {2, {5, 2, 3, 17, 0}}}) {
+    GatheredStatistics gathered;
+    if (plan > 0) gathered.model_bytes = ToBytes(AsBytes("a model"));
+    gathered.model = Sha256(gathered.model_bytes);
+    gathered.words = words;
+    corpus.Add("statistics", "gathered_" + std::to_string(plan),
+               ByteWriter().U8(plan).Raw(EncodeGathered(gathered)).bytes());
+  }
+}
+
 void AddLog(const Corpus& corpus) {
   std::vector<Bytes> entries;
   for (const Record& record : SomeRecords()) {
@@ -360,6 +374,7 @@ int main(int argc, char** argv) {
   fedgraft::AddMessages(corpus);
   fedgraft::AddPlans(corpus, folder / "../../../deploy/config");
   fedgraft::AddSolver(corpus);
+  fedgraft::AddStatistics(corpus);
   fedgraft::AddLog(corpus);
   fedgraft::AddSealed(corpus);
   fedgraft::AddJson(corpus);

@@ -40,6 +40,19 @@ PlanText LargePlan() {
   return plan;
 }
 
+// A head solved on feature vectors, statistics gathered there, then training.
+PlanText SolvingPlan() {
+  PlanText plan = SmallPlan();
+  plan.rounds = 2;
+  plan.architecture = "identity";
+  plan.strategy = "kind: feature_extraction, hidden_dim: 3";
+  plan.more =
+      "solver: {kind: newton, lambdas: [10, 1]}\n"
+      "local: {loss: {class_weights: federated}, "
+      "regularizers: {ewc_lambda: 1, ewc_records: federated}}\n";
+  return plan;
+}
+
 // The final model of an undisturbed run.
 std::string UndisturbedModel(const PlanText& plan) {
   static auto& known = *new std::map<std::string, std::string>();
@@ -259,6 +272,40 @@ TEST_P(RandomMomentTest, ASiteIsKilledAgainAndAgain) {
     federation.StartSite(site);
   }
   ExpectUndisturbedEnd(federation, plan);
+}
+
+TEST_P(RandomMomentTest, EitherSideIsKilledWhileTheRunSolvesAndGathers) {
+  const PlanText plan = SolvingPlan();
+  Federation federation(kSites);
+  for (int i = 0; i < kSites; ++i) {
+    federation.ControlTrainer(i, {{"delay_ms", "15"}});
+  }
+  ASSERT_TRUE(federation.StartAggregator());
+  federation.StartSites();
+  ASSERT_EQ(federation.RunStart(plan).exit_code, 0);
+  std::mt19937 random(200 + GetParam());
+  for (int kill = 0; kill < 6; ++kill) {
+    ASSERT_TRUE(federation.WaitFor([](const auto& status) {
+      return status.state() == "finished" ||
+             CountInState(status, "solving") +
+                     CountInState(status, "gathering") +
+                     CountInState(status, "training") >
+                 0;
+    })) << federation.Logs();
+    absl::SleepFor(absl::Microseconds(random() % 60'000));
+    if (kill % 2 == 0) {
+      Restart(federation);
+    } else {
+      const int site = static_cast<int>(random() % kSites);
+      federation.site_process(site)->Kill();
+      federation.StartSite(site);
+    }
+  }
+  ExpectUndisturbedEnd(federation, plan);
+  const auto status = federation.Status(true);
+  ASSERT_GT(status.history_size(), plan.rounds + 1);
+  const auto& gathered = status.history(status.history_size() - 3);
+  EXPECT_EQ(gathered.metrics().count("gathered_records"), 1u);
 }
 
 INSTANTIATE_TEST_SUITE_P(Seeds, RandomMomentTest, ::testing::Values(1, 2));

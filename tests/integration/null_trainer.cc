@@ -1,12 +1,13 @@
 // A stand-in for fedgraft-trainer without torch: speaks proto/trainer.proto on
 // descriptor 3, derives the trainable set from plan and backbone as the real
 // one does, and answers with updates and evaluation sums that depend only on
-// the site's data seed, the round and the model's bytes.
+// the site's data seed, the round and the model's bytes. Solve and gather tasks
+// are answered with the sums of records that the data seed draws.
 //
 // The config's data.path names a control file with lines "key value", read
 // anew for each request:
 //   log 0               write no log (default: <control>.log, a line a request)
-//   delay_ms N          a train task takes this long
+//   delay_ms N          a train, solve or gather task takes this long
 //   evaluate_delay_ms N so does an evaluation
 //   hold 1              train tasks wait while this stands there
 //   crash_round N       abort in this round's train task, once
@@ -21,6 +22,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -40,7 +42,10 @@
 #include "common/model/backbone_file.h"
 #include "common/model/evaluation_layout.h"
 #include "common/model/trainable_set.h"
+#include "common/solve/solve_point.h"
+#include "common/statistics/gathered_statistics.h"
 #include "proto/trainer.pb.h"
+#include "tests/support/plain_statistics.h"
 
 namespace fedgraft {
 namespace {
@@ -171,6 +176,13 @@ class NullTrainer {
                                            const pb::TrainerTrain& request);
   absl::StatusOr<pb::TrainerEvaluated> Evaluate(
       uint64_t id, const pb::TrainerEvaluate& request);
+  absl::StatusOr<pb::TrainerSolved> Solve(uint64_t id,
+                                          const pb::TrainerSolve& request);
+  absl::StatusOr<pb::TrainerGathered> Gather(uint64_t id,
+                                             const pb::TrainerGather& request);
+  // As many records of each class, features around its number.
+  testing::PlainRecords DrawRecords(uint64_t seed, int count,
+                                    int64_t dim) const;
   void SendProgress(uint64_t id, float fraction);
   void Delay(uint64_t id, double ms);
   std::vector<float> MakeDelta(uint32_t round, ByteSpan model) const;
@@ -209,6 +221,12 @@ absl::StatusOr<pb::TrainerReply> NullTrainer::Answer(
   } else if (request.has_evaluate()) {
     FG_ASSIGN_OR_RETURN(*reply.mutable_evaluated(),
                         Evaluate(request.id(), request.evaluate()));
+  } else if (request.has_solve()) {
+    FG_ASSIGN_OR_RETURN(*reply.mutable_solved(),
+                        Solve(request.id(), request.solve()));
+  } else if (request.has_gather()) {
+    FG_ASSIGN_OR_RETURN(*reply.mutable_gathered(),
+                        Gather(request.id(), request.gather()));
   } else {
     return absl::InvalidArgumentError("the request asks for nothing");
   }
@@ -274,6 +292,12 @@ absl::StatusOr<pb::TrainerTrained> NullTrainer::Train(
     FG_ASSIGN_OR_RETURN(model, ReadBytes(request.model_path()));
   }
   control_.Log(absl::StrCat("train ", request.round()));
+  const StatisticsLayout statistics(*plan_, layout_);
+  if (!statistics.empty()) {
+    FG_ASSIGN_OR_RETURN(const Bytes gathered,
+                        ReadBytes(request.statistics_path()));
+    FG_RETURN_IF_ERROR(DecodeGathered(statistics, gathered).status());
+  }
   if (control_.Once("crash_round", request.round())) std::abort();
   while (control_.Once("hang_round", request.round())) Pause(-1);
   Delay(id, control_.Get("delay_ms", 0));
@@ -297,6 +321,67 @@ absl::StatusOr<pb::TrainerTrained> NullTrainer::Train(
   trained.set_samples(data_.train());
   trained.set_loss(1.0 / request.round());
   return trained;
+}
+
+testing::PlainRecords NullTrainer::DrawRecords(uint64_t seed, int count,
+                                               int64_t dim) const {
+  Numbers numbers(seed);
+  testing::PlainRecords records;
+  for (int i = 0; i < count; ++i) {
+    const int label = i % plan_->num_classes();
+    std::vector<double> row(static_cast<size_t>(dim));
+    for (double& value : row) value = 4 * numbers.Uniform() - 2 + label;
+    records.features.push_back(std::move(row));
+    records.labels.push_back(label);
+  }
+  return records;
+}
+
+absl::Status WriteSums(const std::string& path,
+                       const std::vector<double>& sums) {
+  std::ofstream file(path, std::ios::binary);
+  file.write(reinterpret_cast<const char*>(sums.data()),
+             static_cast<std::streamsize>(sums.size() * sizeof(double)));
+  if (file.flush()) return absl::OkStatus();
+  return absl::ResourceExhaustedError(absl::StrCat("cannot write ", path));
+}
+
+absl::StatusOr<pb::TrainerSolved> NullTrainer::Solve(
+    uint64_t id, const pb::TrainerSolve& request) {
+  control_.Log("solve 0");
+  FG_ASSIGN_OR_RETURN(const Bytes content, ReadBytes(request.point_path()));
+  FG_ASSIGN_OR_RETURN(const SolvePoint point, DecodeSolvePoint(content));
+  Delay(id, control_.Get("delay_ms", 0));
+  FG_RETURN_IF_ERROR(WriteSums(
+      request.sums_path(),
+      testing::PlainStatistics(
+          point, DrawRecords(data_.seed(), data_.train(), point.feature_dim),
+          DrawRecords(data_.seed() + 1, data_.val(), point.feature_dim))));
+  pb::TrainerSolved solved;
+  solved.set_samples(data_.train());
+  return solved;
+}
+
+absl::StatusOr<pb::TrainerGathered> NullTrainer::Gather(
+    uint64_t id, const pb::TrainerGather& request) {
+  control_.Log("gather 0");
+  FG_ASSIGN_OR_RETURN(const Bytes model, ReadBytes(request.model_path()));
+  Delay(id, control_.Get("delay_ms", 0));
+  const StatisticsLayout layout(*plan_, layout_);
+  std::vector<double> sums(static_cast<size_t>(layout.count()));
+  Numbers numbers(SeedOf(data_.seed(), 0, model));
+  for (double& sum : sums) sum = numbers.Uniform();
+  sums[0] = data_.train();
+  if (const auto* part = layout.Find(StatisticKind::kClassCounts)) {
+    std::fill_n(sums.begin() + part->begin, part->count, 0);
+    for (int i = 0; i < data_.train(); ++i) {
+      sums[part->begin + i % plan_->num_classes()] += 1;
+    }
+  }
+  FG_RETURN_IF_ERROR(WriteSums(request.sums_path(), sums));
+  pb::TrainerGathered gathered;
+  gathered.set_samples(data_.train());
+  return gathered;
 }
 
 absl::StatusOr<pb::TrainerEvaluated> NullTrainer::Evaluate(

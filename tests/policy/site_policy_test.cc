@@ -64,6 +64,19 @@ TEST(CheckPlanTest, NamesKeyWantedAndAllowed) {
          policy.rounds_max = 209;
        },
        "policy.rounds_max", "210 rounds", "at most 209"},
+      {"statistics",
+       [](SitePolicy& policy, Plan& plan) {
+         plan.loss.class_weights = ClassWeights::kFederated;
+         plan.regularizers.ewc_federated = true;
+         policy.exact_statistics = false;
+       },
+       "policy.exact_statistics", "(class_counts, fisher)", "none"},
+      {"gathering round",
+       [](SitePolicy& policy, Plan& plan) {
+         plan.loss.class_weights = ClassWeights::kFederated;
+         policy.rounds_max = 10;
+       },
+       "policy.rounds_max", "11 rounds", "at most 10"},
       {"cohort", [](SitePolicy&, Plan& plan) { plan.quorum = 2; },
        "policy.cohort_min", "quorum of 2", "no fewer than 3"},
       {"plan", [](SitePolicy& policy, Plan&) { policy.plans = {DigestOf(8)}; },

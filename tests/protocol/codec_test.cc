@@ -162,6 +162,10 @@ TEST(CodecTest, TaskRoundTrips) {
   train.model_inline.clear();
   train.model_size_bytes = 100'000'000;
   ExpectRoundTrip(ToWire(train));
+  EXPECT_EQ(ToWire(train).statistics(), "");
+  train.statistics = Filled(4);
+  train.statistics_size_bytes = 70;
+  ExpectRoundTrip(ToWire(train));
 }
 
 TEST(CodecTest, TaskRefusesHostileFields) {
@@ -185,6 +189,9 @@ TEST(CodecTest, TaskRefusesHostileFields) {
         }},
        {"progress_timeout_ms", [](Wire& w) { w.set_progress_timeout_ms(0); }},
        {"split", [](Wire& w) { w.set_split("validation"); }},
+       {"statistics", [](Wire& w) { w.set_statistics_size_bytes(7); }},
+       {"statistics_size_bytes",
+        [](Wire& w) { w.set_statistics_size_bytes(kBlobBytesMax + 1); }},
        {"split", [](Wire& w) { w.set_kind(pb::TASK_KIND_TRAIN); }}});
 }
 

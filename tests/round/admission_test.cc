@@ -1,5 +1,7 @@
 #include "aggregator/round/admission.h"
 
+#include <algorithm>
+#include <cmath>
 #include <memory>
 #include <string>
 #include <utility>
@@ -18,6 +20,7 @@ namespace fedgraft {
 namespace {
 
 using ::fedgraft::testing::FakeDelta;
+using ::fedgraft::testing::FakeStatistics;
 using ::fedgraft::testing::FakeSums;
 using ::fedgraft::testing::IsOk;
 using ::fedgraft::testing::MakeLayout;
@@ -89,9 +92,61 @@ TEST_F(VerifyUpdateTest, AcceptsAnHonestUpdate) {
   EXPECT_THAT(VerifyPayload(Payload()), IsOk());
 }
 
+TEST_F(VerifyUpdateTest, StatisticsAreOfRecordsAndNotNegative) {
+  PlanSpec spec;
+  spec.gathers = true;
+  Open(spec, /*extra=*/100'000);  // several chunks
+  header_.kind = TaskKind::kGather;
+  const StatisticsLayout layout(run_->plan, *run_->layout);
+  const std::vector<double> good =
+      FakeStatistics(1, site_.id(), Digest(), layout);
+  const auto verify = [&](const std::vector<double>& sums) {
+    return VerifyPayload(
+        TestSite::GatherPayload(run_->plan, *run_->layout, sums));
+  };
+  EXPECT_THAT(verify(good), IsOk());
+  for (const auto& [index, value] : std::vector<std::pair<size_t, double>>{
+           {0, 0}, {0, -1}, {0, good[0] + 1}, {1, -5}, {100'000, -1e-6}}) {
+    std::vector<double> bad = good;
+    bad[index] = value;
+    EXPECT_EQ(ReasonOf(verify(bad)), RefusalReason::kBadLayout)
+        << index << ": " << value;
+  }
+  // So large that the sum could wrap.
+  Bytes payload = TestSite::GatherPayload(run_->plan, *run_->layout, good);
+  payload[UpdatePayloadHead::kBytes + 8 * 50 + 7] = 0x7f;
+  EXPECT_EQ(ReasonOf(VerifyPayload(payload)), RefusalReason::kOverNorm);
+}
+
 TEST_F(VerifyUpdateTest, AcceptsAnUpdateOfManyChunks) {
   Open({}, /*extra=*/100'000);
   EXPECT_THAT(VerifyPayload(Payload()), IsOk());
+}
+
+// fed_nova: the steps travel behind the parameters. They are no part of the
+// norm, and a factor of everybody's update.
+TEST_F(VerifyUpdateTest, StepsHaveNoPartInTheNorm) {
+  PlanSpec spec;
+  spec.rule = "kind: fed_nova";
+  double squares = 0;
+  for (const float value : Delta()) squares += value * value;
+  spec.clip_norm = std::sqrt(squares) * (1 + 1e-6);
+  Open(spec);
+  EXPECT_THAT(VerifyPayload(Payload(1000)), IsOk());
+  spec.clip_norm *= 0.99;
+  Open(spec);
+  EXPECT_EQ(ReasonOf(VerifyPayload(Payload(1000))), RefusalReason::kOverNorm);
+}
+
+TEST_F(VerifyUpdateTest, RefusesStepsThatAreNone) {
+  PlanSpec spec;
+  spec.rule = "kind: fed_nova";
+  Open(spec);
+  Bytes payload = Payload(1000);
+  std::fill(payload.end() - 4, payload.end(), uint8_t{0});
+  EXPECT_EQ(ReasonOf(VerifyPayload(payload)), RefusalReason::kBadWeight);
+  std::fill(payload.end() - 4, payload.end(), uint8_t{0xff});  // below 0
+  EXPECT_EQ(ReasonOf(VerifyPayload(payload)), RefusalReason::kBadWeight);
 }
 
 TEST_F(VerifyUpdateTest, RefusesAnotherSitesSignature) {

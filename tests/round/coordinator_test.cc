@@ -13,6 +13,7 @@
 #include "common/solve/head_solver.h"
 #include "common/solve/head_values.h"
 #include "common/solve/solve_statistics.h"
+#include "common/statistics/gathered_statistics.h"
 #include "gtest/gtest.h"
 #include "tests/round/round_world.h"
 #include "tests/support/status_matchers.h"
@@ -23,6 +24,7 @@ namespace {
 using ::fedgraft::testing::FakeDelta;
 using ::fedgraft::testing::FakeSamples;
 using ::fedgraft::testing::FakeSolveSums;
+using ::fedgraft::testing::FakeStatistics;
 using ::fedgraft::testing::FakeSums;
 using ::fedgraft::testing::HasCode;
 using ::fedgraft::testing::IsError;
@@ -43,7 +45,9 @@ class CoordinatorTest : public ::testing::Test {
   void OpenRound(const PlanSpec& spec = {}, int64_t extra = 0) {
     world_.StartRun(spec, extra);
     world_.JoinAll(All());
-    ASSERT_EQ(world_.state(), spec.solver ? "solving" : "training");
+    ASSERT_EQ(world_.state(), spec.solver    ? "solving"
+                              : spec.gathers ? "gathering"
+                                             : "training");
   }
   std::vector<const TestSite*> All() const { return {&a_, &b_, &c_}; }
   // The honest update of a site to its current task.
@@ -532,6 +536,119 @@ TEST_F(CoordinatorTest, ASolveStepOutlivesARestart) {
     EXPECT_EQ(world.TaskOf(a_).kind, TaskKind::kTrain);
     // Old states and points do not pile up.
     EXPECT_LE(world.files.List("blobs")->size(), 3u);
+  }
+}
+
+// What gathering makes of the honest sums of these sites.
+GatheredStatistics GatheredOf(const Plan& plan, const Digest& model,
+                              const std::vector<const TestSite*>& sites) {
+  const StatisticsLayout layout(plan, MakeLayout());
+  GatheredStatistics gathered;
+  gathered.model = model;
+  gathered.words.resize(static_cast<size_t>(layout.count()));
+  for (const TestSite* site : sites) {
+    const auto words = *PackStatistics(
+        layout, MaxTerms(plan), FakeStatistics(7, site->id(), model, layout));
+    for (size_t i = 0; i < words.size(); ++i) gathered.words[i] += words[i];
+  }
+  return gathered;
+}
+
+TEST_F(CoordinatorTest, GathersStatisticsThenTrainsWithThem) {
+  PlanSpec spec;
+  spec.rounds = 2;
+  spec.gathers = true;
+  spec.evaluate_every = 1;
+  OpenRound(spec);
+  Task task = world_.TaskOf(a_);
+  EXPECT_EQ(task.kind, TaskKind::kGather);
+  EXPECT_EQ(task.training_round.value, 0u);
+  EXPECT_EQ(task.statistics_size_bytes, 0u);
+  EXPECT_EQ(world_.Snapshot().rounds, 3u);
+  const Digest start = task.model;
+  GatheredStatistics expected = GatheredOf(world_.plan(), start, All());
+  expected.model_bytes = EncodeTrainableSet(MakeLayout(), MakeModel().initial);
+  world_.Contribute(All());
+  for (uint32_t round = 1; round <= 2; ++round) {
+    task = world_.TaskOf(a_);
+    ASSERT_EQ(task.kind, TaskKind::kTrain);
+    EXPECT_EQ(task.training_round.value, round);
+    EXPECT_EQ(task.round.value, round + 1);
+    EXPECT_EQ(task.statistics, Sha256(EncodeGathered(expected)));
+    const auto blob = world_.Blob(a_, task.statistics);
+    ASSERT_THAT(blob, IsOk());
+    EXPECT_EQ(*blob, EncodeGathered(expected));
+    EXPECT_EQ(blob->size(), task.statistics_size_bytes);
+    world_.Contribute(All());
+    EXPECT_EQ(world_.TaskOf(a_).kind, TaskKind::kEvaluate);
+    EXPECT_EQ(world_.TaskOf(a_).statistics_size_bytes, 0u);
+    world_.Contribute(All());
+  }
+  EXPECT_EQ(world_.state(), "finished");
+  const auto& history = world_.coordinator().History();
+  ASSERT_EQ(history.size(), 3u);
+  EXPECT_EQ(history[0].metrics.at("gathered_records"), expected.records());
+}
+
+TEST_F(CoordinatorTest, StatisticsThatItWouldNotTakeAreRefusedAtTheStart) {
+  PlanSpec spec;
+  spec.gathers = true;
+  world_.options.upload_size_bytes_max = 1000;  // fits 32-bit words, not 64
+  ASSERT_THAT(world_.Reopen(), IsOk());
+  absl::Status status;
+  world_.coordinator().StartRun(
+      MakePlan(spec), MakeModel(/*extra=*/150),
+      [&](const absl::StatusOr<RunId>& run) { status = run.status(); });
+  world_.Run();
+  EXPECT_THAT(status, IsError(absl::StatusCode::kInvalidArgument,
+                              "bytes a site, this aggregator takes"));
+}
+
+TEST_F(CoordinatorTest, GathersAtTheSolvedHead) {
+  PlanSpec spec;
+  spec.solver = spec.gathers = true;
+  OpenRound(spec);
+  while (world_.state() == "solving") world_.Contribute(All());
+  ASSERT_EQ(world_.state(), "gathering");
+  const Task task = world_.TaskOf(a_);
+  EXPECT_EQ(task.model, world_.Snapshot().model);
+  EXPECT_NE(task.model, world_.run().initial_model);
+  world_.Contribute(All());
+  EXPECT_EQ(world_.TaskOf(a_).training_round.value, 1u);
+}
+
+TEST_F(CoordinatorTest, GatheringOutlivesRestartsAtEachStep) {
+  for (const uint64_t inline_max : {uint64_t{1} << 18, uint64_t{100}}) {
+    RoundWorld world(5);
+    world.options.inline_bytes_max = inline_max;
+    ASSERT_THAT(world.Open(), IsOk());
+    PlanSpec spec;
+    spec.quorum = 3;
+    spec.gathers = true;
+    world.StartRun(spec);
+    world.JoinAll(All());
+    ASSERT_EQ(world.state(), "gathering");
+    const Digest start = world.TaskOf(a_).model;
+    world.Contribute({&a_, &b_});
+    world.Crash();
+    ASSERT_THAT(world.Open(), IsOk());
+    EXPECT_EQ(world.state(), "gathering");
+    // After the last acknowledgement, before the record of the sum.
+    ASSERT_THAT(world.Upload(c_, world.Answer(c_, world.TaskOf(c_))), IsOk());
+    world.Crash();
+    ASSERT_THAT(world.Open(), IsOk());
+    world.Run();
+    GatheredStatistics expected = GatheredOf(world.plan(), start, All());
+    expected.model_bytes =
+        EncodeTrainableSet(MakeLayout(), MakeModel().initial);
+    for (int restart = 0; restart < 2; ++restart) {
+      const Task task = world.TaskOf(a_);
+      EXPECT_EQ(task.kind, TaskKind::kTrain);
+      EXPECT_EQ(task.statistics, Sha256(EncodeGathered(expected)));
+      EXPECT_EQ(*world.Blob(a_, task.statistics), EncodeGathered(expected));
+      world.Crash();
+      ASSERT_THAT(world.Open(), IsOk());
+    }
   }
 }
 

@@ -55,6 +55,10 @@ std::vector<Record> EveryRecord() {
   reduced.bytes_down = 12;
   reduced.elapsed = absl::Microseconds(1234567);
   reduced.opens_next = true;
+  RoundReduced gathered = reduced;
+  gathered.statistics = {DigestOf(6), 33, Bytes(33, 2)};
+  reduced.rule = RuleAdvanced{DigestOf(5), 3, {1, 2, 3}};
+  reduced.influence = {{{"a"}, 0.5}, {{"b-1"}, 1.5}};
   EvaluationClosed evaluated;
   evaluated.round = {5};
   evaluated.sites = {{"a"}};
@@ -66,6 +70,7 @@ std::vector<Record> EveryRecord() {
           ContributionAccepted{{"a"}, SomeHeader(), Bytes(77, 5), ""},
           ContributionAccepted{{"b"}, SomeHeader(), {}, "spool/x"},
           reduced,
+          gathered,
           evaluated,
           RunClosed{true, "operator's wish"},
           RunPaused{true},
@@ -92,6 +97,31 @@ TEST(JournalCodecTest, KeepsTheLayoutOfTheRun) {
   const auto& back = std::get<RunOpened>(entry->record);
   EXPECT_EQ(back.layout.tensors(), opened.layout.tensors());
   EXPECT_EQ(back.layout.digest(), opened.layout.digest());
+}
+
+TEST(JournalCodecTest, KeepsWhatWasGathered) {
+  const Record record = EveryRecord()[6];
+  const auto entry = DecodeEntry(EncodeEntry({absl::UnixEpoch(), record}));
+  ASSERT_THAT(entry, testing::IsOk());
+  const auto& back = std::get<RoundReduced>(entry->record);
+  ASSERT_TRUE(back.statistics.has_value());
+  EXPECT_EQ(back.statistics->digest, DigestOf(6));
+  EXPECT_EQ(back.statistics->size_bytes, 33u);
+  EXPECT_EQ(back.statistics->content_inline, Bytes(33, 2));
+}
+
+TEST(JournalCodecTest, KeepsTheRulesState) {
+  RoundReduced reduced;
+  reduced.rule = RuleAdvanced{DigestOf(5), 3, {1, 2, 3}};
+  reduced.influence = {{{"a"}, 0.5}};
+  const auto entry = DecodeEntry(EncodeEntry({absl::UnixEpoch(), reduced}));
+  ASSERT_THAT(entry, testing::IsOk());
+  const auto& back = std::get<RoundReduced>(entry->record);
+  ASSERT_TRUE(back.rule.has_value());
+  EXPECT_EQ(back.rule->state, DigestOf(5));
+  EXPECT_EQ(back.rule->state_size_bytes, 3u);
+  EXPECT_EQ(back.rule->state_inline, (Bytes{1, 2, 3}));
+  EXPECT_EQ(back.influence, reduced.influence);
 }
 
 TEST(JournalCodecTest, RefusesWhatIsNoRecord) {

@@ -1,5 +1,6 @@
 #include "tests/round/round_world.h"
 
+#include <algorithm>
 #include <cmath>
 #include <utility>
 
@@ -7,6 +8,7 @@
 #include "common/base/check.h"
 #include "common/base/logging.h"
 #include "common/config/plan_loader.h"
+#include "common/config/rule_facts.h"
 #include "common/crypto/sealed_stream.h"
 #include "common/crypto/sha256.h"
 #include "common/model/evaluation_layout.h"
@@ -67,10 +69,14 @@ Plan MakePlan(const PlanSpec& spec) {
       spec.solver ? "{kind: partial, unfreeze_blocks: 1}\n"
                     "solver: {kind: newton, lambdas: [10, 1]}\n"
                   : "{kind: linear_probe}\n",
+      spec.gathers ? "local: {loss: {class_weights: federated}, regularizers: "
+                     "{ewc_lambda: 1, ewc_records: federated}}\n"
+                   : "",
       "update: {range: 4, clip_norm: ", spec.clip_norm,
       ", weight_cap: 1000, weighting: ", spec.uniform ? "uniform" : "samples",
       "}\nevaluation: {every: ", spec.evaluate_every,
-      "}\nstopping: {patience: ", spec.patience, "}\n");
+      "}\nstopping: {patience: ", spec.patience, "}\nrule: {", spec.rule,
+      "}\n");
   const absl::StatusOr<Plan> plan = ParsePlanYaml(yaml, "test.yaml");
   if (!plan.ok()) ADD_FAILURE() << plan.status();
   FG_CHECK(plan.ok());
@@ -134,6 +140,27 @@ std::vector<double> FakeSolveSums(uint64_t seed, const SiteId& site,
   return PlainStatistics(point, train, draw(4));
 }
 
+std::vector<double> FakeStatistics(uint64_t seed, const SiteId& site,
+                                   const Digest& model,
+                                   const StatisticsLayout& layout) {
+  SimRandom random(SeedOf(seed, site, 1, model));
+  std::vector<double> sums(static_cast<size_t>(layout.count()));
+  const uint64_t records = FakeSamples(seed, site);
+  sums[0] = static_cast<double>(records);
+  for (const StatisticsLayout::Part& part : layout.parts()) {
+    for (int64_t i = 0; i < part.count; ++i) {
+      sums[part.begin + i] =
+          static_cast<double>(random.Below(1'000'000)) * 1e-6;
+    }
+    if (!part.spec->counts_records) continue;
+    const uint64_t first = random.Below(records + 1);
+    std::fill_n(sums.begin() + part.begin, part.count, 0);
+    sums[part.begin] = static_cast<double>(first);
+    sums[part.begin + 1] = static_cast<double>(records - first);
+  }
+  return sums;
+}
+
 std::vector<double> FakeSums(uint64_t seed, const SiteId& site,
                              const Digest& model) {
   SimRandom random(SeedOf(seed, site, 0, model));
@@ -159,7 +186,11 @@ Bytes TestSite::TrainPayload(const Plan& plan, const ParameterLayout& layout,
   head.ring = *TrainRing(plan);
   head.weight_word = WeightWord(SiteWeight(plan, samples));
   head.layout = layout.digest();
-  return Payload(head, *Quantize(head.ring, MaxTerms(plan), delta,
+  ParameterVector values = delta;
+  // As if a site's steps grew with its images.
+  values.resize(delta.size() + static_cast<size_t>(ExtraWords(plan.rule)),
+                static_cast<float>(samples) / 1000);
+  return Payload(head, *Quantize(head.ring, MaxTerms(plan), values,
                                  WeightOfWord(head.weight_word)));
 }
 
@@ -176,6 +207,16 @@ Bytes TestSite::SolvePayload(const Plan& plan, const SolvePoint& point,
   head.ring = SolveRing();
   head.weight_word = WeightWord(1);
   return Payload(head, {*PackSolveSums(point, MaxTerms(plan), sums), 0});
+}
+
+Bytes TestSite::GatherPayload(const Plan& plan, const ParameterLayout& layout,
+                              const std::vector<double>& sums) {
+  UpdatePayloadHead head;
+  head.ring = StatisticsRing();
+  head.weight_word = WeightWord(1);
+  return Payload(head, {*PackStatistics(StatisticsLayout(plan, layout),
+                                        MaxTerms(plan), sums),
+                        0});
 }
 
 UploadHeader TestSite::HeaderFor(const Task& task) {
@@ -393,6 +434,12 @@ TestUpdate RoundWorld::Answer(const TestSite& site, const Task& task) {
                                        FakeSolveSums(7, site.id(), point));
       break;
     }
+    case TaskKind::kGather:
+      payload = TestSite::GatherPayload(
+          *plan_, *layout_,
+          FakeStatistics(7, site.id(), task.model,
+                         StatisticsLayout(*plan_, *layout_)));
+      break;
   }
   return site.Seal(*descriptor_, header, payload, random);
 }

@@ -16,6 +16,7 @@
 #include "common/model/parameter_layout.h"
 #include "common/protocol/messages.h"
 #include "common/solve/solve_point.h"
+#include "common/statistics/start_statistics.h"
 #include "tests/support/event_loop.h"
 #include "tests/support/sim_file_store.h"
 #include "tests/support/sim_random.h"
@@ -35,6 +36,9 @@ struct PlanSpec {
   double clip_norm = 0;
   int patience = 0;     // of early stopping by the loss
   bool solver = false;  // an exact head before the rounds of training
+  // Class counts and Fisher information before the rounds of training.
+  bool gathers = false;
+  std::string rule = "kind: fed_avg";  // keys of the plan's rule
   absl::Duration round_deadline = absl::Minutes(10);
   absl::Duration progress_timeout = absl::Seconds(30);
   absl::Duration enrol_deadline = absl::Minutes(5);
@@ -52,6 +56,10 @@ uint64_t FakeSamples(uint64_t seed, const SiteId& site);
 // Sums of a site's records at a solve point.
 std::vector<double> FakeSolveSums(uint64_t seed, const SiteId& site,
                                   const SolvePoint& point);
+// Sums of a site's records at a model, in the order of `layout`.
+std::vector<double> FakeStatistics(uint64_t seed, const SiteId& site,
+                                   const Digest& model,
+                                   const StatisticsLayout& layout);
 // Sums of a plausible evaluation of two classes.
 std::vector<double> FakeSums(uint64_t seed, const SiteId& site,
                              const Digest& model);
@@ -76,6 +84,8 @@ class TestSite {
   static Bytes EvaluatePayload(const Plan& plan, std::vector<double> sums);
   static Bytes SolvePayload(const Plan& plan, const SolvePoint& point,
                             const std::vector<double>& sums);
+  static Bytes GatherPayload(const Plan& plan, const ParameterLayout& layout,
+                             const std::vector<double>& sums);
   // The header that answers `task`, without size, digest and signature.
   static UploadHeader HeaderFor(const Task& task);
   // Seals any payload and signs.

@@ -116,6 +116,37 @@ TEST_F(RunStateTest, KeepsTheNewestReceiptOfEachKind) {
   EXPECT_FALSE(state_.FindReceipt(kA, header).has_value());
 }
 
+TEST_F(RunStateTest, ARuleWithMemoryLeavesItsStateInEveryRound) {
+  PlanSpec spec;
+  spec.rule = "kind: fed_avgm";
+  Open(spec);
+  ASSERT_THAT(Apply(RoundOpened{{1}}), IsOk());
+  ASSERT_THAT(Contribute(kA, 1), IsOk());
+  ASSERT_THAT(Contribute(kB, 1), IsOk());
+  EXPECT_THAT(Reduce(1, {kA, kB}),
+              IsError(absl::StatusCode::kDataLoss, "rule's state"));
+  RoundReduced record;
+  record.round = {1};
+  record.sites = {kA, kB};
+  record.rule = RuleAdvanced{Digest(), 3, {1, 2, 3}};
+  EXPECT_EQ(state_.rule_state().size_bytes, 0u);
+  ASSERT_THAT(Apply(record), IsOk());
+  EXPECT_EQ(state_.rule_state().size_bytes, 3u);
+}
+
+TEST_F(RunStateTest, ARuleWithoutMemoryLeavesNone) {
+  Open({});
+  ASSERT_THAT(Apply(RoundOpened{{1}}), IsOk());
+  ASSERT_THAT(Contribute(kA, 1), IsOk());
+  ASSERT_THAT(Contribute(kB, 1), IsOk());
+  RoundReduced record;
+  record.round = {1};
+  record.sites = {kA, kB};
+  record.rule = RuleAdvanced{Digest(), 3, {1, 2, 3}};
+  EXPECT_THAT(Apply(record),
+              IsError(absl::StatusCode::kDataLoss, "rule that has none"));
+}
+
 TEST_F(RunStateTest, LateJoinersTakePartFromTheNextRound) {
   Open({});
   ASSERT_THAT(Apply(RoundOpened{{1}}), IsOk());
@@ -154,6 +185,50 @@ TEST_F(RunStateTest, RefusesRecordsThatCannotFollowAndStaysAsItWas) {
   EXPECT_EQ(state_.phase(), Phase::kTraining);
   EXPECT_EQ(state_.contributions().size(), 2u);
   EXPECT_THAT(Reduce(1, {kA, kB}), IsOk());
+}
+
+TEST_F(RunStateTest, GathersOnceBeforeItTrainsAndKeepsTheModel) {
+  PlanSpec spec;
+  spec.gathers = true;
+  spec.evaluate_every = 1;
+  Open(spec);
+  ASSERT_THAT(Apply(RoundOpened{{1}}), IsOk());
+  EXPECT_EQ(state_.phase(), Phase::kGathering);
+  EXPECT_EQ(state_.task_kind(), TaskKind::kGather);
+  EXPECT_EQ(state_.training_round(), RoundId{0});
+  ASSERT_THAT(Apply(RoundOpened{{1}}), IsOk());  // taking in late joiners
+  EXPECT_THAT(Contribute(kA, 1), HasCode(absl::StatusCode::kDataLoss));
+  ASSERT_THAT(Contribute(kA, 1, TaskKind::kGather), IsOk());
+  ASSERT_THAT(Contribute(kB, 1, TaskKind::kGather), IsOk());
+  RoundReduced record;
+  record.round = {1};
+  record.sites = {kA, kB};
+  record.model.bytes.fill(1);
+  record.opens_next = true;
+  EXPECT_THAT(Apply(record),
+              IsError(absl::StatusCode::kDataLoss, "without its statistics"));
+  record.statistics = {Digest(), 3, Bytes(3, 9)};
+  record.model.bytes.fill(2);
+  EXPECT_THAT(Apply(record),
+              IsError(absl::StatusCode::kDataLoss, "another model"));
+  record.model.bytes.fill(1);
+  ASSERT_THAT(Apply(record), IsOk());
+  // No evaluation of a model that has not changed.
+  EXPECT_EQ(state_.phase(), Phase::kTraining);
+  EXPECT_EQ(state_.training_round(), RoundId{1});
+  EXPECT_EQ(*state_.statistics().gathered.inline_bytes, Bytes(3, 9));
+  // The plan's two rounds of training follow.
+  for (uint32_t round = 2; round <= 3; ++round) {
+    EXPECT_EQ(state_.training_round(), RoundId{round - 1});
+    ASSERT_THAT(Contribute(kA, round), IsOk());
+    ASSERT_THAT(Contribute(kB, round), IsOk());
+    ASSERT_THAT(Reduce(round, {kA, kB}), IsOk());
+    EXPECT_EQ(state_.IsLastRound(), round == 3);
+    ASSERT_THAT(Apply(EvaluationClosed{{round}, {}, {}}), IsOk());
+    if (round == 2) {
+      ASSERT_THAT(Apply(RoundOpened{{3}}), IsOk());
+    }
+  }
 }
 
 TEST_F(RunStateTest, ANewRunForgetsTheLastOne) {

@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "aggregator/round/journal_codec.h"
+#include "aggregator/rules/rule_state.h"
 #include "aggregator/store/log_reader.h"
 #include "common/base/status_macros.h"
 #include "common/config/plan_loader.h"
@@ -14,6 +15,7 @@
 #include "common/numeric/update_payload.h"
 #include "common/solve/head_values.h"
 #include "common/solve/solve_statistics.h"
+#include "common/statistics/gathered_statistics.h"
 #include "tests/round/round_world.h"
 
 namespace fedgraft::testing {
@@ -62,6 +64,12 @@ void Checker::Asked(const SiteId& site, const Task& task) {
     Fail(absl::StrCat("round ", task.round.value, ": site ", site.value,
                       " is asked again for what was acknowledged"));
   }
+  if (task.kind != TaskKind::kTrain) return;
+  const auto given = given_.emplace(task.run.value, task.statistics).first;
+  if (given->second != task.statistics) {
+    Fail(absl::StrCat("round ", task.round.value, ": site ", site.value,
+                      " is given other statistics than before"));
+  }
 }
 
 bool Checker::ReadRecords(std::vector<Record>& records) {
@@ -82,35 +90,67 @@ Bytes Checker::ModelBytes(const Digest& digest, const Bytes& inline_bytes) {
   return *ReadAll(files_, absl::StrCat("blobs/", digest.Hex()));
 }
 
-ParameterVector Checker::NextModel(const RoundReduced& reduced) const {
+void Checker::PerStep(const SiteId& site, ParameterVector& delta,
+                      WeightedUpdate& update) const {
+  const auto cap = static_cast<uint64_t>(plan_->update.weight_cap);
+  const double steps =
+      ReferenceSteps(FakeSamples(seed_, site)) / ReferenceSteps(cap);
+  update.steps = update.weight * steps;
+  for (size_t t = 0; t < layout_.tensors().size(); ++t) {
+    const TensorSpec& tensor = layout_.tensors()[t];
+    if (tensor.kind != TensorKind::kWeight) continue;
+    const int64_t begin = layout_.Offset(t);
+    for (int64_t i = begin; i < begin + tensor.Count(); ++i) {
+      float& value = delta[static_cast<size_t>(i)];
+      value = static_cast<float>(value / steps);
+    }
+  }
+}
+
+ParameterVector Checker::NextModel(const RoundReduced& reduced) {
   const RingSpec ring = *TrainRing(*plan_);
-  const RoundId training_round{reduced.round.value - solve_rounds_};
-  std::vector<int64_t> sums(values_.size());
-  uint64_t weights = 0;
+  const RoundId training_round{reduced.round.value - preparing_rounds_};
+  std::vector<WeightedUpdate> updates;
   for (const SiteId& site : reduced.sites) {
     const uint64_t word =
         WeightWord(SiteWeight(*plan_, FakeSamples(seed_, site)));
     const double scale = std::ldexp(WeightOfWord(word), ring.fraction_bits);
-    weights += word;
-    const ParameterVector delta =
+    ParameterVector delta =
         FakeDelta(seed_, site, training_round, model_, layout_);
-    for (size_t i = 0; i < sums.size(); ++i) {
-      sums[i] += std::llrint(delta[i] * scale);
+    WeightedUpdate& update = updates.emplace_back();
+    update.weight = WeightOfWord(word);
+    if (plan_->rule.kind == "fed_nova") PerStep(site, delta, update);
+    for (const float value : delta) {
+      update.values.push_back(std::nearbyint(value * scale) * ring.Step());
     }
   }
   ParameterVector next = values_;
   ToMoments(layout_, next);
+  const std::vector<double> values = rule_->Next(layout_, next, updates);
   for (size_t i = 0; i < next.size(); ++i) {
-    next[i] =
-        static_cast<float>(next[i] + static_cast<double>(sums[i]) *
-                                         ring.Step() / WeightOfWord(weights));
+    next[i] = static_cast<float>(values[i]);
   }
   FromMoments(layout_, next);
+  // Sites scale in another order than this, so a word may round the other way:
+  // one step of the grid, over a site's weight for rules on single updates,
+  // and times the steps for fed_nova.
+  double sum = 0, least = 1;
+  for (const WeightedUpdate& update : updates) {
+    sum += update.weight;
+    least = std::min(least, update.weight);
+  }
+  const std::string& kind = plan_->rule.kind;
+  rounding_ = kind == "fed_nova" ? ring.Step() * rule_->mean_steps() *
+                                       static_cast<double>(updates.size()) / sum
+              : kind == "median" || kind == "trimmed_mean" || kind == "krum" ||
+                      kind == "multi_krum"
+                  ? ring.Step() / least
+                  : 0;
   return next;
 }
 
 void Checker::CheckSolved(const RoundReduced& reduced) {
-  ++solve_rounds_;
+  ++preparing_rounds_;
   if (!solver_.has_value()) {
     solver_ = InitialSolverState(*plan_, HeadFeatures(*plan_, layout_));
   }
@@ -129,10 +169,63 @@ void Checker::CheckSolved(const RoundReduced& reduced) {
   }
 }
 
+void Checker::CheckGathered(const RoundReduced& reduced) {
+  ++preparing_rounds_;
+  const StatisticsLayout layout(*plan_, layout_);
+  GatheredStatistics expected;
+  expected.model = model_;
+  expected.words.resize(static_cast<size_t>(layout.count()));
+  for (const SiteId& site : reduced.sites) {
+    const auto packed = PackStatistics(
+        layout, MaxTerms(*plan_), FakeStatistics(seed_, site, model_, layout));
+    for (size_t i = 0; i < expected.words.size(); ++i) {
+      expected.words[i] += (*packed)[i];
+    }
+  }
+  if (NeedsModel(layout)) {
+    expected.model_bytes = EncodeTrainableSet(layout_, values_);
+  }
+  gathered_ = Sha256(EncodeGathered(expected));
+  if (reduced.statistics->digest != gathered_ || reduced.model != model_) {
+    Fail(absl::StrCat("round ", reduced.round.value,
+                      ": the statistics are not the sum of the sites'"));
+  }
+}
+
 ParameterVector Checker::WithHead() const {
   ParameterVector values = values_;
   SetHead(*plan_, layout_, PublishedHead(*solver_), values);
   return values;
+}
+
+void Checker::CheckRuleState(const RoundReduced& reduced) {
+  const std::string where = absl::StrCat("round ", reduced.round.value, ": ");
+  Bytes bytes = reduced.rule->state_inline;
+  if (bytes.empty()) {
+    auto blob =
+        ReadAll(files_, absl::StrCat("blobs/", reduced.rule->state.Hex()));
+    if (!blob.ok()) return;  // the run has ended meanwhile
+    bytes = *std::move(blob);
+  }
+  if (Sha256(bytes) != reduced.rule->state ||
+      bytes.size() != reduced.rule->state_size_bytes) {
+    return Fail(where + "the rule's state is not its digest's");
+  }
+  auto& expected = rule_->state();
+  auto actual = RuleState::Decode(bytes, static_cast<int>(expected.size()),
+                                  values_.size());
+  if (!actual.ok()) return Fail(where + actual.status().ToString());
+  for (size_t slot = 0; slot < expected.size(); ++slot) {
+    const absl::Span<float> values = actual->Slot(static_cast<int>(slot));
+    for (size_t i = 0; i < values.size(); ++i) {
+      if (std::abs(values[i] - expected[slot][i]) > 1e-6) {
+        return Fail(absl::StrCat(
+            where, "value ", i, " of slot ", slot, " of the rule's state is ",
+            values[i], ", the contributions make ", expected[slot][i]));
+      }
+      expected[slot][i] = values[i];
+    }
+  }
 }
 
 void Checker::CheckPublished(const RoundReduced& reduced, const Bytes& model) {
@@ -143,15 +236,18 @@ void Checker::CheckPublished(const RoundReduced& reduced, const Bytes& model) {
   const auto actual = DecodeTrainableSet(layout_, model);
   if (!actual.ok()) return Fail(where + actual.status().ToString());
   if (reduced.solve.has_value()) CheckSolved(reduced);
+  if (reduced.statistics.has_value()) return CheckGathered(reduced);
   const ParameterVector expected =
       reduced.solve.has_value() ? WithHead() : NextModel(reduced);
   for (size_t i = 0; i < expected.size(); ++i) {
     if (std::abs((*actual)[i] - expected[i]) >
-        2e-6 * (1 + std::abs(expected[i]))) {
-      return Fail(absl::StrCat(where, "parameter ", i, " is ", (*actual)[i],
+        2e-6 * (1 + std::abs(expected[i])) + rounding_) {
+      return Fail(absl::StrCat(where, "rule ", plan_->rule.kind, ": parameter ",
+                               i, " is ", (*actual)[i],
                                ", the contributions make ", expected[i]));
     }
   }
+  if (reduced.rule.has_value()) CheckRuleState(reduced);
   model_ = reduced.model;
   models_.insert(model_);
   values_ = *actual;
@@ -171,7 +267,9 @@ void Checker::CheckRecords(const std::vector<Record>& records) {
           layout_, ModelBytes(model_, opened->initial_model_inline));
       checked_rounds_ = 0;
       solver_.reset();
-      solve_rounds_ = 0;
+      preparing_rounds_ = 0;
+      gathered_ = Digest();
+      rule_.emplace(*plan_);
     } else if (const auto* one = std::get_if<ContributionAccepted>(&record)) {
       const Key key = KeyOf(one->site, one->header);
       if (!contributions.emplace(key, one->header.sealed_digest).second) {
@@ -200,6 +298,10 @@ void Checker::CheckRecords(const std::vector<Record>& records) {
                        ModelBytes(reduced->model, reduced->model_inline));
       }
     }
+  }
+  if (const auto given = given_.find(run_);
+      given != given_.end() && given->second != gathered_) {
+    Fail("sites are given other statistics than were gathered");
   }
   for (const auto& [key, receipt] : acknowledged_) {
     const auto found = contributions.find(key);

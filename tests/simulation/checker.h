@@ -12,6 +12,7 @@
 #include "aggregator/round/run_state.h"
 #include "common/model/parameter_layout.h"
 #include "common/solve/head_solver.h"
+#include "tests/simulation/reference_rule.h"
 #include "tests/simulation/sim_server.h"
 #include "tests/support/sim_file_store.h"
 
@@ -54,10 +55,17 @@ class Checker : public ServerObserver {
   void CheckRecords(const std::vector<Record>& records);
   // Invariant 1, from the sites' training instead of their bytes.
   void CheckPublished(const RoundReduced& reduced, const Bytes& model);
-  ParameterVector NextModel(const RoundReduced& reduced) const;
+  ParameterVector NextModel(const RoundReduced& reduced);
+  // fed_nova: what a site sends of its training.
+  void PerStep(const SiteId& site, ParameterVector& delta,
+               WeightedUpdate& update) const;
+  // The journalled state is the reference's, which takes over its bytes.
+  void CheckRuleState(const RoundReduced& reduced);
   // The solver's step over the sites' records, repeated: its bytes must be the
   // journalled ones.
   void CheckSolved(const RoundReduced& reduced);
+  // The gathered words and what they were taken at, from the sites' sums.
+  void CheckGathered(const RoundReduced& reduced);
   // The newest checked model with the solver's head.
   ParameterVector WithHead() const;
   Bytes ModelBytes(const Digest& digest, const Bytes& inline_bytes);
@@ -70,11 +78,15 @@ class Checker : public ServerObserver {
   std::string run_;
   std::optional<Plan> plan_;
   size_t checked_rounds_ = 0;
-  Digest model_;                       // newest checked
-  std::set<Digest> models_;            // all that were checked
-  ParameterVector values_;             // the newest's values
-  std::optional<SolverState> solver_;  // after the newest checked solve round
-  uint32_t solve_rounds_ = 0;
+  Digest model_;                         // newest checked
+  std::set<Digest> models_;              // all that were checked
+  ParameterVector values_;               // the newest's values
+  std::optional<SolverState> solver_;    // after the newest checked solve round
+  uint32_t preparing_rounds_ = 0;        // that solved or gathered
+  Digest gathered_;                      // of the statistics, once there
+  std::map<std::string, Digest> given_;  // with train tasks, by run
+  double rounding_ = 0;                  // of the sites, in the next model
+  std::optional<ReferenceRule> rule_;    // after the newest checked round
   std::vector<RoundRecord> published_;
 };
 

@@ -6,7 +6,9 @@
 #include "absl/strings/str_cat.h"
 #include "client/agent/agent_state.h"
 #include "common/base/status_macros.h"
+#include "common/config/plan_loader.h"
 #include "common/crypto/sha256.h"
+#include "common/statistics/gathered_statistics.h"
 
 namespace fedgraft::testing {
 namespace {
@@ -44,10 +46,24 @@ absl::StatusOr<Digest> SimTrainer::DigestOf(const std::string& path) {
   return Sha256(content);
 }
 
-void SimTrainer::Configure(TrainerSetup, Reply<TrainerReady> reply) {
+absl::Status SimTrainer::CheckStatistics(const std::string& path) {
+  const StatisticsLayout layout(*plan_, layout_);
+  if (path.empty() != layout.empty()) {
+    return absl::InternalError("statistics are missing, or not wanted");
+  }
+  if (path.empty()) return absl::OkStatus();
+  FG_ASSIGN_OR_RETURN(const Bytes content, ReadAll(files_, path));
+  return DecodeGathered(layout, content).status();
+}
+
+void SimTrainer::Configure(TrainerSetup setup, Reply<TrainerReady> reply) {
   Later(absl::Milliseconds(1), absl::Milliseconds(20),
-        [this, reply = std::move(reply)](bool cancelled) {
+        [this, plan = std::move(setup.plan),
+         reply = std::move(reply)](bool cancelled) {
           if (cancelled) return reply(absl::CancelledError("cancelled"));
+          auto parsed = PlanFromBytes(plan);
+          if (!parsed.ok()) return reply(parsed.status());
+          plan_ = *std::move(parsed);
           TrainerReady ready;
           ready.train_samples = FakeSamples(seed_, site_);
           ready.layout = layout_.digest();
@@ -65,6 +81,9 @@ void SimTrainer::Train(TrainRequest request, Progress progress,
           if (cancelled) return reply(absl::CancelledError("cancelled"));
           const auto model = DigestOf(request.model_path);
           if (!model.ok()) return reply(model.status());
+          const absl::Status gathered =
+              CheckStatistics(request.statistics_path);
+          if (!gathered.ok()) return reply(gathered);
           const ParameterVector delta =
               FakeDelta(seed_, site_, request.round, *model, layout_);
           Bytes bytes(delta.size() * sizeof(float));
@@ -107,6 +126,26 @@ void SimTrainer::Solve(SolveRequest request, Progress progress,
               WriteFile(files_, request.sums_path, bytes);
           if (!written.ok()) return reply(written);
           reply(SolveResult{FakeSamples(seed_, site_)});
+        });
+}
+
+void SimTrainer::Gather(GatherRequest request, Progress progress,
+                        Reply<GatherResult> reply) {
+  progress(0.5f);
+  Later(absl::Milliseconds(1), absl::Milliseconds(200),
+        [this, request = std::move(request),
+         reply = std::move(reply)](bool cancelled) {
+          if (cancelled) return reply(absl::CancelledError("cancelled"));
+          const auto model = DigestOf(request.model_path);
+          if (!model.ok()) return reply(model.status());
+          const std::vector<double> sums = FakeStatistics(
+              seed_, site_, *model, StatisticsLayout(*plan_, layout_));
+          Bytes bytes(sums.size() * sizeof(double));
+          std::memcpy(bytes.data(), sums.data(), bytes.size());
+          const absl::Status written =
+              WriteFile(files_, request.sums_path, bytes);
+          if (!written.ok()) return reply(written);
+          reply(GatherResult{FakeSamples(seed_, site_)});
         });
 }
 

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "client/agent/agent.h"
@@ -35,16 +36,21 @@ class SimTrainer : public LocalTrainer {
                 Reply<EvaluateResult> reply) override;
   void Solve(SolveRequest request, Progress progress,
              Reply<SolveResult> reply) override;
+  void Gather(GatherRequest request, Progress progress,
+              Reply<GatherResult> reply) override;
   void Cancel() override;
 
  private:
   void Later(absl::Duration min, absl::Duration max,
              std::function<void(bool cancelled)> then);
   absl::StatusOr<Digest> DigestOf(const std::string& path);
+  // What was gathered has to be there, whole, exactly if the plan asks for it.
+  absl::Status CheckStatistics(const std::string& path);
 
   const uint64_t seed_;
   const SiteId site_;
   const ParameterLayout layout_;
+  std::optional<Plan> plan_;
   SimRandom random_;
   Scheduler& strand_;
   FileStore& files_;

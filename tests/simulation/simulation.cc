@@ -12,6 +12,7 @@
 #include "google/protobuf/stubs/logging.h"
 #include "tests/round/round_world.h"
 #include "tests/simulation/checker.h"
+#include "tests/simulation/reference_rule.h"
 #include "tests/simulation/sim_intruder.h"
 #include "tests/simulation/sim_network.h"
 #include "tests/simulation/sim_site.h"
@@ -65,6 +66,10 @@ Shape::Shape(const SimulationOptions& simulation, SimRandom random) {
   // Every path of large things, with small ones.
   if (random.Chance(0.5)) options.inline_bytes_max = 100;
   if (random.Chance(0.5)) options.upload_inline_bytes_max = 100;
+  plan.gathers = random.Chance(0.4);
+  if (random.Chance(0.6)) plan.rule = RuleKeys(plan.quorum, random.Below(1000));
+  // What a single step makes of few images is large.
+  if (plan.rule == "kind: fed_nova") plan.clip_norm = 0;
 }
 
 class Simulation {

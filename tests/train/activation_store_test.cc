@@ -148,7 +148,8 @@ TEST_F(ActivationStoreTest, MakesADamagedFileAnew) {
   const std::string path = SegmentPath();
   const Bytes good = *ReadFile(path);
   Bytes flipped = good;
-  flipped.at(flipped.size() - 20) ^= 1;  // in the last row
+  ASSERT_GE(flipped.size(), 20u);
+  flipped[flipped.size() - 20] ^= 1;  // in the last row
   const Bytes truncated(good.begin(), good.begin() + good.size() / 2);
   struct Case {
     Bytes content;

@@ -36,10 +36,36 @@ expect 1 "nowhere.yaml" "${pretrain[@]}" "${squeezenet[@]}" --data "$folder/nowh
 expect 1 "unknown architecture" "${pretrain[@]}" --architecture vgg --data "$folder/data.yaml"
 expect 1 "none.json" predict --model "$folder/none" --data "$folder" --out "$folder/p.csv"
 expect 1 "" predict --model "$model" --data "$folder/nothing" --out "$folder/p.csv"
+expect 1 "took part" predict --run "$folder/none" --data "$folder" --out "$folder/p.csv"
+"$trainer" predict --run "$folder" --model "$model" --data "$folder" --out "$folder/p.csv" >"$folder/out" 2>&1 &&
+  fail "predicts with two models"
 [ ! -e "$folder/p.csv" ] || fail "a failed prediction left a file"
 "$trainer" pretrain >"$folder/out" 2>&1 && fail "no option is needed"
 # Started by hand there is no daemon on descriptor 3.
 "$trainer" 3<&- >"$folder/out" 2>&1 && fail "serves without a daemon"
+
+# Without labels; ended by kill -9 at some step, it goes on with the same bytes.
+ssl=(pretrain --method simclr --image-size 32 --epochs 30 --batch-size 10
+     --threads 1 "${squeezenet[@]}" --checkpoint-every 2 --data "$folder/data.yaml")
+expect 0 "squeezenet1_1 on 40 images without labels" "${ssl[@]}" --out "$folder/whole"
+grep -q "^epoch 30/30  loss .* images/s  took" "$folder/out" || fail "no progress"
+grep -q "$(sha256sum "$folder/whole" | cut -d" " -f1)" "$folder/out" || fail "another digest"
+"$trainer" "${ssl[@]}" --out "$folder/killed" >"$folder/out" 2>&1 &
+for _ in $(seq 3000); do
+  [ -e "$folder/killed.checkpoint" ] && break
+  sleep 0.02
+done
+kill -9 $! && wait $! 2>"$folder/err" || true
+[ ! -e "$folder/killed" ] || fail "it was done before it could be killed"
+expect 1 "other options or images" "${ssl[@]}" --out "$folder/killed" --seed 5
+expect 0 "resuming after step" "${ssl[@]}" --out "$folder/killed"
+cmp "$folder/whole" "$folder/killed" || fail "other weights after a kill"
+cmp "$folder/whole.json" "$folder/killed.json" || fail "another card after a kill"
+[ ! -e "$folder/killed.checkpoint" ] || fail "the checkpoint was left"
+expect 1 "--classes is of --method supervised" "${ssl[@]}" --out "$folder/x" --classes a,b
+expect 1 "--temperature is of --method simclr" "${ssl[@]/simclr/vicreg}" --out "$folder/x" --temperature 1
+expect 1 "without a head" predict --model "$folder/whole" --data "$folder/data.yaml" --out "$folder/p.csv"
+expect 0 "40 training images" rank --data "$folder/data.yaml" --image-size 32 --threads 1 --backbone "squeezenet1_1=$folder/whole"
 
 rank=(rank --data "$folder/data.yaml" --image-size 32 --threads 1)
 expect 0 "40 training images, 2 classes" "${rank[@]}" --backbone "squeezenet1_1=$model"

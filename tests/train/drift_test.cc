@@ -1,8 +1,10 @@
 #include "client/train/drift.h"
 
+#include "client/train/feature_rows.h"
 #include "client/train/path_io.h"
 #include "common/model/safetensors.h"
 #include "common/runtime/system_clock.h"
+#include "common/transfer/cka.h"
 #include "tests/support/status_matchers.h"
 #include "tests/support/temp_folder.h"
 #include "tests/train/fixture.h"
@@ -16,6 +18,14 @@ using testing::IsOk;
 using testing::Silent;
 
 using Scalars = std::map<std::string, double>;
+
+Scalars Named(std::string_view prefix, const Scalars& all) {
+  Scalars found;
+  for (const auto& [name, value] : all) {
+    if (name.starts_with(prefix)) found[name] = value;
+  }
+  return found;
+}
 
 PreprocessingSpec Sized(int size) {
   PreprocessingSpec spec;
@@ -46,7 +56,7 @@ TEST_F(DriftTest, IsZeroBelowTheChangeAndPositiveFromThereOn) {
   ASSERT_THAT(probe, IsOk());
   const DriftProbe::View before = probe->Look();
   Scale(*network, "layer3.0.conv1.weight", 30);
-  const Scalars drift = Drift(before, probe->Look());
+  const Scalars drift = Named("drift_", Drift(before, probe->Look()));
   EXPECT_EQ(drift.size(), 9u);  // stem and eight blocks
   for (const auto& [name, value] : drift) {
     if (name >= "drift_layer3" && name < "drift_stem") {
@@ -73,7 +83,7 @@ TEST_F(DriftTest, DoesNotSeeAScaleOfAllChannels) {
       }
     }
   }
-  const Scalars drift = Drift(before, probe->Look());
+  const Scalars drift = Named("drift_", Drift(before, probe->Look()));
   EXPECT_EQ(drift.at("drift_features.11"), 0);
   EXPECT_NEAR(drift.at("drift_features.12"), 0, 1e-6);
   EXPECT_FALSE(drift.contains("drift_features.2")) << "it has no parameters";
@@ -103,6 +113,38 @@ TEST_F(DriftTest, IsNotDefinedForThreeImages) {
   EXPECT_TRUE(Drift(probe->Look(), probe->Look()).empty());
 }
 
+// Two sites' sums give the minibatch CKA of all their batches.
+TEST_F(DriftTest, SumsOfSitesGiveTheDriftOfAllBatches) {
+  auto network = testing::SeededNetwork("squeezenet1_1", 2);
+  MinibatchCka expected, told;
+  for (int train : {70, 9}) {
+    const FakeSource source({.train = train});
+    const auto probe = Probe(*network, source);
+    ASSERT_THAT(probe, IsOk());
+    const DriftProbe::View before = probe->Look();
+    Scale(*network, "features.12.squeeze.weight", 30);
+    const DriftProbe::View after = probe->Look();
+    Scale(*network, "features.12.squeeze.weight", 1.0 / 30);
+    const torch::Tensor x = before.at("features.12"),
+                        y = after.at("features.12");
+    const int64_t half = train / 32 >= 2 ? 35 : train;
+    for (int64_t begin = 0; begin < train; begin += half) {
+      ASSERT_THAT(expected.Add(AsMatrix(x.narrow(0, begin, half)),
+                               AsMatrix(y.narrow(0, begin, half))),
+                  IsOk());
+    }
+    const Scalars drift = Drift(before, after);
+    told.Merge({drift.at("hsic_xy_features.12"),
+                drift.at("hsic_xx_features.12"),
+                drift.at("hsic_yy_features.12")});
+    // Not moved: exactly 0 in the sums as well.
+    EXPECT_EQ(drift.at("hsic_xy_features.11"), drift.at("hsic_xx_features.11"));
+    EXPECT_EQ(drift.at("hsic_yy_features.11"), drift.at("hsic_xx_features.11"));
+  }
+  EXPECT_EQ(*told.Cka(), *expected.Cka());
+  EXPECT_LT(*told.Cka(), 1 - 1e-6);
+}
+
 // A chain of many stages; every second has no parameters.
 class DeepNetwork : public Network {
  public:
@@ -125,7 +167,7 @@ TEST_F(DriftTest, TellsOfAtMost20StagesTheLastAmongThem) {
   DeepNetwork network(100);
   const auto probe = Probe(network, source);
   ASSERT_THAT(probe, IsOk());
-  const Scalars drift = Drift(probe->Look(), probe->Look());
+  const Scalars drift = Named("drift_", Drift(probe->Look(), probe->Look()));
   EXPECT_EQ(drift.size(), 20u);
   EXPECT_TRUE(drift.contains("drift_s99"));
 }
@@ -163,11 +205,7 @@ class SessionDriftTest : public DriftTest {
     return *std::move(evaluated);
   }
   static Scalars DriftOf(const TrainerSession::Evaluated& evaluated) {
-    Scalars drift;
-    for (const auto& [name, value] : evaluated.scalars) {
-      if (name.starts_with("drift_")) drift[name] = value;
-    }
-    return drift;
+    return Named("drift_", evaluated.scalars);
   }
 
   testing::TempFolder folder_;

@@ -1,5 +1,9 @@
 #include "client/train/fisher.h"
 
+#include <cmath>
+#include <numeric>
+#include <vector>
+
 #include "client/train/curvature.h"
 #include "client/train/forgetting.h"
 #include "tests/support/status_matchers.h"
@@ -136,11 +140,12 @@ TEST(HessianTracesTest, AreExactForADiagonalHessian) {
   loss.batch = [&](int64_t) -> absl::StatusOr<torch::Tensor> {
     return ((d * a.square()).sum() / 2 + b.pow(3).sum()).to(torch::kFloat64);
   };
-  const auto traces = HessianTraces(loss, parameters, 1);
+  const auto traces = HessianTraces(loss, parameters, 1, 3);
   ASSERT_THAT(traces, IsOk());
-  EXPECT_NEAR(traces->at(1), 7, 1e-6);
-  EXPECT_NEAR(traces->at(0), 12, 1e-6);
-  EXPECT_EQ(*traces, *HessianTraces(loss, parameters, 1));
+  EXPECT_NEAR(traces->at(1).mean, 7, 1e-6);
+  EXPECT_NEAR(traces->at(1).standard_error, 0, 1e-6);
+  EXPECT_NEAR(traces->at(0).mean, 12, 1e-6);
+  EXPECT_EQ(*traces, *HessianTraces(loss, parameters, 1, 3));
 }
 
 // With its own answers for targets, the Hessian of a softmax head is
@@ -161,10 +166,37 @@ TEST(HessianTracesTest, EstimateThatOfASoftmaxHead) {
   }
   const double expected =
       ((p * (1 - p)).sum(1) * (f.square().sum(1) + 1)).mean().item<double>();
-  const auto traces = HessianTraces(SoftLabelLoss(model, *probe.store, p),
-                                    model.parameters, 3, 400);
+  std::vector<int64_t> images(f.size(0));
+  std::iota(images.begin(), images.end(), 0);
+  for (const int probes : {16, 400}) {
+    const auto traces =
+        HessianTraces(SoftLabelLoss(model, *probe.store, images, p),
+                      model.parameters, 3, probes);
+    ASSERT_THAT(traces, IsOk());
+    const TraceEstimate& trace = traces->at(0);
+    // Four standard errors: one seed in 15,000 is further off.
+    EXPECT_NEAR(trace.mean, expected, 4 * trace.standard_error) << probes;
+    EXPECT_LT(trace.standard_error, (probes == 16 ? 0.5 : 0.1) * expected);
+  }
+}
+
+// Probes of random signs have the variance 2 sum of squares off the diagonal.
+TEST(HessianTracesTest, TellTheirStandardError) {
+  const torch::Tensor h = torch::tensor(
+      {{3.0, 1.0, 0.5}, {1.0, 2.0, -2.0}, {0.5, -2.0, 1.0}}, torch::kFloat64);
+  const torch::Tensor w = torch::zeros({3}, torch::requires_grad());
+  MeanLoss loss;
+  loss.batches = 1;
+  loss.batch = [&](int64_t) -> absl::StatusOr<torch::Tensor> {
+    const torch::Tensor x = w.to(torch::kFloat64);
+    return torch::matmul(x, torch::matmul(h, x)) / 2;
+  };
+  const auto traces = HessianTraces(loss, {{"w", w, 2}}, 1, 1000);
   ASSERT_THAT(traces, IsOk());
-  EXPECT_NEAR(traces->at(0) / expected, 1, 0.2);
+  const TraceEstimate& trace = traces->at(2);
+  const double expected = std::sqrt(2 * 2 * (1 + 0.25 + 4) / 1000);
+  EXPECT_NEAR(trace.standard_error / expected, 1, 0.1);
+  EXPECT_NEAR(trace.mean, 6, 4 * expected);
 }
 
 // What a random step of the head costs, from its optimum under a weight decay
@@ -184,7 +216,8 @@ Forgetting AfterAStep(double size) {
     torch::Tensor value = parameter.value;
     value.add_(torch::randn_like(value), size);
   }
-  const auto forgetting = ForgettingSince(before, model, *probe.store, Silent);
+  const auto forgetting =
+      ForgettingSince(before, model, *probe.store, 1, Silent);
   EXPECT_THAT(forgetting, IsOk());
   return *forgetting;
 }
@@ -217,7 +250,7 @@ TEST(ForgettingTest, LeavesTheModelAsItIs) {
   ASSERT_THAT(partial.learner->TrainRound(1, *partial.store, Silent), IsOk());
   const auto after = partial.Snapshot();
   const auto forgetting =
-      ForgettingSince(before, model, *partial.store, Silent);
+      ForgettingSince(before, model, *partial.store, 1, Silent);
   ASSERT_THAT(forgetting, IsOk());
   EXPECT_GT(forgetting->measured, 0);
   EXPECT_GT(forgetting->predicted, 0);

@@ -29,15 +29,6 @@ double FromMatrices(const OwnedMatrix& x, const OwnedMatrix& y,
   return cka.value_or(NAN);
 }
 
-double FromSums(const OwnedMatrix& x, const OwnedMatrix& y,
-                CkaEstimator estimator) {
-  auto moments = CkaMoments::Create(x.columns, y.columns);
-  EXPECT_THAT(moments->Add(x.View(), y.View()), IsOk());
-  const auto cka = moments->Cka(estimator);
-  EXPECT_THAT(cka, IsOk());
-  return cka.value_or(NAN);
-}
-
 Eigen::MatrixXd Gram(const OwnedMatrix& x) {
   Eigen::MatrixXd gram(x.rows, x.rows);
   for (int64_t i = 0; i < x.rows; ++i) {
@@ -81,12 +72,10 @@ OwnedMatrix Rotation(int64_t dim, uint64_t seed) {
 TEST(CkaTest, AgreesWithTheReferenceSet) {
   const OwnedMatrix x{testing::kGoldenX, testing::kGoldenRecords, 3};
   const OwnedMatrix y{testing::kGoldenY, testing::kGoldenRecords, 4};
-  for (auto* cka : {FromMatrices, FromSums}) {
-    EXPECT_NEAR(cka(x, y, CkaEstimator::kBiased), testing::kGoldenCkaBiased,
-                1e-12);
-    EXPECT_NEAR(cka(x, y, CkaEstimator::kUnbiased), testing::kGoldenCkaUnbiased,
-                1e-12);
-  }
+  EXPECT_NEAR(FromMatrices(x, y, CkaEstimator::kBiased),
+              testing::kGoldenCkaBiased, 1e-12);
+  EXPECT_NEAR(FromMatrices(x, y, CkaEstimator::kUnbiased),
+              testing::kGoldenCkaUnbiased, 1e-12);
 }
 
 TEST(CkaTest, IsExactlyOneForEqualFeatures) {
@@ -95,7 +84,6 @@ TEST(CkaTest, IsExactlyOneForEqualFeatures) {
       const OwnedMatrix x = RandomMatrix(n, p, n + p, 0.7), copy = x;
       for (CkaEstimator estimator : kEstimators) {
         EXPECT_EQ(FromMatrices(x, copy, estimator), 1) << n << " x " << p;
-        EXPECT_EQ(FromSums(x, copy, estimator), 1) << n << " x " << p;
       }
     }
   }
@@ -106,10 +94,9 @@ TEST(CkaTest, DoesNotSeeRotationScaleAndShift) {
   OwnedMatrix turned = Product(x, Rotation(6, 3));
   for (double& value : turned.values) value = 2.5 * value - 4;
   for (CkaEstimator estimator : kEstimators) {
-    for (auto* cka : {FromMatrices, FromSums}) {
-      EXPECT_NEAR(cka(x, turned, estimator), 1, 1e-9);
-      EXPECT_NEAR(cka(turned, y, estimator), cka(x, y, estimator), 1e-9);
-    }
+    EXPECT_NEAR(FromMatrices(x, turned, estimator), 1, 1e-9);
+    EXPECT_NEAR(FromMatrices(turned, y, estimator),
+                FromMatrices(x, y, estimator), 1e-9);
   }
 }
 
@@ -128,7 +115,6 @@ TEST(CkaTest, UnbiasedIsTheDefinitions) {
     const OwnedMatrix y = Product(x, RandomMatrix(7, 5, 100 + n));
     const double expected = DefinedUnbiasedCka(x, y);
     EXPECT_NEAR(FromMatrices(x, y, CkaEstimator::kUnbiased), expected, 1e-10);
-    EXPECT_NEAR(FromSums(x, y, CkaEstimator::kUnbiased), expected, 1e-10);
   }
 }
 
@@ -151,29 +137,6 @@ TEST(CkaTest, OnlyTheUnbiasedSeesThatFeaturesAreUnrelated) {
   EXPECT_LT(error, 0.02);
 }
 
-TEST(CkaTest, SumsOfSitesGiveThePooledValue) {
-  const OwnedMatrix x = RandomMatrix(50, 8, 1, 1);
-  OwnedMatrix y = Product(x, RandomMatrix(8, 11, 2));
-  for (double& value : y.values) value = std::max(value, 0.0);
-  auto total = CkaMoments::Create(8, 11);
-  int64_t begin = 0;
-  for (int64_t end : {2, 29, 50}) {
-    auto site = CkaMoments::Create(8, 11);
-    ASSERT_THAT(site->Add(x.Rows(begin, end), y.Rows(begin, end)), IsOk());
-    const auto sent =
-        CkaMoments::FromSums(8, 11, {site->sums().begin(), site->sums().end()});
-    ASSERT_THAT(sent, IsOk());
-    ASSERT_THAT(total->Merge(*sent), IsOk());
-    begin = end;
-  }
-  for (CkaEstimator estimator : kEstimators) {
-    EXPECT_NEAR(total->Cka(estimator).value_or(NAN),
-                FromMatrices(x, y, estimator), 1e-10);
-    EXPECT_NEAR(total->Cka(estimator).value_or(NAN), FromSums(x, y, estimator),
-                1e-10);
-  }
-}
-
 TEST(MinibatchCkaTest, IsTheRatioOfMeans) {
   const OwnedMatrix x = RandomMatrix(24, 5, 1);
   const OwnedMatrix y = Product(x, RandomMatrix(5, 4, 2));
@@ -194,6 +157,27 @@ TEST(MinibatchCkaTest, IsTheRatioOfMeans) {
   EXPECT_NEAR(three.Cka().value_or(NAN), xy / std::sqrt(xx * yy), 1e-10);
 }
 
+TEST(MinibatchCkaTest, SumsOfSitesGiveTheValueOfAllTheirBatches) {
+  const OwnedMatrix x = RandomMatrix(30, 8, 1, 1);
+  const OwnedMatrix y = Product(x, RandomMatrix(8, 11, 2));
+  MinibatchCka here, there, all, total;
+  for (int64_t begin : {0, 10, 20}) {
+    const MatrixView a = x.Rows(begin, begin + 10);
+    const MatrixView b = y.Rows(begin, begin + 10);
+    ASSERT_THAT((begin < 20 ? here : there).Add(a, b), IsOk());
+    ASSERT_THAT(all.Add(a, b), IsOk());
+  }
+  total.Merge(here.sums());
+  total.Merge(there.sums());
+  EXPECT_DOUBLE_EQ(total.Cka().value_or(NAN), all.Cka().value_or(NAN));
+  // Equal features: exactly 1, however the sums are put together.
+  MinibatchCka equal, twice;
+  ASSERT_THAT(equal.Add(x.View(), x.View()), IsOk());
+  twice.Merge(equal.sums());
+  twice.Merge({3, 3, 3});
+  EXPECT_EQ(twice.Cka().value_or(NAN), 1);
+}
+
 TEST(CkaTest, RefusesWhatHasNoValue) {
   const OwnedMatrix x = RandomMatrix(6, 3, 1), short_x = RandomMatrix(3, 3, 1);
   OwnedMatrix constant{std::vector<double>(18, 0.1), 6, 3}, nan = x;
@@ -207,11 +191,6 @@ TEST(CkaTest, RefusesWhatHasNoValue) {
                 IsError(kInvalid, "value 1 of record 2"));
     EXPECT_THAT(LinearCka(x.View(), short_x.View(), estimator),
                 IsError(kInvalid, "not 6 and 3"));
-    auto moments = CkaMoments::Create(3, 3);
-    ASSERT_THAT(moments->Add(x.View(), constant.View()), IsOk());
-    EXPECT_THAT(moments->Cka(estimator), IsError(kFailed, "does not vary"));
-    EXPECT_THAT(CkaMoments::Create(3, 3)->Cka(estimator),
-                IsError(kFailed, "records, not 0"));
   }
   EXPECT_THAT(
       LinearCka(short_x.View(), short_x.View(), CkaEstimator::kUnbiased),
@@ -222,22 +201,6 @@ TEST(CkaTest, RefusesWhatHasNoValue) {
   EXPECT_THAT(batches.Add(short_x.View(), short_x.View()),
               IsError(kFailed, "at least 4"));
   EXPECT_THAT(batches.Cka(), IsError(kFailed, "does not vary"));
-}
-
-TEST(CkaMomentsTest, RefuseOtherDimensions) {
-  auto moments = CkaMoments::Create(3, 2);
-  const OwnedMatrix x = RandomMatrix(6, 3, 1);
-  constexpr auto kInvalid = absl::StatusCode::kInvalidArgument;
-  EXPECT_THAT(moments->Add(x.View(), x.View()),
-              IsError(kInvalid, "expected 3 and 2 features, not 3 and 3"));
-  EXPECT_THAT(moments->Merge(*CkaMoments::Create(2, 3)),
-              IsError(kInvalid, "not 2 and 3"));
-  EXPECT_THAT(CkaMoments::FromSums(3, 2, {1, 2}),
-              IsError(kInvalid, "sums expected"));
-  EXPECT_THAT(CkaMoments::Create(0, 2), IsError(kInvalid, "expected 1 to"));
-  std::vector<double> sums(moments->sums().size(), NAN);
-  EXPECT_THAT(CkaMoments::FromSums(3, 2, sums),
-              IsError(kInvalid, "not finite"));
 }
 
 }  // namespace

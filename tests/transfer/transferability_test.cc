@@ -165,26 +165,36 @@ TEST(TransferabilityTest, SumsGiveWhatRecordsGive) {
   }
 }
 
-TEST(TransferabilityTest, SumsOfSitesGiveThePooledScores) {
-  Problem problem = MakeProblem(90, 7, 3, 1);
-  // A site of one class only.
-  for (int i = 0; i < 20; ++i) problem.labels[i] = 2;
-  const FeatureMoments pooled = problem.Moments();
-  FeatureMoments total(pooled.layout());
-  int64_t begin = 0;
-  for (int64_t end : {20, 23, 60, 90}) {
-    ASSERT_THAT(
-        total.Merge(MomentsOf(
-            problem.records.Rows(begin, end),
-            absl::MakeConstSpan(problem.labels).subspan(begin, end - begin),
-            3)),
-        IsOk());
-    begin = end;
+// The same without the sums that only the shrunk score needs.
+TEST(TransferabilityTest, WithoutNormsAllButTheShrunkScoreIsTold) {
+  const FeatureMoments whole = MakeProblem(60, 5, 3, 1).Moments();
+  const auto bare = FeatureMoments::WithoutNorms(
+      whole.layout(), {whole.sums().begin(), whole.sums().end()});
+  ASSERT_THAT(bare, IsOk());
+  EXPECT_EQ(bare->fourth_powers(), 0);
+  EXPECT_EQ(*LogMe(*bare), *LogMe(whole));
+  EXPECT_EQ(*PlainHScore(*bare), ComputeHScore(whole)->plain);
+  constexpr auto kFailed = absl::StatusCode::kFailedPrecondition;
+  EXPECT_THAT(ComputeHScore(*bare), IsError(kFailed, "norms"));
+}
+
+TEST(TransferabilityTest, EffectiveDimensionCountsDirections) {
+  // Variances 4, 1, 1 along the axes: (4 + 1 + 1)² / (16 + 1 + 1) = 2.
+  const std::vector<double> axes = {2,  1, 1, 2,  -1, -1, 2,  1, -1, 2,  -1, 1,
+                                    -2, 1, 1, -2, -1, -1, -2, 1, -1, -2, -1, 1};
+  const std::vector<int64_t> unlabelled(8, -1);
+  EXPECT_NEAR(*EffectiveDimension(MomentsOf({axes, 8, 3}, unlabelled, 2)), 2,
+              1e-12);
+  // Far from the origin, on a line.
+  std::vector<double> line;
+  for (int i = 0; i < 8; ++i) {
+    for (double slope : {1.0, 2.0, -3.0}) line.push_back(100 + slope * i);
   }
-  EXPECT_NEAR(*LogMe(total), *LogMe(pooled), 1e-10);
-  const HScore of_sites = *ComputeHScore(total), all = *ComputeHScore(pooled);
-  EXPECT_NEAR(of_sites.plain, all.plain, 1e-10);
-  EXPECT_NEAR(of_sites.shrunk, all.shrunk, 1e-10);
+  EXPECT_NEAR(*EffectiveDimension(MomentsOf({line, 8, 3}, unlabelled, 2)), 1,
+              1e-9);
+  const std::vector<double> constant(24, 0.1);
+  EXPECT_THAT(EffectiveDimension(MomentsOf({constant, 8, 3}, unlabelled, 2)),
+              IsError(absl::StatusCode::kFailedPrecondition, "do not vary"));
 }
 
 TEST(TransferabilityTest, RanksFeaturesByWhatTheyTell) {

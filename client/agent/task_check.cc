@@ -1,0 +1,86 @@
+#include "client/agent/task_check.h"
+
+#include "absl/strings/str_cat.h"
+#include "common/base/status_macros.h"
+#include "common/statistics/start_statistics.h"
+
+namespace fedgraft {
+namespace {
+
+absl::Status Wrong(const Task& task, const std::string& what) {
+  return absl::InvalidArgumentError(
+      absl::StrCat("task of round ", task.round.value, " ", what));
+}
+
+absl::Status CheckRounds(const Plan& plan, const Task& task) {
+  const uint32_t rounds = static_cast<uint32_t>(plan.rounds);
+  const uint32_t solve_rounds =
+      plan.solver.kind != SolverKind::kNone
+          ? static_cast<uint32_t>(plan.solver.rounds_max)
+          : 0;
+  const uint32_t gather_rounds = AskedStatistics(plan).empty() ? 0 : 1;
+  // An early stop evaluates the chosen model in a round of its own.
+  const uint32_t stops = plan.stopping.patience > 0 ? 1 : 0;
+  if (task.training_round.value <= rounds &&
+      task.round.value <= rounds + solve_rounds + gather_rounds + stops &&
+      (task.training_round.value > 0 || task.kind != TaskKind::kTrain) &&
+      (task.round.value > 0 || task.kind == TaskKind::kEvaluate)) {
+    return absl::OkStatus();
+  }
+  return Wrong(task,
+               absl::StrCat("(of training ", task.training_round.value,
+                            ") is not one of the plan's ", rounds,
+                            " rounds of training and at most ", solve_rounds,
+                            " solve and ", gather_rounds, " gathering rounds"));
+}
+
+absl::Status CheckStatistics(const Plan& plan, const Task& task) {
+  const std::string asked = AskedStatistics(plan);
+  if (task.kind == TaskKind::kGather && asked.empty()) {
+    return Wrong(task, "asks for statistics; the plan gathers none");
+  }
+  const bool expected = task.kind == TaskKind::kTrain && !asked.empty();
+  if (expected == (task.statistics_size_bytes > 0)) return absl::OkStatus();
+  return Wrong(task, absl::StrCat("announces ", task.statistics_size_bytes,
+                                  " bytes of gathered statistics; the plan "
+                                  "trains with: ",
+                                  asked.empty() ? "none" : asked));
+}
+
+}  // namespace
+
+absl::StatusOr<Split> ParseSplit(const std::string& name) {
+  if (name == "train") return Split::kTrain;
+  if (name == "val") return Split::kVal;
+  if (name == "test") return Split::kTest;
+  return absl::InvalidArgumentError(absl::StrCat(
+      "task names split '", name, "', expected train, val or test"));
+}
+
+absl::Status CheckTask(const RunContext& run, const Task& task) {
+  if (task.run != run.descriptor.run ||
+      task.plan_hash != run.descriptor.plan_hash) {
+    return Wrong(task, absl::StrCat("is of run ", task.run.value, ", plan ",
+                                    task.plan_hash.Short(), "; joined was ",
+                                    run.descriptor.run.value, ", plan ",
+                                    run.descriptor.plan_hash.Short()));
+  }
+  FG_RETURN_IF_ERROR(CheckRounds(run.plan, task));
+  if (task.kind == TaskKind::kSolve &&
+      run.plan.solver.kind == SolverKind::kNone) {
+    return Wrong(task, "asks for statistics; the plan has no solver");
+  }
+  FG_RETURN_IF_ERROR(CheckStatistics(run.plan, task));
+  if (!task.model_inline.empty() &&
+      task.model_inline.size() != task.model_size_bytes) {
+    return Wrong(task,
+                 absl::StrCat("announces a model of ", task.model_size_bytes,
+                              " bytes and has ", task.model_inline.size()));
+  }
+  if (task.kind == TaskKind::kEvaluate) {
+    FG_RETURN_IF_ERROR(ParseSplit(task.split).status());
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace fedgraft

@@ -1,0 +1,62 @@
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "client/data/preprocess.h"
+#include "client/train/compute.h"
+#include "client/train/learner.h"
+#include "client/train/local_state.h"
+#include "client/train/session.h"
+#include "client/train/site_metrics.h"
+#include "common/config/plan.h"
+#include "common/model/safetensors.h"
+#include "common/runtime/file_store.h"
+
+namespace fedgraft {
+
+// Beside a run's plan a session keeps, in the site's state folder, the models
+// that it localised (site_intercept, normalization: per_site), by the SHA-256
+// of the shared one: `site_head/<digest>.safetensors`.
+inline constexpr char kPlanFile[] = "plan.pb";
+inline constexpr char kSiteHeadFolder[] = "site_head";
+
+// The plan of the run in `run_folder`, a folder in `runs` of a client's
+// state_dir. NOT_FOUND: this site did not take part in it.
+absl::StatusOr<Plan> ReadRunPlan(const std::string& run_folder);
+
+// The model of a finished run as this site applies it: the shared one with what
+// stays at the site (BatchNorm layers, a head, intercepts, normalisation), or
+// the site's personal model.
+//
+// Not thread-safe. May throw c10::Error.
+class SiteModel {
+ public:
+  // From what the run left in `run_folder`, and the backbone beside `runs`.
+  // NOT_FOUND: the run has not finished here, or this site never evaluated a
+  // model that it localises; FAILED_PRECONDITION: `is_personal` of a plan
+  // without personal models. Errors name the file.
+  static absl::StatusOr<std::unique_ptr<SiteModel>> Open(
+      const std::string& run_folder, bool is_personal,
+      const ComputeSpec& compute);
+
+  // Answers for the test split, whose labels may be missing.
+  absl::StatusOr<Predictions> Predict(const DataSource& data,
+                                      const ProgressSink& progress);
+
+ private:
+  SiteModel() = default;
+  // Gives the learner the shared model's values, localised.
+  absl::Status TakeShared(const std::string& run_folder, FileStore& files,
+                          const SafetensorsFile& backbone);
+  absl::Status TakePersonal(FileStore& files, const SafetensorsFile& backbone);
+
+  Plan plan_;
+  Compute compute_;
+  std::optional<Preprocessor> preprocessor_;
+  std::unique_ptr<Learner> learner_;
+};
+
+}  // namespace fedgraft

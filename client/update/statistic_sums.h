@@ -1,0 +1,38 @@
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "common/config/plan.h"
+#include "common/model/parameter_layout.h"
+#include "common/runtime/file_store.h"
+
+namespace fedgraft {
+
+// The sums of a gather task on their grid, in the order of
+// common/statistics/start_statistics.h.
+class StatisticSums {
+ public:
+  // INVALID_ARGUMENT: not as many sums as the plan asks for, one that is not
+  // finite or too large for its grid (naming it), or sums that no records make.
+  static absl::StatusOr<StatisticSums> Create(const Plan& plan,
+                                              const ParameterLayout& layout,
+                                              const std::vector<double>& sums);
+  const std::vector<uint64_t>& words() const { return words_; }
+
+ private:
+  explicit StatisticSums(std::vector<uint64_t> words)
+      : words_(std::move(words)) {}
+  std::vector<uint64_t> words_;
+};
+
+// The trainer's file: raw little-endian F64. Errors name the file.
+absl::StatusOr<StatisticSums> ReadStatisticSums(FileStore& files,
+                                                std::string_view path,
+                                                const Plan& plan,
+                                                const ParameterLayout& layout);
+
+}  // namespace fedgraft

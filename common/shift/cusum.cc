@@ -1,0 +1,69 @@
+#include "common/shift/cusum.h"
+
+#include <Eigen/Core>
+#include <algorithm>
+#include <cmath>
+
+#include "absl/strings/str_cat.h"
+#include "common/shift/distributions.h"
+
+namespace fedgraft {
+namespace {
+
+constexpr int kStates = 128;  // of the Markov chain
+constexpr double kThresholdMax = 40;
+
+}  // namespace
+
+bool Cusum::Add(double value) {
+  if (values_ > 0) {
+    const double n = values_ + 1;
+    const double u = std::sqrt(values_ / n) * (value - mean_) / deviation_;
+    high_ = std::max(0.0, high_ + u - kSlack);
+    low_ = std::max(0.0, low_ - u - kSlack);
+  }
+  ++values_;
+  mean_ += (value - mean_) / values_;
+  if (alarmed_) return false;
+  alarmed_ = high_ > threshold_ || low_ > threshold_;
+  return alarmed_;
+}
+
+double CusumAlarmProbability(double threshold, int values, double slack) {
+  // One side: state i stands for S in ((i - 1/2) w, (i + 1/2) w], 0 for S = 0.
+  const double width = 2 * threshold / (2 * kStates - 1);
+  Eigen::MatrixXd step(kStates, kStates);
+  const auto below = [&](int from, double edge) {
+    return 1 - NormalTail(edge - from * width + slack);
+  };
+  for (int i = 0; i < kStates; ++i) {
+    step(i, 0) = below(i, width / 2);
+    for (int j = 1; j < kStates; ++j) {
+      step(i, j) = below(i, (j + 0.5) * width) - below(i, (j - 0.5) * width);
+    }
+  }
+  Eigen::RowVectorXd state = Eigen::RowVectorXd::Zero(kStates);
+  state[0] = 1;
+  for (int t = 0; t < values; ++t) state = state * step;
+  const double quiet = std::clamp(state.sum(), 0.0, 1.0);
+  // The two sides alarm as if independent: one falls while the other rises.
+  return 1 - quiet * quiet;
+}
+
+absl::StatusOr<double> CusumThreshold(double rate, int charts, int values) {
+  if (!(rate > 0 && rate < 1) || charts < 1 || values < 1) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "CUSUM: expected a rate in (0, 1) over one chart and value or more, "
+        "not ",
+        rate, " over ", charts, " and ", values));
+  }
+  const double per_chart = -std::expm1(std::log1p(-rate) / charts);
+  double low = 0, high = kThresholdMax;
+  for (int i = 0; i < 60; ++i) {
+    const double middle = (low + high) / 2;
+    (CusumAlarmProbability(middle, values) > per_chart ? low : high) = middle;
+  }
+  return high;
+}
+
+}  // namespace fedgraft

@@ -1,0 +1,197 @@
+#include "common/shift/label_shift.h"
+
+#include <Eigen/Cholesky>
+#include <Eigen/SVD>
+#include <algorithm>
+#include <cmath>
+
+#include "absl/strings/str_cat.h"
+#include "common/base/status_macros.h"
+
+namespace fedgraft {
+namespace {
+
+using RowMajor =
+    Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
+
+constexpr int kIterationsMax = 10000;
+constexpr double kTolerance = 1e-10;  // of the L1 norm of a step
+constexpr double kSumTolerance = 1e-6;
+// Classes below this share of the target count as absent in the information.
+constexpr double kEdge = 1e-9;
+
+absl::Status CheckPrior(absl::Span<const double> prior, int64_t classes,
+                        bool positive) {
+  if (static_cast<int64_t>(prior.size()) != classes) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "prior: expected ", classes, " classes, not ", prior.size()));
+  }
+  double sum = 0;
+  for (double p : prior) {
+    if (!(p >= 0) || (positive && !(p > 0))) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("prior: expected probabilities",
+                       positive ? " above 0" : "", ", not ", p));
+    }
+    sum += p;
+  }
+  if (!(std::abs(sum - 1) < kSumTolerance)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("prior: expected a sum of 1, not ", sum));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckPosteriors(const MatrixView& posteriors) {
+  FG_RETURN_IF_ERROR(CheckMatrix(posteriors, "posteriors"));
+  if (posteriors.rows < 1 || posteriors.columns < 2) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("posteriors: expected a record and two classes, not ",
+                     posteriors.rows, " x ", posteriors.columns));
+  }
+  for (int64_t r = 0; r < posteriors.rows; ++r) {
+    double sum = 0;
+    for (double p : posteriors.Row(r)) {
+      if (p < 0) {
+        return absl::InvalidArgumentError(
+            absl::StrCat("posteriors: row ", r, " has ", p));
+      }
+      sum += p;
+    }
+    if (!(std::abs(sum - 1) < kSumTolerance)) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "posteriors: row ", r, " adds up to ", sum, "; expected 1"));
+    }
+  }
+  return absl::OkStatus();
+}
+
+// Standard deviations of the maximum likelihood estimate, in the simplex: the
+// information of q over directions that add up to 0.
+std::vector<double> Deviations(const RowMajor& ratios,
+                               const Eigen::VectorXd& q) {
+  const int64_t classes = q.size();
+  std::vector<int64_t> inside;
+  for (int64_t c = 0; c < classes; ++c) {
+    if (q[c] > kEdge) inside.push_back(c);
+  }
+  std::vector<double> deviations(classes, 0);
+  const auto free = static_cast<int64_t>(inside.size()) - 1;
+  if (free < 1) return deviations;
+  // Score of record i in direction e_c - e_last: (r_ic - r_ilast) / (r_i q).
+  const Eigen::VectorXd mixture = ratios * q;
+  Eigen::MatrixXd scores(ratios.rows(), free);
+  for (int64_t j = 0; j < free; ++j) {
+    scores.col(j) = (ratios.col(inside[j]) - ratios.col(inside[free])).array() /
+                    mixture.array();
+  }
+  const Eigen::MatrixXd information = scores.transpose() * scores;
+  const Eigen::LDLT<Eigen::MatrixXd> ldlt(information);
+  const Eigen::MatrixXd covariance =
+      ldlt.solve(Eigen::MatrixXd::Identity(free, free));
+  for (int64_t j = 0; j < free; ++j) {
+    deviations[inside[j]] = std::sqrt(std::max(covariance(j, j), 0.0));
+  }
+  deviations[inside[free]] = std::sqrt(std::max(covariance.sum(), 0.0));
+  return deviations;
+}
+
+}  // namespace
+
+absl::StatusOr<PriorEstimate> EstimatePriorEm(
+    const MatrixView& posteriors, absl::Span<const double> source_prior) {
+  FG_RETURN_IF_ERROR(CheckPosteriors(posteriors));
+  const int64_t classes = posteriors.columns;
+  FG_RETURN_IF_ERROR(CheckPrior(source_prior, classes, true));
+  const Eigen::Map<const Eigen::VectorXd> source(source_prior.data(), classes);
+  RowMajor ratios = Eigen::Map<const RowMajor>(posteriors.values.data(),
+                                               posteriors.rows, classes);
+  for (int64_t c = 0; c < classes; ++c) ratios.col(c) /= source[c];
+  Eigen::VectorXd q = source;
+  PriorEstimate estimate;
+  double step = 1;
+  while (!(step < kTolerance)) {
+    if (estimate.iterations == kIterationsMax) {
+      return absl::AbortedError(absl::StrCat("prior: no convergence in ",
+                                             kIterationsMax, " steps of EM"));
+    }
+    ++estimate.iterations;
+    const Eigen::VectorXd mixture = ratios * q;
+    Eigen::VectorXd next =
+        q.cwiseProduct(ratios.transpose() * mixture.cwiseInverse());
+    next /= next.sum();
+    step = (next - q).lpNorm<1>();
+    q = next;
+  }
+  estimate.prior.assign(q.data(), q.data() + classes);
+  estimate.deviation = Deviations(ratios, q);
+  estimate.log_likelihood_gain = (ratios * q).array().log().mean() -
+                                 (ratios * source).array().log().mean();
+  return estimate;
+}
+
+absl::StatusOr<BlackBoxEstimate> EstimatePriorBlackBox(
+    const MatrixView& confusion, absl::Span<const double> predicted) {
+  FG_RETURN_IF_ERROR(CheckMatrix(confusion, "confusion"));
+  const int64_t classes = confusion.columns;
+  if (confusion.rows != classes || classes < 2) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("confusion: expected a square matrix of two classes or "
+                     "more, not ",
+                     confusion.rows, " x ", classes));
+  }
+  FG_RETURN_IF_ERROR(CheckPrior(predicted, classes, false));
+  const Eigen::MatrixXd joint =
+      Eigen::Map<const RowMajor>(confusion.values.data(), classes, classes);
+  if (joint.minCoeff() < 0 || !(std::abs(joint.sum() - 1) < kSumTolerance)) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "confusion: expected joint probabilities that add up to 1, not to ",
+        joint.sum()));
+  }
+  const Eigen::JacobiSVD<Eigen::MatrixXd> svd(
+      joint, Eigen::ComputeThinU | Eigen::ComputeThinV);
+  BlackBoxEstimate estimate;
+  estimate.sigma_min = svd.singularValues()[classes - 1];
+  if (!(estimate.sigma_min >= kSigmaMin)) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("confusion: its smallest singular value is ",
+                     estimate.sigma_min, "; expected ", kSigmaMin,
+                     " or more, or predictions tell too little of the labels"));
+  }
+  const Eigen::VectorXd weights =
+      svd.solve(Eigen::Map<const Eigen::VectorXd>(predicted.data(), classes))
+          .cwiseMax(0);
+  Eigen::VectorXd prior =
+      weights.cwiseProduct(joint.colwise().sum().transpose());
+  prior /= prior.sum();
+  estimate.weights.assign(weights.data(), weights.data() + classes);
+  estimate.prior.assign(prior.data(), prior.data() + classes);
+  return estimate;
+}
+
+absl::StatusOr<std::vector<double>> CorrectPosteriors(
+    const MatrixView& posteriors, absl::Span<const double> source_prior,
+    absl::Span<const double> target_prior) {
+  FG_RETURN_IF_ERROR(CheckPosteriors(posteriors));
+  FG_RETURN_IF_ERROR(CheckPrior(source_prior, posteriors.columns, true));
+  FG_RETURN_IF_ERROR(CheckPrior(target_prior, posteriors.columns, false));
+  std::vector<double> corrected(posteriors.values.begin(),
+                                posteriors.values.end());
+  for (int64_t r = 0; r < posteriors.rows; ++r) {
+    double* row = corrected.data() + r * posteriors.columns;
+    double sum = 0;
+    for (int64_t c = 0; c < posteriors.columns; ++c) {
+      row[c] *= target_prior[c] / source_prior[c];
+      sum += row[c];
+    }
+    if (!(sum > 0)) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "posteriors: row ", r,
+          " has all its probability on classes of target prior 0"));
+    }
+    for (int64_t c = 0; c < posteriors.columns; ++c) row[c] /= sum;
+  }
+  return corrected;
+}
+
+}  // namespace fedgraft

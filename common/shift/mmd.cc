@@ -1,0 +1,110 @@
+#include "common/shift/mmd.h"
+
+#include <Eigen/Core>
+#include <cmath>
+
+#include "absl/strings/str_cat.h"
+#include "common/base/status_macros.h"
+#include "common/shift/distributions.h"
+
+namespace fedgraft {
+namespace {
+
+double Dot(absl::Span<const double> a, absl::Span<const double> b) {
+  double sum = 0;
+  for (size_t i = 0; i < a.size(); ++i) sum += a[i] * b[i];
+  return sum;
+}
+
+}  // namespace
+
+absl::StatusOr<EmbeddingMoments> MomentsOfEmbedding(const MatrixView& mapped) {
+  FG_RETURN_IF_ERROR(CheckMatrix(mapped, "embedding"));
+  if (mapped.rows < kMmdRecordsMin) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("embedding: expected ", kMmdRecordsMin,
+                     " records or more, not ", mapped.rows));
+  }
+  using Matrix =
+      Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
+  const Eigen::Map<const Matrix> rows(mapped.values.data(), mapped.rows,
+                                      mapped.columns);
+  const Eigen::RowVectorXd mean = rows.colwise().mean();
+  const Matrix centred = rows.rowwise() - mean;
+  // |C|_F^2 from the smaller of the two products.
+  const double square = mapped.rows < mapped.columns
+                            ? (centred * centred.transpose()).squaredNorm()
+                            : (centred.transpose() * centred).squaredNorm();
+  const auto n = static_cast<double>(mapped.rows);
+  EmbeddingMoments moments;
+  moments.n = mapped.rows;
+  moments.mean.assign(mean.data(), mean.data() + mean.size());
+  moments.covariance_trace = centred.squaredNorm() / (n - 1);
+  const double biased = square / ((n - 1) * (n - 1));
+  const double trace2 = moments.covariance_trace * moments.covariance_trace;
+  moments.covariance_square =
+      (n - 1) * (n - 1) / ((n - 2) * (n + 1)) * (biased - trace2 / (n - 1));
+  return moments;
+}
+
+absl::StatusOr<MmdTest> TestMmd(const EmbeddingMoments& sample,
+                                absl::Span<const double> reference_mean,
+                                double reference_n) {
+  if (reference_mean.size() != sample.mean.size()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("reference: expected ", sample.mean.size(),
+                     " random features, not ", reference_mean.size()));
+  }
+  if (!(reference_n >= 2)) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "reference: expected two records or more, not ", reference_n));
+  }
+  for (double value : reference_mean) {
+    if (!std::isfinite(value)) {
+      return absl::InvalidArgumentError("reference: a mean is not finite");
+    }
+  }
+  const double t = sample.covariance_trace;
+  if (!(t > 0)) {
+    return absl::FailedPreconditionError(
+        "sample: its records are all equal, so that chance cannot be judged");
+  }
+  const auto n = static_cast<double>(sample.n);
+  const double m = reference_n;
+  const double own = Dot(sample.mean, sample.mean);
+  const double other = Dot(reference_mean, reference_mean);
+  const double cross = Dot(sample.mean, reference_mean);
+  MmdTest test;
+  test.statistic = std::max(own + other - 2 * cross, 0.0);
+  test.mmd2 = (n * own - 1) / (n - 1) + (m * other - 1) / (m - 1) - 2 * cross;
+  // tr C^2 is at least t^2 / D and at most t^2 whatever chance made of it.
+  const auto size = static_cast<double>(sample.mean.size());
+  const double f = std::clamp(sample.covariance_square, t * t / size, t * t);
+  test.scale = (1 / n + 1 / m) * f / t;
+  test.dof = t * t / f;
+  test.p = ChiSquareTail(test.statistic / test.scale, test.dof);
+  return test;
+}
+
+absl::StatusOr<std::vector<double>> LeaveOneOutMean(
+    absl::Span<const double> pooled_mean, double pooled_n,
+    absl::Span<const double> own_mean, double own_n) {
+  if (pooled_mean.size() != own_mean.size()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("pooled mean: expected ", own_mean.size(),
+                     " numbers, not ", pooled_mean.size()));
+  }
+  const double rest = pooled_n - own_n;
+  if (!(own_n >= 0) || !(rest >= 1)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("pooled mean: expected records besides the site's ", own_n,
+                     " of ", pooled_n));
+  }
+  std::vector<double> mean(own_mean.size());
+  for (size_t i = 0; i < mean.size(); ++i) {
+    mean[i] = (pooled_n * pooled_mean[i] - own_n * own_mean[i]) / rest;
+  }
+  return mean;
+}
+
+}  // namespace fedgraft

@@ -1,0 +1,94 @@
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
+#include "common/config/plan_loader.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/config/plan_text.h"
+
+namespace fedgraft {
+namespace {
+
+using ::testing::HasSubstr;
+
+absl::StatusOr<Plan> With(int quorum, const std::string& lines) {
+  const std::string sites =
+      absl::StrCat("quorum: ", quorum, ", expected: ", quorum);
+  return ParsePlanYaml(
+      absl::StrReplaceAll(MinimalPlan(), {{"quorum: 3", sites}}) + lines,
+      "plan.yaml");
+}
+
+TEST(PlanRuleTest, RulesThatFitTheirSitesAreTaken) {
+  const char* good[] = {
+      "rule: {kind: fed_avgm}\n",
+      "rule: {kind: fed_adagrad}\n",
+      "rule: {kind: fed_adam}\n",
+      "rule: {kind: fed_yogi}\n",
+      "rule: {kind: fed_nova}\n",
+      "rule: {kind: median}\n",
+      "rule: {kind: median, groups: 3}\n",
+      "rule: {kind: trimmed_mean}\n",
+      "rule: {kind: trimmed_mean, trim_fraction: 0.34, groups: 3}\n",
+      "rule: {kind: krum}\n",
+      "rule: {kind: multi_krum, selected: 4}\n",
+  };
+  for (const char* lines : good) {
+    const auto plan = With(5, lines);
+    EXPECT_TRUE(plan.ok()) << lines << plan.status();
+  }
+}
+
+TEST(PlanRuleTest, RefusalsNameTheKeyAndWhatIsExpected) {
+  struct Case {
+    int quorum;
+    std::string lines, where, what;
+  };
+  const Case cases[] = {
+      {2, "rule: {kind: median}\n", "sites.quorum", "at least 3"},
+      {5, "rule: {kind: fed_avg, groups: 3}\n", "rule.groups",
+       "only median and trimmed_mean"},
+      {5, "rule: {kind: krum, groups: 3}\n", "rule.groups",
+       "only median and trimmed_mean"},
+      {5, "rule: {kind: median, groups: 2}\n", "rule.groups", "at least 3"},
+      {5, "rule: {kind: median, groups: 6}\n", "rule.groups", "at most the 5"},
+      {4, "rule: {kind: trimmed_mean}\n", "rule.trim_fraction", "cuts none"},
+      {5, "rule: {kind: trimmed_mean, groups: 4}\n", "rule.trim_fraction",
+       "at least 0.25"},
+      {4, "rule: {kind: krum}\n", "rule.byzantine_max", "= 5 sites"},
+      {6, "rule: {kind: multi_krum, byzantine_max: 2}\n", "rule.byzantine_max",
+       "= 7 sites"},
+      {5, "rule: {kind: multi_krum, selected: 5}\n", "rule.selected",
+       "at most the 4"},
+      {5, "rule: {kind: fed_nova}\nlocal: {optimizer: {kind: adamw}}\n",
+       "local.optimizer.kind", "expected sgd"},
+      {5, "rule: {kind: fed_nova}\nlocal: {regularizers: {fed_prox_mu: 1}}\n",
+       "local.regularizers.fed_prox_mu", "expected 0"},
+      {5, "rule: {kind: fed_nova}\nlocal: {batch_size: 1}\n",
+       "local.batch_size", "2 or more"},
+      {5, "rule: {kind: scaffold}\n", "rule.kind", "not available"},
+      {5, "rule: {kind: fed_mean}\n", "rule.kind", "multi_krum"},
+  };
+  for (const Case& bad : cases) {
+    const auto plan = With(bad.quorum, bad.lines);
+    ASSERT_TRUE(absl::IsInvalidArgument(plan.status())) << bad.lines;
+    const std::string message(plan.status().message());
+    EXPECT_THAT(message, HasSubstr(bad.where));
+    EXPECT_THAT(message, HasSubstr(bad.what));
+  }
+}
+
+TEST(PlanRuleTest, SecureAggregationHidesWhatRobustRulesCompare) {
+  for (const char* rule : {"median", "trimmed_mean", "krum", "multi_krum"}) {
+    const auto plan =
+        With(9, absl::StrCat("rule: {kind: ", rule,
+                             "}\nprivacy: {secure_aggregation: {mode: on}}\n"));
+    ASSERT_TRUE(absl::IsInvalidArgument(plan.status())) << rule;
+    EXPECT_THAT(std::string(plan.status().message()), HasSubstr("rule.groups"));
+  }
+}
+
+}  // namespace
+}  // namespace fedgraft
