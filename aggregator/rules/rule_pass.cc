@@ -4,6 +4,7 @@
 #include <numeric>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "aggregator/rules/site_groups.h"
 #include "common/base/status_macros.h"
 #include "common/config/rule_facts.h"
