@@ -352,6 +352,23 @@ void CheckPrivacy(const Plan& plan, ConfigErrors& errors) {
     errors.Add("privacy.differential_privacy.kind",
                "found a kind that is not available; expected none");
   }
+  // A key that does nothing would be taken for protection.
+  const SecureAggregationSpec masked, &given = plan.secure_aggregation;
+  if (!given.is_on && (given.threshold != masked.threshold ||
+                       given.cohort_min != masked.cohort_min)) {
+    errors.Add("privacy.secure_aggregation",
+               "found its keys with mode off, where they do nothing; expected "
+               "their defaults");
+  }
+  const DifferentialPrivacySpec none, &noise = plan.differential_privacy;
+  if (noise.kind == DifferentialPrivacy::kNone &&
+      (noise.noise_multiplier != none.noise_multiplier ||
+       noise.record_clip_norm != none.record_clip_norm ||
+       noise.delta != none.delta)) {
+    errors.Add("privacy.differential_privacy",
+               "found its keys with kind none, where they do nothing; expected "
+               "their defaults");
+  }
 }
 
 void CheckEvaluation(const EvaluationSpec& spec, ConfigErrors& errors) {

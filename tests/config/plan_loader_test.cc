@@ -114,6 +114,10 @@ TEST(PlanLoaderTest, RulesBetweenFieldsNameTheLineAndTheKey) {
     std::string what;
   };
   const Case cases[] = {
+      {"privacy: {secure_aggregation: {threshold: 5}}\n",
+       "plan.yaml:10: privacy.secure_aggregation", "do nothing"},
+      {"privacy: {differential_privacy: {noise_multiplier: 2}}\n",
+       "plan.yaml:10: privacy.differential_privacy", "do nothing"},
       {"update: {rounding: stochastic}\n", "plan.yaml:10: update.rounding",
        "found stochastic, which is not available; expected nearest"},
       {"preprocessing: {mean: [1, 2]}\n", "plan.yaml:10: preprocessing.mean",

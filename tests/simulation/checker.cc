@@ -189,7 +189,8 @@ void Checker::CheckRuleState(const RoundReduced& reduced) {
   if (bytes.empty()) {
     auto blob =
         ReadAll(files_, absl::StrCat("blobs/", reduced.rule->state.Hex()));
-    if (!blob.ok()) return;  // the run has ended meanwhile
+    if (!blob.ok() && !is_newest_) return;  // of no use, and removed
+    if (!blob.ok()) return Fail(where + "the rule's state is not there");
     bytes = *std::move(blob);
   }
   if (Sha256(bytes) != reduced.rule->state ||
@@ -279,6 +280,13 @@ void Checker::CheckRecords(const std::vector<Record>& records) {
       }
       if (++rounds > checked_rounds_) {
         checked_rounds_ = rounds;
+        // Nothing that makes its state obsolete has followed.
+        is_newest_ =
+            std::none_of(&record + 1, records.data() + records.size(),
+                         [](const Record& later) {
+                           return std::holds_alternative<RoundReduced>(later) ||
+                                  std::holds_alternative<RunClosed>(later);
+                         });
         CheckPublished(*reduced,
                        ModelBytes(reduced->model, reduced->model_inline));
       }

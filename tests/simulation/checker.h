@@ -78,6 +78,7 @@ class Checker : public ServerObserver {
   std::string run_;
   std::optional<Plan> plan_;
   size_t checked_rounds_ = 0;
+  bool is_newest_ = false;               // the round being checked
   Digest model_;                         // newest checked
   std::set<Digest> models_;              // all that were checked
   ParameterVector values_;               // the newest's values
