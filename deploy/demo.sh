@@ -25,6 +25,9 @@
 #   --optimizer O        sgd (default) or adamw
 #   --augmentation M     such as "{horizontal_flip: true, rotate_degrees: 10}"
 #   --layer-rates M      such as "{kind: backbone, factor: 0.1}"
+#   --noise Z            differential privacy for each training image: Gaussian noise
+#                        of Z times --record-clip (default 1) in every step
+#   --batch-size N --momentum X
 #   --patience N         stop after N evaluations that are no better, and publish
 #                        the best model (default: 0, never)
 #   --stop-metric M      what "better" means: loss (default), auc or
@@ -42,14 +45,14 @@ root=$(cd "$(dirname "$0")/.." && pwd)
 data=phantom backbone='' size='' sites='' strategy=linear_probe rounds='' epochs=''
 patience=0 stop_metric=loss classes='' solver=none lambdas='[1]' site_intercept=false
 batch_norm=frozen optimizer_kind=sgd unfreeze='' augmentation='{}' layer_rates='{}' compare=true keep_features=false
-seed=1 learning_rate='' label_column=projection final_split=test out=$root/demo-out
+seed=1 noise='' record_clip=1 batch_size=32 momentum='' learning_rate='' label_column=projection final_split=test out=$root/demo-out
 while [ $# -gt 0 ]; do
   case "$1" in
     --site-intercept) site_intercept=true; shift; continue ;;
     --no-compare) compare=false; shift; continue ;;
     --keep-features) keep_features=true; shift; continue ;;
     -h | --help) awk 'NR > 1 { if (!/^#/) exit; print substr($0, 3) }' "$0"; exit 0 ;;
-    --data | --backbone | --image-size | --sites | --strategy | --solver | --lambdas | --patience | --stop-metric | --classes | --rounds | --epochs | --seed | --learning-rate | --label-column | --final-split | --unfreeze | --batch-norm | --optimizer | --augmentation | --layer-rates | --out)
+    --data | --backbone | --image-size | --sites | --strategy | --solver | --lambdas | --patience | --stop-metric | --classes | --rounds | --epochs | --seed | --learning-rate | --label-column | --final-split | --unfreeze | --batch-norm | --optimizer | --augmentation | --layer-rates | --noise | --record-clip | --batch-size | --momentum | --out)
       [ $# -ge 2 ] || { echo "demo.sh: $1 needs a value" >&2; exit 2; } ;;&
     --data) data=$2 ;; --backbone) backbone=$2 ;; --image-size) size=$2 ;;
     --sites) sites=$2 ;; --strategy) strategy=$2 ;; --rounds) rounds=$2 ;;
@@ -58,6 +61,8 @@ while [ $# -gt 0 ]; do
     --out) out=$2 ;;
     --batch-norm) batch_norm=$2 ;; --optimizer) optimizer_kind=$2 ;;
     --unfreeze) unfreeze=$2 ;; --augmentation) augmentation=$2 ;; --layer-rates) layer_rates=$2 ;;
+    --noise) noise=$2 ;; --record-clip) record_clip=$2 ;;
+    --batch-size) batch_size=$2 ;; --momentum) momentum=$2 ;;
     --patience) patience=$2 ;; --stop-metric) stop_metric=$2 ;;
     --classes) classes=$2 ;;
     --solver) solver=$2 ;; --lambdas) lambdas=$2 ;;
@@ -203,14 +208,18 @@ strategy:
   ${unfreeze:+unfreeze: $unfreeze}
 local:
   epochs: $epochs
-  optimizer: {kind: $optimizer_kind, learning_rate: $learning_rate}
+  batch_size: $batch_size
+  optimizer: {kind: $optimizer_kind, learning_rate: $learning_rate${momentum:+, momentum: $momentum}}
   schedule: {kind: cosine}
   augmentation: $augmentation
   layer_rates: $layer_rates
 solver: {kind: $solver, lambdas: $lambdas, site_intercept: $site_intercept}
 stopping: {patience: $patience, metric: $stop_metric}
-evaluation: {every: $([ "$patience" = 0 ] && echo 5 || echo 1), split: val, final_split: $final_split, compare_local: $compare}
+evaluation: {every: $([ "$patience" = 0 ] && echo 5 || echo 1), split: val, final_split: $final_split, compare_local: $([ -z "$noise" ] && echo $compare || echo false)}
 YAML
+if [ -n "$noise" ]; then
+  echo "privacy: {differential_privacy: {kind: record, noise_multiplier: $noise, record_clip_norm: $record_clip, delta: 1e-3}}" >>"$out/plan.yaml"
+fi
 # ImageNet backbones expect ImageNet statistics.
 if [ $kind != phantom ]; then
   sed -i 's/interpolation: bilinear}/interpolation: bilinear, mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225]}/' "$out/plan.yaml"

@@ -6,6 +6,7 @@
 #include "CLI/CLI.hpp"
 #include "absl/strings/str_cat.h"
 #include "aggregator/cli/commands.h"
+#include "aggregator/cli/privacy_report.h"
 #include "common/base/status_macros.h"
 #include "common/config/identity.h"
 #include "common/config/plan_loader.h"
@@ -21,6 +22,7 @@ namespace {
 struct PlanArguments {
   std::string path;
   std::string backbone;
+  PrivacyQuestion privacy;
 };
 
 // What one site sends and receives per round, and which names travel.
@@ -66,6 +68,19 @@ absl::Status CheckPlan(const PlanArguments& arguments) {
   return absl::OkStatus();
 }
 
+absl::Status PrintEpsilon(const PlanArguments& arguments) {
+  FG_ASSIGN_OR_RETURN(const Plan plan, LoadPlan(arguments.path));
+  PrivacyQuestion question = arguments.privacy;
+  if (!arguments.backbone.empty() || !HasBackbone(plan)) {
+    FG_ASSIGN_OR_RETURN(const ParameterLayout layout,
+                        LayoutOf(plan, arguments.backbone));
+    question.parameters = layout.Count();
+  }
+  FG_ASSIGN_OR_RETURN(const std::string report, PrivacyReport(plan, question));
+  std::printf("%s", report.c_str());
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 void AddPlanCommand(CLI::App& app, absl::Status& status) {
@@ -80,6 +95,19 @@ void AddPlanCommand(CLI::App& app, absl::Status& status) {
                     "Backbone file, to list the trainable set");
   check->callback([arguments, &status] { status = CheckPlan(*arguments); });
   AddPlanRankCommand(*plan, status);
+  CLI::App* epsilon = plan->add_subcommand(
+      "epsilon", "What training costs in differential privacy, by rounds");
+  epsilon->add_option("plan", arguments->path, "Plan (YAML)")->required();
+  epsilon->add_option("--records", arguments->privacy.records,
+                      "Training records of a site");
+  epsilon->add_option("--backbone", arguments->backbone,
+                      "Backbone file, for the size of the trainable set");
+  epsilon
+      ->add_option("--target", arguments->privacy.target,
+                   "Also find the noise for this epsilon")
+      ->check(CLI::PositiveNumber);
+  epsilon->callback(
+      [arguments, &status] { status = PrintEpsilon(*arguments); });
   plan->footer(
       "Examples:\n  fedgraft-aggregator plan check plan.yaml --backbone "
       "resnet18.safetensors\n  fedgraft-aggregator plan rank --config "

@@ -14,6 +14,7 @@
 #include "common/model/evaluation_layout.h"
 #include "common/numeric/fed_nova.h"
 #include "common/numeric/update_payload.h"
+#include "common/privacy/site_noise.h"
 #include "common/protocol/statements.h"
 #include "common/solve/head_values.h"
 #include "common/solve/solve_statistics.h"
@@ -45,11 +46,27 @@ absl::Status CheckWeight(const UpdateToVerify& update, uint64_t weight_word) {
                 WeightOfWord(least), " to 1, got ", WeightOfWord(weight_word));
 }
 
+// With site privacy most of an update's length is noise.
+absl::Status CheckNoisyNorm(const UpdateToVerify& update,
+                            const VerifiedUpdate& verified) {
+  const int64_t count = static_cast<int64_t>(update.form.count);
+  FG_ASSIGN_OR_RETURN(const SiteNoise noise,
+                      MakeSiteNoise(update.run->plan, count));
+  const double most = NoisyNormMax(noise, update.form.ring.Step(), count);
+  if (verified.l2_norm <= most) return absl::OkStatus();
+  return Refuse(RefusalReason::kOverNorm, "norm: expected at most ", most,
+                " with noise, got ", verified.l2_norm);
+}
+
 absl::Status CheckNorm(const UpdateToVerify& update,
                        const VerifiedUpdate& verified) {
   const double clip = update.run->plan.update.clip_norm;
   if (update.form.kind != TaskKind::kTrain || !(clip > 0)) {
     return absl::OkStatus();
+  }
+  if (update.run->plan.differential_privacy.kind ==
+      DifferentialPrivacy::kSite) {
+    return CheckNoisyNorm(update, verified);
   }
   // Each word is off by at most half a step.
   const double rounding = 0.5 * update.form.ring.Step() *

@@ -177,6 +177,20 @@ void TaskDesk::Heard(const SitePeer& site, const Heartbeat& heartbeat,
   context_.changed();
 }
 
+void TaskDesk::Decline(const SitePeer& site, const SiteReport& report) {
+  FG_LOG_WARNING("site {} declines round {}: {}", site.id.value,
+                 report.round.value, report.declined);
+  LiveSite* live = context_.sites.Find(site.id);
+  live->last_refusal = absl::StrCat("by the site: ", report.declined);
+  // Not asked again in this phase, nor waited for.
+  if (report.round == context_.state.round() &&
+      context_.state.task_kind() == TaskKind::kTrain) {
+    live->attempts_refused = SiteTable::kAttemptsMax;
+    context_.consider();
+  }
+  context_.changed();
+}
+
 void TaskDesk::Report(const SitePeer& site, const SiteReport& report,
                       Reply<Done> reply) {
   context_.sites.Heard(site.id);
@@ -209,6 +223,7 @@ void TaskDesk::Report(const SitePeer& site, const SiteReport& report,
                                            " reports in one phase"))));
     return;
   }
+  if (!report.declined.empty()) Decline(site, report);
   if (IsKnown(state.Scalars(site.id), report.scalars)) {
     reply(Done{});
     return;

@@ -32,6 +32,7 @@ class TaskDesk {
   JoinReply DescribeRun() const;
   std::optional<NextTaskReply> Decide(const SiteId& site, const RunId& run);
   Task MakeTask() const;
+  void Decline(const SitePeer& site, const SiteReport& report);
 
   RoundContext& context_;
 };

@@ -332,6 +332,14 @@ void Agent::Impl::OnTaskFailed(const absl::Status& status) {
       std::string(status.message()));
   AuditOutcome(std::move(event));
   Poll();  // there may be another task by now
+  // This site's policy, not the aggregator: it shall know whom not to await.
+  if (absl::IsPermissionDenied(status) && !refusal.has_value()) {
+    SiteReport report;
+    report.run = task_.run;
+    report.round = task_.round;
+    report.declined = std::string(status.message());
+    Report(std::move(report));
+  }
 }
 
 void Agent::Impl::Report(SiteReport report) {

@@ -20,6 +20,7 @@ struct RunContext {
   RunFiles files;
   std::string backbone_path;  // empty: the plan has none
   std::shared_ptr<const ParameterLayout> layout;
+  uint64_t train_samples = 0;  // at this site
 };
 
 // Checks what a run says of itself: the plan's digest, that it parses, and that

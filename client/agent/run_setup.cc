@@ -48,7 +48,7 @@ absl::Status RunSetup::Verify() {
       HasBackbone(plan) ? BackbonePath(plan.backbone) : "";
   context_ = std::make_shared<RunContext>(
       RunContext{descriptor_, std::move(plan), std::move(files),
-                 std::move(backbone_path), nullptr});
+                 std::move(backbone_path), nullptr, 0});
   return absl::OkStatus();
 }
 
@@ -110,6 +110,7 @@ void RunSetup::OnReady(absl::StatusOr<TrainerReady> ready) {
   const absl::Status enough =
       CheckSamples(options_.policy, ready->train_samples);
   if (!enough.ok()) return Answer(enough);
+  context_->train_samples = ready->train_samples;
   Answer(PreparedRun{context_, *std::move(ready)});
 }
 

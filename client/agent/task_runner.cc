@@ -20,7 +20,9 @@ TaskRunner::TaskRunner(AgentPorts ports, const AgentOptions& options,
       fetcher_(fetcher),
       trainer_(trainer),
       sealer_(std::make_shared<UpdateSealer>(options.site, keys.signing_key,
-                                             ports.random, ports.files)) {}
+                                             ports.random, ports.files)),
+      ledger_(
+          std::make_shared<BudgetLedger>(ports.files, options.policy.budget)) {}
 
 void TaskRunner::Run(std::shared_ptr<const RunContext> run, Task task,
                      Progress progress, Reply<FinishedTask> reply) {
@@ -30,6 +32,7 @@ void TaskRunner::Run(std::shared_ptr<const RunContext> run, Task task,
   progress_ = std::move(progress);
   reply_ = std::move(reply);
   cancelled_ = false;
+  charge_.reset();
   absl::Status valid = CheckTask(*run_, task_);
   if (!valid.ok()) return Answer(std::move(valid));
   FindFinished();
@@ -143,6 +146,11 @@ absl::Status TaskRunner::StoreInlineModel() {
 }
 
 void TaskRunner::Work() {
+  const bool is_private =
+      run_->plan.differential_privacy.kind != DifferentialPrivacy::kNone;
+  if (task_.kind == TaskKind::kTrain && is_private && !charge_.has_value()) {
+    return Charge();
+  }
   training_ = true;
   switch (task_.kind) {
     case TaskKind::kTrain:
@@ -154,6 +162,35 @@ void TaskRunner::Work() {
     case TaskKind::kGather:
       return Gather();
   }
+}
+
+void TaskRunner::Charge() {
+  auto charge = [ledger = ledger_, run = run_,
+                 round = task_.round]() -> absl::StatusOr<PrivacyCharge> {
+    FG_ASSIGN_OR_RETURN(
+        const ReleaseCost cost,
+        CostOfRound(run->plan, run->train_samples, run->layout->Count(),
+                    Observer::kAggregator));
+    return ledger->Charge(run->descriptor.run, round, cost);
+  };
+  background_.Run(
+      std::move(charge), guard_([this](absl::StatusOr<PrivacyCharge> charged) {
+        if (!charged.ok()) return Answer(std::move(charged).status());
+        if (cancelled_)
+          return Answer(absl::CancelledError("task was given up"));
+        charge_ = *std::move(charged);
+        AuditEvent event;
+        event.event = "privacy_charge";
+        event.run = task_.run;
+        event.round = task_.round;
+        event.detail = absl::StrCat(
+            "data set ", options_.policy.budget.data_set, ": epsilon ",
+            charge_->epsilon(), " at delta ", options_.policy.budget.delta);
+        FG_LOG_INFO("round {}: {}", task_.round.value, event.detail);
+        const absl::Status recorded = ports_.audit.Record(event);
+        if (!recorded.ok()) return Answer(recorded);
+        Work();
+      }));
 }
 
 absl::Status TaskRunner::RemoveWork(const char* path) {
@@ -237,8 +274,15 @@ void TaskRunner::Gather() {
 }
 
 void TaskRunner::SealTrained(const TrainResult& result) {
-  auto quantize = [&files = ports_.files, run = run_,
-                   samples = result.samples]() {
+  if (charge_.has_value() && result.samples != run_->train_samples) {
+    return Answer(absl::FailedPreconditionError(
+        absl::StrCat("the trainer trained on ", result.samples,
+                     " images, the privacy "
+                     "budget was charged for ",
+                     run_->train_samples)));
+  }
+  auto quantize = [&files = ports_.files, &random = ports_.random, run = run_,
+                   charge = charge_, samples = result.samples]() {
     absl::StatusOr<RawUpdate> raw =
         ReadRawUpdate(files, kWorkDeltaPath, run->layout, samples);
     // An update in the clear stays on disk no longer than needed.
@@ -248,7 +292,11 @@ void TaskRunner::SealTrained(const TrainResult& result) {
     ClippedUpdate clipped = ClippedUpdate::Clip(*std::move(raw), run->plan);
     FG_LOG_INFO("update of {} images: L2 norm {:.4g}, clipped to {:.4g}",
                 samples, clipped.l2_norm_before(), clipped.l2_norm_after());
-    return QuantizedUpdate::FromUpdate(std::move(clipped), run->plan);
+    if (!charge.has_value()) {
+      return QuantizedUpdate::FromUpdate(std::move(clipped), run->plan);
+    }
+    return QuantizedUpdate::FromPrivateUpdate(std::move(clipped), run->plan,
+                                              *charge, random);
   };
   Seal(std::move(quantize), result.loss, {});
 }

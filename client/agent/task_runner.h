@@ -12,6 +12,7 @@
 #include "client/agent/blob_fetcher.h"
 #include "client/agent/configured_trainer.h"
 #include "client/agent/run_context.h"
+#include "client/privacy/budget_ledger.h"
 #include "client/update/update_file.h"
 #include "common/protocol/messages.h"
 #include "common/protocol/reply.h"
@@ -44,6 +45,7 @@ class TaskRunner {
 
   // CANCELLED after Cancel; INVALID_ARGUMENT: a task that does not belong to
   // the run, or an update that is not finite or does not fit the layout;
+  // PERMISSION_DENIED: it would exceed the site's privacy budget;
   // DATA_LOSS: a model without the digest that it is named by; other errors
   // are those of fetch, trainer and disk. Nothing was sent then.
   void Run(std::shared_ptr<const RunContext> run, Task task, Progress progress,
@@ -61,6 +63,8 @@ class TaskRunner {
   // What was gathered before training: fetched once.
   void PrepareStatistics();
   void Work();
+  // With differential privacy: first the ledger, then the work.
+  void Charge();
   void Train();
   void Evaluate();
   void Solve();
@@ -81,6 +85,7 @@ class TaskRunner {
   BlobFetcher& fetcher_;
   ConfiguredTrainer& trainer_;
   std::shared_ptr<UpdateSealer> sealer_;
+  std::shared_ptr<BudgetLedger> ledger_;
   CallbackGuard guard_;
 
   std::shared_ptr<const RunContext> run_;
@@ -96,6 +101,7 @@ class TaskRunner {
   std::optional<Digest> work_model_;
   // What StatisticsPath of that run was found to hold.
   std::optional<std::pair<RunId, Digest>> statistics_;
+  std::optional<PrivacyCharge> charge_;  // of the task at work
 };
 
 }  // namespace fedgraft

@@ -1,5 +1,7 @@
 #include "client/policy/policy_config.h"
 
+#include <algorithm>
+#include <cmath>
 #include <string>
 
 #include "absl/strings/str_cat.h"
@@ -28,6 +30,36 @@ absl::StatusOr<int64_t> Positive(const char* key, int64_t value,
       absl::StrCat("policy.", key, ": ", value, " is not positive"));
 }
 
+// The name becomes a file's.
+bool IsDataSetName(const std::string& name) {
+  return !name.empty() && name.size() <= 64 &&
+         std::all_of(name.begin(), name.end(), [](char c) {
+           return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') ||
+                  c == '_' || c == '-';
+         });
+}
+
+absl::StatusOr<PrivacyBudget> BudgetFromConfig(const pb::PolicyConfig& config) {
+  PrivacyBudget budget;
+  if (config.delta() != 0) budget.delta = config.delta();
+  if (!config.data_set().empty()) budget.data_set = config.data_set();
+  budget.epsilon_max = config.epsilon_max();
+  if (!(budget.epsilon_max >= 0) || !std::isfinite(budget.epsilon_max)) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "policy.epsilon_max: ", budget.epsilon_max, " is not 0 or more"));
+  }
+  if (!(budget.delta > 0 && budget.delta < 1)) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "policy.delta: ", budget.delta, " is not between 0 and 1"));
+  }
+  if (!IsDataSetName(budget.data_set)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("policy.data_set: '", budget.data_set,
+                     "' is not 1 to 64 of a-z, 0-9, '_' and '-'"));
+  }
+  return budget;
+}
+
 }  // namespace
 
 absl::StatusOr<SitePolicy> PolicyFromConfig(const pb::PolicyConfig& config) {
@@ -47,6 +79,7 @@ absl::StatusOr<SitePolicy> PolicyFromConfig(const pb::PolicyConfig& config) {
                                static_cast<int64_t>(policy.samples_min)));
   policy.share_site_scalars = config.share_site_scalars();
   policy.exact_statistics = config.exact_statistics() != "refuse";
+  FG_ASSIGN_OR_RETURN(policy.budget, BudgetFromConfig(config));
   for (const std::string& hex : config.plans()) {
     auto digest = Digest::FromHex(hex);
     if (!digest.ok()) return Annotate(digest.status(), "policy.plans");

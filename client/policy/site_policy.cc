@@ -66,6 +66,12 @@ absl::Status CheckPlan(const SitePolicy& policy, const Plan& plan) {
     return Denied("exact_statistics", "exact sums of features for its solver",
                   "none");
   }
+  if (policy.budget.epsilon_max > 0 &&
+      plan.differential_privacy.kind == DifferentialPrivacy::kNone) {
+    return Denied("epsilon_max", "to train without differential privacy",
+                  absl::StrCat("only updates that a budget of epsilon ",
+                               policy.budget.epsilon_max, " can count"));
+  }
   const std::string statistics = AskedStatistics(plan);
   if (!statistics.empty() && !policy.exact_statistics) {
     return Denied(

@@ -14,6 +14,13 @@
 
 namespace fedgraft {
 
+// What all updates with differential privacy together may tell of one data set.
+struct PrivacyBudget {
+  double epsilon_max = 0;  // 0: no limit, though it is counted
+  double delta = 1e-5;
+  std::string data_set = "default";  // a-z, 0-9, '_', '-'
+};
+
 // The `policy` part of the client's configuration; see proto/config.proto.
 struct SitePolicy {
   std::set<StrategyKind> strategies;  // empty: all
@@ -23,11 +30,12 @@ struct SitePolicy {
   std::set<Digest> plans;  // empty: any that the rest allows
   uint64_t samples_min = 10;
   bool exact_statistics = true;  // plans that solve, or gather statistics
+  PrivacyBudget budget;
 };
 
 // PERMISSION_DENIED naming the policy key, what the plan wants and what is
-// allowed: plan not on the list, strategy, exact sums, rounds, or a quorum
-// below the smallest cohort.
+// allowed: plan not on the list, strategy, exact sums, no differential privacy
+// where there is a budget, rounds, or a quorum below the smallest cohort.
 absl::Status CheckPlan(const SitePolicy& policy, const Plan& plan);
 // PERMISSION_DENIED if the site has fewer training images than `samples_min`.
 absl::Status CheckSamples(const SitePolicy& policy, uint64_t train_samples);

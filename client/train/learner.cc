@@ -9,10 +9,12 @@
 #include "client/model/channels_last.h"
 #include "client/model/network_state.h"
 #include "client/train/parameter_groups.h"
+#include "client/train/private_round_trainer.h"
 #include "client/train/round_trainer.h"
 #include "client/train/schedule.h"
 #include "common/base/logging.h"
 #include "common/base/status_macros.h"
+#include "common/crypto/system_random.h"
 #include "common/model/trainable_set.h"
 
 namespace fedgraft {
@@ -244,6 +246,16 @@ absl::StatusOr<double> Learner::Train(int round, const Anchors& anchors,
   }
   const DepthLimit limit(parameters_, depth);
   const auto regularizers = MakeRegularizers(plan_, model.parameters, anchors);
+  if (plan_.differential_privacy.kind == DifferentialPrivacy::kRecord) {
+    if (!sample_weights_.empty()) {
+      return absl::FailedPreconditionError(
+          "weights of images do not go with record privacy");
+    }
+    SystemRandom random;
+    return PrivateRoundTrainer(
+               {plan_, round, model, loss, regularizers, data, random})
+        .Run(progress);
+  }
   const std::unique_ptr<HeadTrainer> head_trainer = MakeHeadTrainer(round);
   return RoundTrainer({plan_, round, model, layers, loss, regularizers, data,
                        head_trainer.get()})

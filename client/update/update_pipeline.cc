@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "absl/strings/str_cat.h"
+#include "client/update/payload_builder.h"
 #include "common/base/check.h"
 #include "common/base/status_macros.h"
 #include "common/config/rule_facts.h"
@@ -19,10 +20,6 @@ namespace {
 
 static_assert(std::endian::native == std::endian::little,
               "the trainer's file is read as it lies on disk");
-
-// Values per slice: bounds the unpacked words in memory. A multiple of 8, so
-// that every slice but the last ends on a byte at every word width.
-constexpr size_t kSliceValues = size_t{1} << 16;
 
 double L2Norm(const ParameterVector& values) {
   double sum = 0;
@@ -82,28 +79,6 @@ absl::StatusOr<std::vector<float>> ExtraValues(const Plan& plan,
       samples, " images make ", steps, " times the steps of ",
       plan.update.weight_cap, "; expected at most update.range, ",
       plan.update.range, ": the plan needs a larger update.weight_cap"));
-}
-
-// Quantises slice by slice (`quantize(begin, count)`) into a payload.
-template <typename QuantizeSlice>
-absl::StatusOr<Bytes> BuildPayload(UpdatePayloadHead& head,
-                                   QuantizeSlice quantize) {
-  const int bits = head.ring.word_bits;
-  Bytes payload(UpdatePayloadHead::kBytes + PackedBytes(bits, head.count));
-  absl::Span<uint8_t> rest =
-      absl::MakeSpan(payload).subspan(UpdatePayloadHead::kBytes);
-  for (uint64_t begin = 0; begin < head.count; begin += kSliceValues) {
-    const uint64_t count = std::min<uint64_t>(kSliceValues, head.count - begin);
-    FG_ASSIGN_OR_RETURN(const QuantizeResult slice, quantize(begin, count));
-    head.saturated += slice.saturated;
-    const uint64_t bytes = PackedBytes(bits, count);
-    PackWords(bits, slice.words, rest.subspan(0, bytes));
-    rest.remove_prefix(bytes);
-  }
-  const Bytes encoded = EncodeUpdateHead(head);
-  FG_CHECK(encoded.size() == UpdatePayloadHead::kBytes);
-  std::copy(encoded.begin(), encoded.end(), payload.begin());
-  return payload;
 }
 
 }  // namespace
@@ -215,6 +190,15 @@ absl::StatusOr<SolveSums> ReadSolveSums(FileStore& files, std::string_view path,
 }
 
 absl::StatusOr<QuantizedUpdate> QuantizedUpdate::FromUpdate(
+    ClippedUpdate&& clipped, const Plan& plan) {
+  if (plan.differential_privacy.kind != DifferentialPrivacy::kNone) {
+    return absl::InternalError(
+        "an update with differential privacy was not charged");
+  }
+  return Quantized(std::move(clipped), plan);
+}
+
+absl::StatusOr<QuantizedUpdate> QuantizedUpdate::Quantized(
     ClippedUpdate&& clipped, const Plan& plan) {
   const ClippedUpdate update = std::move(clipped);
   const ParameterVector& delta = update.raw().delta();

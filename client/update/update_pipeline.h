@@ -14,15 +14,19 @@
 #include "common/model/parameter_layout.h"
 #include "common/numeric/update_payload.h"
 #include "common/runtime/file_store.h"
+#include "common/runtime/random_source.h"
 #include "common/solve/solve_point.h"
 
-// What a site computed, on its way out: Raw → Clipped → Quantized → Sealed
-// (update_file.h). Each stage is a type of its own that only the step before
-// can make, and each step consumes what it is given, so nothing reaches the
-// network that skipped a step. Pure functions: safe on any thread. Of an update
-// of n parameters at most two copies are in memory at once.
+// What a site computed, on its way out: Raw → Clipped → Quantized, with noise
+// if the plan asks for differential privacy → Sealed (update_file.h). Each
+// stage is a type of its own that only the step before can make, and each step
+// consumes what it is given, so nothing reaches the network that skipped a
+// step. Pure functions: safe on any thread. Of an update of n parameters at
+// most two copies are in memory at once.
 
 namespace fedgraft {
+
+class PrivacyCharge;
 
 // Finite differences to the base model, in layout order.
 class RawUpdate {
@@ -107,9 +111,17 @@ absl::StatusOr<SolveSums> ReadSolveSums(FileStore& files, std::string_view path,
 // Ring words, packed, behind their head: the plaintext of a sealed update.
 class QuantizedUpdate {
  public:
-  // Values times the site's weight on the plan's ring.
+  // Values times the site's weight on the plan's ring. INTERNAL: the plan asks
+  // for differential privacy.
   static absl::StatusOr<QuantizedUpdate> FromUpdate(ClippedUpdate&& clipped,
                                                     const Plan& plan);
+  // With differential privacy, once its cost is in the ledger. Record privacy:
+  // the trainer has added the noise. Site privacy: discrete Gaussian noise is
+  // added here, as integers (common/privacy/site_noise.h). INTERNAL: a charge
+  // for another kind of update.
+  static absl::StatusOr<QuantizedUpdate> FromPrivateUpdate(
+      ClippedUpdate&& clipped, const Plan& plan, const PrivacyCharge& charge,
+      RandomSource& random);
   // Weight 1 on the 64-bit evaluation ring.
   static absl::StatusOr<QuantizedUpdate> FromSums(EvaluationSums&& sums,
                                                   const Plan& plan);
@@ -123,6 +135,8 @@ class QuantizedUpdate {
   ByteSpan payload() const { return payload_; }  // head, then words
 
  private:
+  static absl::StatusOr<QuantizedUpdate> Quantized(ClippedUpdate&& clipped,
+                                                   const Plan& plan);
   // Words of a ring of 64 bits that nothing was cut from.
   static absl::StatusOr<QuantizedUpdate> FromExactWords(
       const RingSpec& ring, const std::vector<uint64_t>& words);

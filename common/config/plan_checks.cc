@@ -8,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/config/identity.h"
+#include "common/config/plan_checks_privacy.h"
 #include "common/config/plan_checks_rule.h"
 #include "common/config/plan_checks_statistics.h"
 #include "common/numeric/update_payload.h"
@@ -348,10 +349,7 @@ void CheckPrivacy(const Plan& plan, ConfigErrors& errors) {
     errors.Add("privacy.secure_aggregation.mode",
                "found on, which is not available; expected off");
   }
-  if (plan.differential_privacy.kind != DifferentialPrivacy::kNone) {
-    errors.Add("privacy.differential_privacy.kind",
-               "found a kind that is not available; expected none");
-  }
+  CheckDifferentialPrivacy(plan, errors);
   // A key that does nothing would be taken for protection.
   const SecureAggregationSpec masked, &given = plan.secure_aggregation;
   if (!given.is_on && (given.threshold != masked.threshold ||

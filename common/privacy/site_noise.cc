@@ -13,11 +13,6 @@ double SiteNoise::Unit(double ring_step) const {
   return std::ldexp(ring_step, shift);
 }
 
-double SiteNoiseSigma(const Plan& plan) {
-  return plan.differential_privacy.noise_multiplier * plan.update.clip_norm /
-         std::sqrt(static_cast<double>(plan.quorum));
-}
-
 absl::StatusOr<SiteNoise> MakeSiteNoise(const Plan& plan, int64_t parameters) {
   if (plan.differential_privacy.kind != DifferentialPrivacy::kSite ||
       !(plan.update.clip_norm > 0) || parameters < 1) {
@@ -27,7 +22,9 @@ absl::StatusOr<SiteNoise> MakeSiteNoise(const Plan& plan, int64_t parameters) {
         plan.update.clip_norm, " and ", parameters, " parameters"));
   }
   FG_ASSIGN_OR_RETURN(const RingSpec ring, TrainRing(plan));
-  const double sigma = SiteNoiseSigma(plan);
+  const double sigma = plan.differential_privacy.noise_multiplier *
+                       plan.update.clip_norm /
+                       std::sqrt(static_cast<double>(plan.quorum));
   const double sigma_max =
       std::sqrt(static_cast<double>(DiscreteGaussian::kSigma2Max)) / 2;
   SiteNoise noise;
@@ -56,10 +53,14 @@ DistributedGaussian SumOf(const SiteNoise& noise, int64_t parameters,
   return sum;
 }
 
-double NoisyNormMax(const Plan& plan, int64_t parameters) {
-  const double sigma = SiteNoiseSigma(plan);
-  return plan.update.clip_norm +
-         sigma * (std::sqrt(double(parameters)) + kNoiseSigmasMax);
+double NoisyNormMax(const SiteNoise& noise, double ring_step,
+                    int64_t parameters) {
+  // A norm of Gaussian noise is less than this above the root of its dimension.
+  constexpr double kSigmasMax = 10;
+  const double sigma = std::sqrt(static_cast<double>(noise.sigma2));
+  const double root = std::sqrt(static_cast<double>(parameters));
+  return noise.Unit(ring_step) *
+         (std::sqrt(noise.norm2_max) + sigma * (root + kSigmasMax));
 }
 
 }  // namespace fedgraft

@@ -36,14 +36,9 @@ absl::StatusOr<SiteNoise> MakeSiteNoise(const Plan& plan, int64_t parameters);
 DistributedGaussian SumOf(const SiteNoise& noise, int64_t parameters,
                           int contributions);
 
-// Standard deviation of one site's noise, in units of the parameters.
-double SiteNoiseSigma(const Plan& plan);
-
-// Noise beyond so many standard deviations does not happen: once in 1e22
-// values.
-inline constexpr double kNoiseSigmasMax = 10;
-
-// Largest L2 norm that an honest site's noisy update of so many parameters has.
-double NoisyNormMax(const Plan& plan, int64_t parameters);
+// Largest L2 norm that an honest site's noisy update has, in units of the
+// parameters: exceeded once in 1e21 updates. `ring_step`: of the plan's ring.
+double NoisyNormMax(const SiteNoise& noise, double ring_step,
+                    int64_t parameters);
 
 }  // namespace fedgraft

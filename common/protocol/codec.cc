@@ -101,6 +101,15 @@ uint32_t ToMilliseconds(absl::Duration duration) {
   return static_cast<uint32_t>(ms);
 }
 
+// At most kRefusalDetailBytesMax bytes of it, without control characters.
+std::string Printable(absl::string_view text) {
+  std::string printable(text.substr(0, kRefusalDetailBytesMax));
+  for (char& c : printable) {
+    if (!absl::ascii_isprint(static_cast<unsigned char>(c))) c = '?';
+  }
+  return printable;
+}
+
 absl::Status CheckScalars(const Checker& check, const pb::SiteReport& wire) {
   if (wire.scalars().size() > kScalarsMax) {
     return check.Wrong("scalars", absl::StrCat("at most ", kScalarsMax),
@@ -442,6 +451,7 @@ pb::SiteReport ToWire(const SiteReport& message) {
   for (const auto& [name, value] : message.scalars) {
     (*wire.mutable_scalars())[name] = value;
   }
+  wire.set_declined(Printable(message.declined));
   return wire;
 }
 
@@ -452,16 +462,16 @@ absl::StatusOr<SiteReport> FromWire(const pb::SiteReport& wire) {
   FG_ASSIGN_OR_RETURN(message.round, check.Round(wire.round()));
   FG_RETURN_IF_ERROR(CheckScalars(check, wire));
   message.scalars.insert(wire.scalars().begin(), wire.scalars().end());
+  FG_RETURN_IF_ERROR(check.Text("declined", wire.declined(),
+                                kRefusalDetailBytesMax, /*may_be_empty=*/true));
+  message.declined = wire.declined();
   return message;
 }
 
 std::optional<pb::Refusal> RefusalToWire(const absl::Status& status) {
   const std::optional<RefusalReason> reason = RefusalOf(status);
   if (!reason.has_value()) return std::nullopt;
-  std::string detail(status.message().substr(0, kRefusalDetailBytesMax));
-  for (char& c : detail) {
-    if (!absl::ascii_isprint(static_cast<unsigned char>(c))) c = '?';
-  }
+  const std::string detail = Printable(status.message());
   pb::Refusal wire;
   wire.set_reason(static_cast<pb::RefusalReason>(*reason));
   wire.set_detail(std::move(detail));

@@ -117,6 +117,7 @@ struct SiteReport {
   RunId run;
   RoundId round;
   std::map<std::string, double> scalars;
+  std::string declined = "";  // why the site refuses the round's training task
 };
 
 // Numbers as in proto/federation.proto RefusalReason.

@@ -77,6 +77,10 @@ TEST(CheckPlanTest, NamesKeyWantedAndAllowed) {
          policy.rounds_max = 10;
        },
        "policy.rounds_max", "11 rounds", "at most 10"},
+      {"budget",
+       [](SitePolicy& policy, Plan&) { policy.budget.epsilon_max = 3; },
+       "policy.epsilon_max", "without differential privacy",
+       "a budget of epsilon 3"},
       {"cohort", [](SitePolicy&, Plan& plan) { plan.quorum = 2; },
        "policy.cohort_min", "quorum of 2", "no fewer than 3"},
       {"plan", [](SitePolicy& policy, Plan&) { policy.plans = {DigestOf(8)}; },
@@ -102,6 +106,14 @@ TEST(CheckPlanTest, AllowsValuesAtTheirBounds) {
   policy.strategies = {StrategyKind::kPartial};
   policy.plans = {DigestOf(7), DigestOf(9)};
   EXPECT_TRUE(CheckPlan(policy, AllowedPlan()).ok());
+}
+
+TEST(CheckPlanTest, ABudgetAllowsPlansThatItCanCount) {
+  SitePolicy policy;
+  policy.budget.epsilon_max = 3;
+  Plan plan = AllowedPlan();
+  plan.differential_privacy.kind = DifferentialPrivacy::kRecord;
+  EXPECT_TRUE(CheckPlan(policy, plan).ok());
 }
 
 TEST(CheckSamplesTest, RefusesTooFewImages) {
@@ -149,6 +161,9 @@ TEST(PolicyFromConfigTest, TakesDefaultsForWhatIsNotSet) {
   EXPECT_FALSE(policy->share_site_scalars);
   EXPECT_THAT(policy->strategies, IsEmpty());
   EXPECT_THAT(policy->plans, IsEmpty());
+  EXPECT_EQ(policy->budget.epsilon_max, 0);
+  EXPECT_EQ(policy->budget.delta, 1e-5);
+  EXPECT_EQ(policy->budget.data_set, "default");
 }
 
 TEST(PolicyFromConfigTest, ReadsEveryKey) {
@@ -159,6 +174,9 @@ TEST(PolicyFromConfigTest, ReadsEveryKey) {
   config.set_samples_min(20);
   config.set_share_site_scalars(true);
   config.add_plans(DigestOf(7).Hex());
+  config.set_epsilon_max(2.5);
+  config.set_delta(1e-4);
+  config.set_data_set("breast-2026");
   const auto policy = PolicyFromConfig(config);
   ASSERT_TRUE(policy.ok()) << policy.status();
   EXPECT_THAT(policy->strategies, ElementsAre(StrategyKind::kLinearProbe));
@@ -166,6 +184,9 @@ TEST(PolicyFromConfigTest, ReadsEveryKey) {
   EXPECT_EQ(policy->cohort_min, 4);
   EXPECT_EQ(policy->samples_min, 20u);
   EXPECT_TRUE(policy->share_site_scalars);
+  EXPECT_EQ(policy->budget.epsilon_max, 2.5);
+  EXPECT_EQ(policy->budget.delta, 1e-4);
+  EXPECT_EQ(policy->budget.data_set, "breast-2026");
   EXPECT_THAT(policy->plans, ElementsAre(DigestOf(7)));
 }
 
@@ -183,6 +204,17 @@ TEST(PolicyFromConfigTest, RefusesWhatItCannotRead) {
   config.set_cohort_min(-1);
   EXPECT_THAT(std::string(PolicyFromConfig(config).status().message()),
               HasSubstr("policy.cohort_min"));
+  // The name is a file's.
+  for (const char* name : {"../other", "A", "a b", "a.b"}) {
+    config.Clear();
+    config.set_data_set(name);
+    EXPECT_THAT(std::string(PolicyFromConfig(config).status().message()),
+                HasSubstr("policy.data_set"));
+  }
+  config.Clear();
+  config.set_epsilon_max(-1);
+  EXPECT_THAT(std::string(PolicyFromConfig(config).status().message()),
+              HasSubstr("policy.epsilon_max"));
 }
 
 }  // namespace

@@ -104,8 +104,9 @@ TEST(SiteNoiseTest, UnitsKeepTheNoiseWithinTheSampler) {
     const double unit = noise->Unit(TrainRing(plan)->Step());
     const double sigma = std::sqrt(double(noise->sigma2)) * unit;
     EXPECT_LT(noise->sigma2, uint64_t{1} << 51);
-    EXPECT_GE(sigma, SiteNoiseSigma(plan)) << bits;
-    EXPECT_LE(sigma, SiteNoiseSigma(plan) + unit) << bits;
+    const double wanted = 4 * 0.5 / std::sqrt(10);
+    EXPECT_GE(sigma, wanted) << bits;
+    EXPECT_LE(sigma, wanted + unit) << bits;
     EXPECT_GE(std::sqrt(noise->norm2_max) * unit, plan.update.clip_norm);
     EXPECT_NEAR(std::sqrt(noise->norm2_max) * unit, plan.update.clip_norm,
                 5.001 * unit);

@@ -271,14 +271,18 @@ TEST(CodecTest, UploadOffsetAndReceiptRoundTrip) {
 
 TEST(CodecTest, SiteReportRoundTripsAndRefusesHostileScalars) {
   using Wire = pb::SiteReport;
-  const SiteReport report{{"run-1"}, {4}, {{"auc", 0.9}, {"n", 120}}};
+  const SiteReport report{
+      {"run-1"}, {4}, {{"auc", 0.9}, {"n", 120}}, "policy.epsilon_max: spent"};
   const auto back = FromWire(ToWire(report));
   ASSERT_TRUE(back.ok());
+  EXPECT_EQ(back->declined, report.declined);
   EXPECT_EQ(back->scalars, report.scalars);
   EXPECT_EQ(back->round, report.round);
   ExpectEachRefused<Wire>(
       ToWire(report),
-      {{"scalars", [](Wire& w) { (*w.mutable_scalars())["x"] = NAN; }},
+      {{"declined", [](Wire& w) { w.set_declined(std::string(1025, 'n')); }},
+       {"declined", [](Wire& w) { w.set_declined("two\nlines"); }},
+       {"scalars", [](Wire& w) { (*w.mutable_scalars())["x"] = NAN; }},
        {"scalars", [](Wire& w) { (*w.mutable_scalars())["x"] = INFINITY; }},
        {"scalars", [](Wire& w) { (*w.mutable_scalars())[""] = 1; }},
        {"scalars",

@@ -840,6 +840,30 @@ TEST_F(CoordinatorTest, ReportsAreShownAndBounded) {
   EXPECT_EQ(ReasonOf(last), RefusalReason::kNotAllowed);
 }
 
+TEST_F(CoordinatorTest, ASiteThatDeclinesIsShownAndNotWaitedFor) {
+  PlanSpec spec;
+  spec.rounds = 2;
+  spec.quorum = 2;
+  OpenRound(spec);
+  SiteReport report{
+      world_.TaskOf(a_).run, {1}, {}, "policy.epsilon_max: spent"};
+  std::optional<absl::Status> answer;
+  world_.coordinator().Report(
+      a_.peer(), report, [&](const auto& done) { answer = done.status(); });
+  world_.Run();
+  ASSERT_TRUE(answer.has_value());
+  EXPECT_THAT(*answer, IsOk());
+  const auto site = world_.Snapshot().sites.at(a_.id());
+  EXPECT_EQ(site.last_refusal, "by the site: policy.epsilon_max: spent");
+  EXPECT_TRUE(IsWaiting(a_));
+  // Before the deadline, with all that are left.
+  world_.Contribute({&b_, &c_});
+  EXPECT_EQ(world_.coordinator().History()[0].sites.size(), 2u);
+  EXPECT_EQ(round().value, 2u);
+  // Asked again in the next round.
+  EXPECT_FALSE(IsWaiting(a_));
+}
+
 TEST_F(CoordinatorTest, ServesOnlyBlobsOfTheRunAndOnlyToMembers) {
   OpenRound();
   const Digest model = world_.Snapshot().model;
