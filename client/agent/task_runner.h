@@ -12,6 +12,7 @@
 #include "client/agent/blob_fetcher.h"
 #include "client/agent/configured_trainer.h"
 #include "client/agent/run_context.h"
+#include "client/agent/secure_tasks.h"
 #include "client/update/update_file.h"
 #include "common/protocol/messages.h"
 #include "common/protocol/reply.h"
@@ -40,7 +41,7 @@ class TaskRunner {
   // All referenced outlive the runner.
   TaskRunner(AgentPorts ports, const AgentOptions& options, AgentKeys keys,
              Background& background, BlobFetcher& fetcher,
-             ConfiguredTrainer& trainer);
+             ConfiguredTrainer& trainer, const SecureTasks& secure);
 
   // CANCELLED after Cancel; INVALID_ARGUMENT: a task that does not belong to
   // the run, or an update that is not finite or does not fit the layout;
@@ -80,6 +81,7 @@ class TaskRunner {
   Background& background_;
   BlobFetcher& fetcher_;
   ConfiguredTrainer& trainer_;
+  const SecureTasks& secure_;
   std::shared_ptr<UpdateSealer> sealer_;
   CallbackGuard guard_;
 

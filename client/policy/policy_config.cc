@@ -47,6 +47,8 @@ absl::StatusOr<SitePolicy> PolicyFromConfig(const pb::PolicyConfig& config) {
                                static_cast<int64_t>(policy.samples_min)));
   policy.share_site_scalars = config.share_site_scalars();
   policy.exact_statistics = config.exact_statistics() != "refuse";
+  policy.require_secure_aggregation =
+      config.secure_aggregation() == "required";
   for (const std::string& hex : config.plans()) {
     auto digest = Digest::FromHex(hex);
     if (!digest.ok()) return Annotate(digest.status(), "policy.plans");

@@ -23,6 +23,7 @@ struct SitePolicy {
   std::set<Digest> plans;  // empty: any that the rest allows
   uint64_t samples_min = 10;
   bool exact_statistics = true;  // plans that solve, or gather statistics
+  bool require_secure_aggregation = false;
 };
 
 // PERMISSION_DENIED naming the policy key, what the plan wants and what is

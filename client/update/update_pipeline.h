@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "client/secagg/masked_input.h"
 #include "client/update/statistic_sums.h"
 #include "common/base/bytes.h"
 #include "common/config/plan.h"
@@ -16,11 +17,11 @@
 #include "common/runtime/file_store.h"
 #include "common/solve/solve_point.h"
 
-// What a site computed, on its way out: Raw → Clipped → Quantized → Sealed
-// (update_file.h). Each stage is a type of its own that only the step before
-// can make, and each step consumes what it is given, so nothing reaches the
-// network that skipped a step. Pure functions: safe on any thread. Of an update
-// of n parameters at most two copies are in memory at once.
+// What a site computed, on its way out: Raw → Clipped → Quantized → (Masked →)
+// Sealed (update_file.h). Each stage is a type of its own that only the step
+// before can make, and each step consumes what it is given, so nothing reaches
+// the network that skipped a step. Pure functions: safe on any thread. Of an
+// update of n parameters at most two copies are in memory at once.
 
 namespace fedgraft {
 
@@ -123,12 +124,25 @@ class QuantizedUpdate {
   ByteSpan payload() const { return payload_; }  // head, then words
 
  private:
+  friend class MaskedUpdate;
   // Words of a ring of 64 bits that nothing was cut from.
   static absl::StatusOr<QuantizedUpdate> FromExactWords(
       const RingSpec& ring, const std::vector<uint64_t>& words);
   QuantizedUpdate(UpdatePayloadHead head, Bytes payload)
       : head_(head), payload_(std::move(payload)) {}
   UpdatePayloadHead head_;
+  Bytes payload_;
+};
+
+// The same with masks on every word and on the weight, and without the count
+// of saturated values: alone it says nothing.
+class MaskedUpdate {
+ public:
+  static MaskedUpdate Mask(QuantizedUpdate&& update, const MaskedInput& masks);
+  ByteSpan payload() const { return payload_; }
+
+ private:
+  explicit MaskedUpdate(Bytes payload) : payload_(std::move(payload)) {}
   Bytes payload_;
 };
 

@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/config/identity.h"
 #include "common/config/plan_checks_rule.h"
+#include "common/config/plan_checks_secure.h"
 #include "common/config/plan_checks_statistics.h"
 #include "common/numeric/update_payload.h"
 
@@ -340,10 +341,7 @@ void CheckPersonal(const Plan& plan, ConfigErrors& errors) {
 }
 
 void CheckPrivacy(const Plan& plan, ConfigErrors& errors) {
-  if (plan.secure_aggregation.is_on) {
-    errors.Add("privacy.secure_aggregation.mode",
-               "found on, which is not available; expected off");
-  }
+  CheckSecureAggregation(plan, errors);
   if (plan.differential_privacy.kind != DifferentialPrivacy::kNone) {
     errors.Add("privacy.differential_privacy.kind",
                "found a kind that is not available; expected none");

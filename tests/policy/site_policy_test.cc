@@ -77,6 +77,12 @@ TEST(CheckPlanTest, NamesKeyWantedAndAllowed) {
          policy.rounds_max = 10;
        },
        "policy.rounds_max", "11 rounds", "at most 10"},
+      {"masks",
+       [](SitePolicy& policy, Plan&) {
+         policy.require_secure_aggregation = true;
+       },
+       "policy.secure_aggregation", "opened by the aggregator",
+       "masked updates only"},
       {"cohort", [](SitePolicy&, Plan& plan) { plan.quorum = 2; },
        "policy.cohort_min", "quorum of 2", "no fewer than 3"},
       {"plan", [](SitePolicy& policy, Plan&) { policy.plans = {DigestOf(8)}; },

@@ -107,8 +107,11 @@ TEST_F(RunStateTest, KeepsTheNewestReceiptOfEachKind) {
   header.sealed_digest.bytes.fill(7);
   ASSERT_TRUE(state_.FindReceipt(kA, header).has_value());
   EXPECT_EQ(state_.FindReceipt(kA, header)->sequence, sequence);
-  EXPECT_TRUE(state_.HasContributed(kA, {1}, TaskKind::kTrain));
-  EXPECT_FALSE(state_.HasContributed(kA, {1}, TaskKind::kEvaluate));
+  UploadHeader header;
+  header.round = {1};
+  EXPECT_TRUE(state_.HasContributed(kA, header));
+  header.kind = TaskKind::kEvaluate;
+  EXPECT_FALSE(state_.HasContributed(kA, header));
   header.sealed_digest.bytes.fill(8);
   EXPECT_FALSE(state_.FindReceipt(kA, header).has_value());
   header.sealed_digest.bytes.fill(7);

@@ -87,7 +87,7 @@ class SecureWorld {
   }
 
   absl::Status Advertise(const SiteId& site) {
-    auto message = at(site).secure->Advertise(at(site).party, session, "train");
+    auto message = at(site).secure->Advertise(at(site).party, session);
     if (!message.ok()) return message.status();
     const absl::Status fits = advertised.Check(site, PublicKey(site), *message);
     return fits.ok() ? advertised.Put(site, *message) : fits;
@@ -101,7 +101,7 @@ class SecureWorld {
   }
   absl::StatusOr<MaskedInput> Mask(const SiteId& site) {
     return at(site).secure->Mask(at(site).party, session,
-                                 EncodeSites(shared.Sharers()));
+                                 EncodeSites(shared.Sharers()), "train");
   }
   absl::Status Agree(const SiteId& site) {
     auto message =

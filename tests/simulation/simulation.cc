@@ -70,6 +70,11 @@ Shape::Shape(const SimulationOptions& simulation, SimRandom random) {
   if (random.Chance(0.6)) plan.rule = RuleKeys(plan.quorum, random.Below(1000));
   // What a single step makes of few images is large.
   if (plan.rule == "kind: fed_nova") plan.clip_norm = 0;
+  // Only sums can be masked.
+  const bool on_sums = plan.rule.find("median") == plan.rule.npos &&
+                       plan.rule.find("mean") == plan.rule.npos &&
+                       plan.rule.find("krum") == plan.rule.npos;
+  plan.secure = simulation.sites >= 3 && on_sums && random.Chance(0.5);
 }
 
 class Simulation {
@@ -147,6 +152,7 @@ Simulation::Simulation(const SimulationOptions& options)
   for (int i = 0; i < options.sites; ++i) {
     sites_.push_back(std::make_unique<SimSite>(
         &world_, absl::StrCat("site-", i), random_.Fork()));
+    world_.roster.keys[sites_.back()->id()] = sites_.back()->public_key();
   }
   intruder_.emplace(&loop_, &network_, random_.Fork(), world_.layout);
 }
