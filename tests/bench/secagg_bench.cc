@@ -3,6 +3,7 @@
 // speed of masks against bare AES-256-CTR. One thread.
 
 #include <cstdio>
+#include <utility>
 #include <vector>
 
 #include "absl/time/clock.h"

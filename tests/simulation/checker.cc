@@ -295,14 +295,15 @@ void Checker::CheckRecords(const std::vector<Record>& records) {
   std::map<uint32_t, std::vector<SiteId>> sites;  // of train updates, by round
   size_t rounds = 0;
   SecureWatch watch;
+  abandoned_ = 0;
   for (const Record& record : records) {
     if (plan_.has_value() && plan_->secure_aggregation.is_on) {
       CheckSecure(record, watch);
     }
     if (const auto* advanced = std::get_if<SecureAdvanced>(&record);
-        advanced != nullptr && advanced->step == SecureStep::kAdvertise &&
-        !sites.empty()) {
-      sites.rbegin()->second.clear();  // abandoned
+        advanced != nullptr && advanced->step == SecureStep::kAdvertise) {
+      ++abandoned_;
+      if (!sites.empty()) sites.rbegin()->second.clear();
     }
     if (const auto* opened = std::get_if<RunOpened>(&record);
         opened != nullptr && run_ != opened->run.value) {

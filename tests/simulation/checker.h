@@ -43,6 +43,8 @@ class Checker : public ServerObserver {
   bool ok() const { return failure_.empty(); }
   const std::string& failure() const { return failure_; }
   uint64_t acknowledged() const { return acknowledged_.size(); }
+  // Masked sums that were begun again.
+  uint64_t abandoned() const { return abandoned_; }
   // Final bytes of the newest model that was checked.
   const Digest& model() const { return model_; }
 
@@ -84,6 +86,7 @@ class Checker : public ServerObserver {
   SimFileStore& files_;
   std::string failure_;
   std::map<Key, UploadReceipt> acknowledged_;
+  uint64_t abandoned_ = 0;
   std::string run_;
   std::optional<Plan> plan_;
   size_t checked_rounds_ = 0;

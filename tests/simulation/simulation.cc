@@ -74,7 +74,12 @@ Shape::Shape(const SimulationOptions& simulation, SimRandom random) {
   const bool on_sums = plan.rule.find("median") == plan.rule.npos &&
                        plan.rule.find("mean") == plan.rule.npos &&
                        plan.rule.find("krum") == plan.rule.npos;
-  plan.secure = simulation.sites >= 3 && on_sums && random.Chance(0.5);
+  plan.secure = simulation.secure.value_or(random.Chance(0.5)) &&
+                simulation.sites >= 3 && on_sums;
+  // Sums of which sites are away for longer are begun again.
+  if (plan.secure && plan.patience == 0 && random.Chance(0.5)) {
+    plan.round_deadline = absl::Seconds(3);
+  }
 }
 
 class Simulation {
@@ -371,6 +376,8 @@ SimulationResult Simulation::Run() {
   }
   result.trace_hash = loop_.trace_hash();
   result.model = checker_.model();
+  result.secure = shape_.plan.secure;
+  result.abandoned = checker_.abandoned();
   result.quorum_is_all = shape_.plan.quorum == options_.sites;
   result.simulated = loop_.now() - start;
   result.events = loop_.events_run();
