@@ -95,6 +95,12 @@ started=$SECONDS
 
 mkdir -p "$out"
 out=$(realpath "$out")
+for given in "${backbone_file:-}" "${data:-}"; do
+  case "$given/" in "$out"/*)
+    echo "demo.sh: $given lies in $out, which the demo makes anew; move it or choose another --out" >&2
+    exit 2 ;;
+  esac
+done
 rm -rf "${out:?}/kept"
 [ $keep_features = false ] || [ ! -d "$out/sites" ] || mv "$out/sites" "$out/kept"
 rm -rf "${out:?}"/{pki,aggregator,sites,logs,model,result.json,plan.yaml,key}
@@ -115,8 +121,9 @@ fail() {
 names=()
 if [ $kind = folder ]; then
   # The column "site" of the manifest names them.
-  column=$(head -n 1 "$data/labels.csv" | tr -d '\r' | tr ',' '\n' | grep -nx site | cut -d: -f1)
-  mapfile -t names < <(tail -n +2 "$data/labels.csv" | cut -d, -f"$column" | sort -u)
+  column=$(head -n 1 "$data/labels.csv" | tr -d '\r' | tr ',' '\n' | { grep -nx site || true; } | cut -d: -f1)
+  [ -n "$column" ] || { echo "demo.sh: $data/labels.csv has no column site; expected one that names each image's hospital" >&2; exit 2; }
+  mapfile -t names < <(tail -n +2 "$data/labels.csv" | tr -d '\r' | cut -d, -f"$column" | sort -u)
 elif [ $kind = phantom ]; then
   all=(north-hospital east-clinic south-hospital west-clinic)
   for i in $(seq 0 $((${sites:-4} - 1))); do names+=("${all[$i]:-site-$i}"); done
@@ -146,16 +153,14 @@ threads=$(nproc)
 if [ -z "$backbone" ]; then
   architecture=resnet18 backbone_file=$out/model/backbone.safetensors
   size=${size:-64}
-  if [ ! -f "$backbone_file" ]; then
-    echo "== Pretraining a $architecture on a source phantom (no outside data needed)"
-    cat >"$out/model/source.yaml" <<YAML
+  echo "== Pretraining a $architecture on a source phantom (no outside data needed)"
+  cat >"$out/model/source.yaml" <<YAML
 kind: phantom
 phantom: {seed: 1000, train: 2000, val: 400, test: 0, size: 64, lesion_contrast: 0.5}
 YAML
-    "$client" pretrain --architecture $architecture --data "$out/model/source.yaml" \
-      --image-size "$size" --epochs 3 --optimizer adamw --learning-rate 0.001 --batch-size 16 --scanner-jitter 0.3 --threads "$threads" --out "$backbone_file" ||
-      fail "pretraining failed"
-  fi
+  "$client" pretrain --architecture $architecture --data "$out/model/source.yaml" \
+    --image-size "$size" --epochs 3 --optimizer adamw --learning-rate 0.001 --batch-size 16 --scanner-jitter 0.3 --threads "$threads" --out "$backbone_file" ||
+    fail "pretraining failed"
 fi
 
 # --- the plan ---------------------------------------------------------------

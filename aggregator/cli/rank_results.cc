@@ -56,7 +56,8 @@ absl::StatusOr<std::map<std::string, double>> ValuesOfRun(
   if (values.empty()) {
     return absl::FailedPreconditionError(absl::StrCat(
         "run ", status.run_id(),
-        " gave no measures of transfer; expected at most 2048 features"));
+        " gave no measures of transfer; expected at most 2048 features, and "
+        "sums of classes that agree with the records"));
   }
   const std::pair<const char*, const char*> others[] = {
       {"solve_lambda", "ridge_lambda"},

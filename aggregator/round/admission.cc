@@ -12,6 +12,7 @@
 #include "common/config/rule_facts.h"
 #include "common/crypto/ed25519.h"
 #include "common/model/evaluation_layout.h"
+#include "common/numeric/fed_nova.h"
 #include "common/numeric/update_payload.h"
 #include "common/protocol/statements.h"
 #include "common/solve/head_values.h"
@@ -61,14 +62,26 @@ absl::Status CheckNorm(const UpdateToVerify& update,
                 ", got ", verified.l2_norm);
 }
 
-// Steps that were taken (fed_nova): a factor of everybody's update.
+// Steps that were taken (fed_nova) are a factor of everybody's update and no
+// part of the norm: they must be those of as many images as the weight tells.
+// From the cap on the weight tells no more than that, and the range bounds
+// them.
 absl::Status CheckExtraWords(const UpdateToVerify& update,
                              const VerifiedUpdate& verified) {
+  const Plan& plan = update.run->plan;
+  const double weight = WeightOfWord(verified.head.weight_word);
+  const auto images =
+      static_cast<uint64_t>(std::llround(weight * plan.update.weight_cap));
   for (const uint64_t word : verified.extra_words) {
     const double value = Dequantize(update.form.ring, word);
-    if (value > 0) continue;
-    return Refuse(RefusalReason::kBadWeight,
-                  "steps: expected a number above 0, got ", value);
+    const double expected = weight * NovaSteps(plan, images);
+    const double slack = update.form.ring.Step() + 1e-6 * expected;
+    const bool is_capped = weight >= 1;
+    if (value >= expected - slack && (is_capped || value <= expected + slack)) {
+      continue;
+    }
+    return Refuse(RefusalReason::kBadWeight, "steps: expected ",
+                  is_capped ? "at least " : "", expected, ", got ", value);
   }
   return absl::OkStatus();
 }

@@ -86,10 +86,17 @@ absl::Status Coordinator::Impl::OpenRun() {
   return absl::OkStatus();
 }
 
-// What a crash left in the spool without a record. Uploads of the round that
+// What a crash left in the spool without a record, and in the blob store of a
+// run that has ended. Uploads of the round that
 // goes on stay: their sites resume them.
 absl::Status Coordinator::Impl::RemoveOrphans() {
   const RunState& state = context.state;
+  if (state.phase() == Phase::kClosed) {
+    for (const Digest& digest : StatesOfRun(state)) {
+      const absl::Status removed = context.blobs->Remove(digest);
+      if (!removed.ok() && !absl::IsNotFound(removed)) return removed;
+    }
+  }
   std::set<std::string> keep;
   for (const auto& [site, contribution] : state.contributions()) {
     if (contribution.sealed_inline == nullptr) {

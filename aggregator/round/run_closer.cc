@@ -48,16 +48,17 @@ void RunCloser::Stored(const absl::Status& stored) {
                            });
 }
 
-// No round follows that would read it. If a crash comes first, it stays.
-void RunCloser::RemoveRuleState() {
-  const ModelRef& state = context_.state.rule_state();
-  if (!state.InBlobStore()) return;
-  context_.ports.executor.Run([digest = state.digest, blobs = context_.blobs] {
-    if (const absl::Status removed = blobs->Remove(digest); !removed.ok()) {
-      FG_LOG_WARNING("blob {} stays: {}", digest.Short(),
-                     std::string(removed.message()));
-    }
-  });
+// No round follows that would read them. If a crash comes first, the next start
+// removes them.
+void RunCloser::RemoveStates() {
+  for (const Digest& digest : StatesOfRun(context_.state)) {
+    context_.ports.executor.Run([digest, blobs = context_.blobs] {
+      if (const absl::Status removed = blobs->Remove(digest); !removed.ok()) {
+        FG_LOG_WARNING("blob {} stays: {}", digest.Short(),
+                       std::string(removed.message()));
+      }
+    });
+  }
 }
 
 void RunCloser::Journalled(const absl::Status& status) {
@@ -67,7 +68,7 @@ void RunCloser::Journalled(const absl::Status& status) {
         "run {}: {} after {} rounds, model {}", context_.state.run()->id.value,
         ending.stopped ? "stopped" : "finished",
         context_.state.history().size(), context_.state.model().digest.Short());
-    RemoveRuleState();
+    RemoveStates();
   }
   ended_(status);
   for (const auto& done : ending.done) done(status);

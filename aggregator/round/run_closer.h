@@ -45,7 +45,7 @@ class RunCloser {
 
   void Stored(const absl::Status& stored);
   void Journalled(const absl::Status& status);
-  void RemoveRuleState();
+  void RemoveStates();
 
   RoundContext& context_;
   std::function<void(const absl::Status&)> ended_;

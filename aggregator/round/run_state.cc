@@ -496,4 +496,13 @@ absl::Status RunState::On(SiteReported record, absl::Time, uint64_t) {
   return absl::OkStatus();
 }
 
+std::vector<Digest> StatesOfRun(const RunState& state) {
+  std::vector<Digest> digests;
+  for (const ModelRef* ref :
+       {&state.rule_state(), &state.statistics().gathered}) {
+    if (ref->InBlobStore()) digests.push_back(ref->digest);
+  }
+  return digests;
+}
+
 }  // namespace fedgraft

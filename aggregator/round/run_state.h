@@ -64,6 +64,11 @@ struct RunFacts {
   absl::Time opened;  // wall
 };
 
+class RunState;
+// Blobs that only later rounds of the run would read: the rule's state and what
+// was gathered.
+std::vector<Digest> StatesOfRun(const RunState& state);
+
 // The run as the journal tells it: the state is a pure function of the records
 // applied, so that a restart, which applies them again, stands where the last
 // process stood. Single-strand.

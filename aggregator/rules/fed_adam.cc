@@ -1,27 +1,18 @@
 #include "aggregator/rules/fed_adam.h"
 
-#include <cmath>
-
-#include "aggregator/rules/shard_checks.h"
 #include "common/base/status_macros.h"
 
 namespace fedgraft {
 
 absl::Status FedAdam::Apply(const ShardSum& sum, absl::Span<float> next) const {
   FG_RETURN_IF_ERROR(CheckShard(Name(), sum, StateSlots(), next));
-  const MeanUpdate mean(sum);
-  const absl::Span<float> first = sum.state[0], second = sum.state[1];
-  for (size_t i = 0; i < next.size(); ++i) {
-    const double delta = mean(i);
-    const double square = delta * delta;
-    const double m = rates_.beta1 * first[i] + (1 - rates_.beta1) * delta;
-    const double v = rates_.beta2 * second[i] + (1 - rates_.beta2) * square;
-    first[i] = static_cast<float>(m);
-    second[i] = static_cast<float>(v);
-    next[i] =
-        static_cast<float>(sum.previous[i] + rates_.server_learning_rate * m /
-                                                 (std::sqrt(v) + rates_.tau));
-  }
+  const double beta2 = rates_.beta2;
+  StepAdaptively(
+      rates_, sum,
+      [beta2](double v, double square) {
+        return beta2 * v + (1 - beta2) * square;
+      },
+      next);
   return absl::OkStatus();
 }
 

@@ -1,19 +1,11 @@
 #pragma once
 
-#include "aggregator/rules/rule.h"
+#include "aggregator/rules/adaptive_step.h"
 
 namespace fedgraft {
 
-struct AdaptiveRates {
-  double server_learning_rate = 1;
-  double beta1 = 0.9, beta2 = 0.99;
-  double tau = 1e-3;  // degree of adaptivity
-};
-
-// Reddi et al. 2021, "Adaptive Federated Optimization", algorithm 2 (no bias
-// correction, v_0 = 0): with Δ the weighted mean update,
-//   m = beta1 · m + (1 - beta1) Δ,  v = beta2 · v + (1 - beta2) Δ²,
-//   next = previous + server_learning_rate · m / (√v + tau)
+// An adaptive step (adaptive_step.h) with
+//   v = beta2 · v + (1 - beta2) Δ²
 class FedAdam : public SumRule {
  public:
   explicit FedAdam(const AdaptiveRates& rates) : rates_(rates) {}

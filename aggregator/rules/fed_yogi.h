@@ -1,11 +1,11 @@
 #pragma once
 
-#include "aggregator/rules/fed_adam.h"
+#include "aggregator/rules/adaptive_step.h"
 
 namespace fedgraft {
 
-// As FedAdam, but v moves towards Δ² by a step that does not depend on how far
-// away it is (Reddi et al. 2021, algorithm 2):
+// An adaptive step (adaptive_step.h) in which v moves towards Δ² by as much
+// however far away it is:
 //   v = v - (1 - beta2) Δ² sign(v - Δ²)
 class FedYogi : public SumRule {
  public:

@@ -24,7 +24,8 @@ AdaptiveRates RatesOf(const RuleSpec& rule) {
   return {rule.server_learning_rate, rule.beta1, rule.beta2, rule.tau};
 }
 
-// A new rule: its word in proto/plan.proto, its file, one entry here.
+// A new rule: its word in proto/plan.proto, its file, one entry here, and what
+// plans must know of it in common/config/rule_facts.h.
 constexpr RuleEntry kRules[] = {
     {"fed_avg",
      [](const Plan& plan) -> Made {

@@ -80,10 +80,12 @@ class RobustRule : public AggregationRule {
   const RobustRule* AsRobust() const final { return this; }
   // Whether Select must be asked which updates Apply is to see.
   virtual bool Selects() const { return false; }
-  // Which updates count, ascending; all if !Selects(). INVALID_ARGUMENT: too
+  // Which updates count, ascending. REQUIRES: Selects(). INVALID_ARGUMENT: too
   // few updates.
   virtual absl::StatusOr<std::vector<size_t>> Select(
-      const DistanceMatrix& distances) const;
+      const DistanceMatrix&) const {
+    return absl::InternalError("this rule takes all updates");
+  }
   // Writes next[i] for every parameter and adds to kept[k] at how many of them
   // update k had a part in it. INVALID_ARGUMENT, with both untouched: sizes
   // that differ, or too few updates.

@@ -4,6 +4,7 @@
 #include <numeric>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "aggregator/rules/site_groups.h"
 #include "common/base/status_macros.h"
 #include "common/config/rule_facts.h"
@@ -38,8 +39,9 @@ absl::StatusOr<std::shared_ptr<RulePass>> RulePass::Create(
   }
   if (const SumRule* sum = pass->rule_->AsSum()) {
     const auto count = static_cast<uint64_t>(layout.Count());
-    pass->state_ = RuleState(sum->StateSlots(), count);
-    if (!state.empty()) {
+    if (state.empty()) {
+      pass->state_ = RuleState(sum->StateSlots(), count);
+    } else {
       FG_ASSIGN_OR_RETURN(pass->state_,
                           RuleState::Decode(state, sum->StateSlots(), count));
     }

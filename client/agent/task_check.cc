@@ -34,6 +34,17 @@ absl::Status CheckRounds(const Plan& plan, const Task& task) {
                             " solve and ", gather_rounds, " gathering rounds"));
 }
 
+// Exact sums leave a site before training and never at a model that came of it:
+// asked again and again they would tell of single records.
+absl::Status CheckPreparing(const Task& task) {
+  const bool prepares =
+      task.kind == TaskKind::kSolve || task.kind == TaskKind::kGather;
+  if (!prepares || task.training_round.value == 0) return absl::OkStatus();
+  return Wrong(task, absl::StrCat("asks for exact sums after ",
+                                  task.training_round.value,
+                                  " rounds of training; expected before"));
+}
+
 absl::Status CheckStatistics(const Plan& plan, const Task& task) {
   const std::string asked = AskedStatistics(plan);
   if (task.kind == TaskKind::kGather && asked.empty()) {
@@ -74,6 +85,7 @@ absl::Status CheckTask(const RunContext& run, const Task& task) {
                                 "has secure aggregation");
   }
   FG_RETURN_IF_ERROR(CheckRounds(run.plan, task));
+  FG_RETURN_IF_ERROR(CheckPreparing(task));
   if (task.kind == TaskKind::kSolve &&
       run.plan.solver.kind == SolverKind::kNone) {
     return Wrong(task, "asks for statistics; the plan has no solver");

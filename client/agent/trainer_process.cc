@@ -104,18 +104,21 @@ absl::StatusOr<EvaluateResult> Convert(const pb::TrainerReply& reply,
   return result;
 }
 
-// The two ends of a call with this type of result.
-template <typename T, typename Call>
-void Answer(const Reply<T>& reply, Call& call) {
+}  // namespace
+
+template <typename T>
+void TrainerProcess::Ask(pb::TrainerRequest& request, Progress progress,
+                         Reply<T> reply) {
+  Call call;
+  call.progress = std::move(progress);
   call.accept = [reply](const pb::TrainerReply& wire) -> absl::Status {
     FG_ASSIGN_OR_RETURN(T result, Convert(wire, static_cast<T*>(nullptr)));
     reply(std::move(result));
     return absl::OkStatus();
   };
   call.fail = [reply](absl::Status status) { reply(std::move(status)); };
+  Send(request, std::move(call));
 }
-
-}  // namespace
 
 absl::Status FillTrainerOptions(const pb::ClientConfig& config,
                                 TrainerProcessOptions& options) {
@@ -170,14 +173,12 @@ void TrainerProcess::Configure(TrainerSetup setup, Reply<TrainerReady> reply) {
   wire.set_state_dir(state_dir);
   *wire.mutable_cache() = options_.cache.config;
   wire.set_cache_dir(options_.cache.folder);
-  Call call;
-  Answer<TrainerReady>(
+  Ask<TrainerReady>(
+      request, nullptr,
       [this, reply = std::move(reply)](absl::StatusOr<TrainerReady> ready) {
         configured_ = ready.ok();
         reply(std::move(ready));
-      },
-      call);
-  Send(request, std::move(call));
+      });
 }
 
 void TrainerProcess::Train(TrainRequest request, Progress progress,
@@ -190,10 +191,7 @@ void TrainerProcess::Train(TrainRequest request, Progress progress,
   if (!request.statistics_path.empty()) {
     wire.set_statistics_path(FullPath(request.statistics_path));
   }
-  Call call;
-  call.progress = std::move(progress);
-  Answer(reply, call);
-  Send(message, std::move(call));
+  Ask(message, std::move(progress), std::move(reply));
 }
 
 void TrainerProcess::Evaluate(EvaluateRequest request, Progress progress,
@@ -205,10 +203,7 @@ void TrainerProcess::Evaluate(EvaluateRequest request, Progress progress,
   wire.set_split(SplitName(request.split));
   wire.set_compare_local(request.compare_local);
   wire.set_initial_model_path(FullPath(request.initial_model_path));
-  Call call;
-  call.progress = std::move(progress);
-  Answer(reply, call);
-  Send(message, std::move(call));
+  Ask(message, std::move(progress), std::move(reply));
 }
 
 void TrainerProcess::Solve(SolveRequest request, Progress progress,
@@ -217,10 +212,7 @@ void TrainerProcess::Solve(SolveRequest request, Progress progress,
   pb::TrainerSolve& wire = *message.mutable_solve();
   wire.set_point_path(FullPath(request.point_path));
   wire.set_sums_path(FullPath(request.sums_path));
-  Call call;
-  call.progress = std::move(progress);
-  Answer(reply, call);
-  Send(message, std::move(call));
+  Ask(message, std::move(progress), std::move(reply));
 }
 
 void TrainerProcess::Gather(GatherRequest request, Progress progress,
@@ -229,10 +221,7 @@ void TrainerProcess::Gather(GatherRequest request, Progress progress,
   pb::TrainerGather& wire = *message.mutable_gather();
   wire.set_model_path(FullPath(request.model_path));
   wire.set_sums_path(FullPath(request.sums_path));
-  Call call;
-  call.progress = std::move(progress);
-  Answer(reply, call);
-  Send(message, std::move(call));
+  Ask(message, std::move(progress), std::move(reply));
 }
 
 void TrainerProcess::Cancel() {

@@ -84,6 +84,10 @@ class TrainerProcess : public LocalTrainer {
   std::string FullPath(const std::string& path) const;
   absl::Status StartChild();
   void StopChild();
+  // Sends, and answers `reply` with what comes. Defined in the .cc file, which
+  // alone uses it.
+  template <typename T>
+  void Ask(pb::TrainerRequest& request, Progress progress, Reply<T> reply);
   void Send(pb::TrainerRequest& request, Call call);
   void OnFrame(const Bytes& bytes);
   absl::Status HandleReply(const pb::TrainerReply& reply);

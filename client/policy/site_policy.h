@@ -36,8 +36,8 @@ absl::Status CheckSamples(const SitePolicy& policy, uint64_t train_samples);
 // What of `scalars` may leave: nothing unless `share_site_scalars`; then only
 // finite numbers under plain names (a–z, 0–9, '_', '.', '-'; at most 64
 // characters) and at most kSharedScalarsMax of them, so that the channel stays
-// one for metrics (a network of twenty blocks has some three for each).
-inline constexpr size_t kSharedScalarsMax = 128;
+// one for metrics: a network of sixty blocks has up to six for each.
+inline constexpr size_t kSharedScalarsMax = 512;
 std::map<std::string, double> FilterScalars(
     const SitePolicy& policy, const std::map<std::string, double>& scalars);
 

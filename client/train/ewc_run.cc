@@ -28,9 +28,7 @@ absl::Status EwcRun::PrepareAlone(
     const ParameterVector& model, const ActivationStore& store,
     const std::function<absl::Status(const ParameterVector&)>& set_initial,
     const ProgressSink& progress) {
-  if (!plan_.regularizers.ewc_federated) {
-    return Prepare(model, store, set_initial, progress);
-  }
+  if (!AloneDiffers()) return Prepare(model, store, set_initial, progress);
   FG_RETURN_IF_ERROR(set_initial(model));
   const TrainedModel trained = learner_.model();
   FG_ASSIGN_OR_RETURN(NamedValues fisher,
@@ -42,7 +40,11 @@ absl::Status EwcRun::PrepareAlone(
 
 void EwcRun::EndAlone() {
   // Found again in the site's files.
-  if (plan_.regularizers.ewc_federated) learner_.SetRunStart({}, {});
+  if (AloneDiffers()) learner_.SetRunStart({}, {});
+}
+
+bool EwcRun::AloneDiffers() const {
+  return plan_.regularizers.ewc_federated || !start_.has_value();
 }
 
 absl::StatusOr<std::map<std::string, double>> EwcRun::Scalars(

@@ -52,6 +52,10 @@ class EwcRun {
       const ActivationStore& store, const ProgressSink& progress);
 
  private:
+  // Whether a site alone starts elsewhere (from a head that it solved itself)
+  // or with other Fisher information than with the others.
+  bool AloneDiffers() const;
+
   const Plan& plan_;
   Learner& learner_;
   FileStore& files_;

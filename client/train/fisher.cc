@@ -174,10 +174,9 @@ absl::StatusOr<NamedValues> DiagonalFisher(const TrainedModel& model,
                                            const ActivationStore& data,
                                            uint64_t seed,
                                            const ProgressSink& progress) {
-  const std::vector<int64_t> records = ChooseRecords(data.count(), seed);
   FG_ASSIGN_OR_RETURN(NamedValues fisher,
-                      SumOver(records, model, kind, data, progress));
-  const double count = static_cast<double>(records.size());
+                      FisherSums(model, kind, data, seed, progress));
+  const auto count = static_cast<double>(data.count());
   for (auto& [name, value] : fisher) {
     value = (value / count).to(torch::kFloat32);
   }

@@ -1,6 +1,7 @@
 #include "client/train/forgetting.h"
 
 #include <algorithm>
+#include <functional>
 #include <utility>
 
 #include "common/base/status_macros.h"
@@ -28,13 +29,27 @@ int64_t BatchCount(const std::vector<int64_t>& images) {
   return (static_cast<int64_t>(images.size()) + kBatch - 1) / kBatch;
 }
 
+// Before each batch, so that long work is seen to be alive and can be ended.
+using Step = std::function<absl::Status()>;
+
+MeanLoss WithStep(MeanLoss loss, const Step& step) {
+  loss.batch = [batch = std::move(loss.batch),
+                step](int64_t i) -> absl::StatusOr<torch::Tensor> {
+    FG_RETURN_IF_ERROR(step());
+    return batch(i);
+  };
+  return loss;
+}
+
 // Probabilities [images, classes] of the model as it is now.
-absl::StatusOr<torch::Tensor> Probabilities(
-    const TrainedModel& model, const ActivationStore& data,
-    const std::vector<int64_t>& images) {
+absl::StatusOr<torch::Tensor> Probabilities(const TrainedModel& model,
+                                            const ActivationStore& data,
+                                            const std::vector<int64_t>& images,
+                                            const Step& step) {
   torch::NoGradGuard no_grad;
   std::vector<torch::Tensor> rows;
   for (int64_t i = 0; i < BatchCount(images); ++i) {
+    FG_RETURN_IF_ERROR(step());
     FG_ASSIGN_OR_RETURN(const torch::Tensor batch,
                         data.Batch(BatchAt(images, i)));
     rows.push_back(torch::softmax(
@@ -45,13 +60,13 @@ absl::StatusOr<torch::Tensor> Probabilities(
 
 // Of the loss of which the model as it is now has the least.
 absl::StatusOr<std::map<int, TraceEstimate>> TracesHere(
-    const TrainedModel& model, const ActivationStore& data, uint64_t seed) {
-  const std::vector<int64_t> images =
-      ChooseImages(data.count(), kTraceRecordsMax);
+    const TrainedModel& model, const ActivationStore& data,
+    const std::vector<int64_t>& images, uint64_t seed, const Step& step) {
   FG_ASSIGN_OR_RETURN(torch::Tensor targets,
-                      Probabilities(model, data, images));
-  return HessianTraces(SoftLabelLoss(model, data, images, std::move(targets)),
-                       model.parameters, seed, kTraceProbes);
+                      Probabilities(model, data, images, step));
+  return HessianTraces(
+      WithStep(SoftLabelLoss(model, data, images, std::move(targets)), step),
+      model.parameters, seed, kTraceProbes);
 }
 
 }  // namespace
@@ -84,21 +99,34 @@ absl::StatusOr<Forgetting> ForgettingSince(const NamedValues& before,
     return absl::FailedPreconditionError(
         "there are no images to tell what was forgotten");
   }
-  FG_RETURN_IF_ERROR(progress(0, "forgetting"));
   const std::vector<int64_t> images =
       ChooseImages(data.count(), kForgettingRecordsMax);
+  const std::vector<int64_t> trace_images =
+      ChooseImages(data.count(), kTraceRecordsMax);
+  // Probabilities, loss after and before, and one product; probabilities and
+  // a product for each probe.
+  const int64_t steps =
+      4 * BatchCount(images) + (1 + kTraceProbes) * BatchCount(trace_images);
+  int64_t done = 0;
+  const Step step = [&done, steps, &progress] {
+    return progress(static_cast<double>(done++) / static_cast<double>(steps),
+                    "forgetting");
+  };
   const NamedValues now = CopyValues(model.parameters);
   SetValues(before, model.parameters);
-  absl::StatusOr<torch::Tensor> targets = Probabilities(model, data, images);
+  absl::StatusOr<torch::Tensor> targets =
+      Probabilities(model, data, images, step);
   absl::StatusOr<std::map<int, TraceEstimate>> traces =
-      TracesHere(model, data, seed);
+      TracesHere(model, data, trace_images, seed, step);
   SetValues(now, model.parameters);
   FG_RETURN_IF_ERROR(targets.status());
   FG_RETURN_IF_ERROR(traces.status());
   FG_ASSIGN_OR_RETURN(
       Forgetting forgetting,
-      MeasureForgetting(SoftLabelLoss(model, data, images, *std::move(targets)),
-                        model.parameters, before));
+      MeasureForgetting(
+          WithStep(SoftLabelLoss(model, data, images, *std::move(targets)),
+                   step),
+          model.parameters, before));
   forgetting.traces = *std::move(traces);
   return forgetting;
 }

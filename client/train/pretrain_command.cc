@@ -1,11 +1,10 @@
 #include <cstdio>
-#include <filesystem>
 #include <memory>
 #include <string>
-#include <system_error>
 #include <utility>
 
 #include "CLI/CLI.hpp"
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "client/data/data_source_factory.h"
 #include "client/train/command_line.h"
@@ -58,15 +57,8 @@ absl::Status RunWithoutLabels(Arguments arguments, const CLI::App& command,
   ssl.optimizer = options.optimizer;
   ssl.seed = options.seed;
   ssl.compute = options.compute;
-  if (command.count("--restart") > 0) {
-    std::error_code error;
-    std::filesystem::remove(CheckpointPath(ssl), error);
-    if (error) {
-      return absl::UnavailableError(
-          absl::StrCat(CheckpointPath(ssl), ": ", error.message()));
-    }
-  }
-  return RunSsl(ssl, arguments.data_path, clock);
+  return RunSsl(ssl, arguments.data_path, command.count("--restart") > 0,
+                clock);
 }
 
 absl::Status Run(Arguments arguments, const CLI::App& command,

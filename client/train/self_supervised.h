@@ -65,7 +65,7 @@ struct SslResult {
 };
 
 // Trains, and writes a backbone without a head. Same options and images, same
-// bytes.
+// bytes on a CPU.
 //
 // Every `checkpoint_every` steps the state is written, atomically, to
 // <out_path>.checkpoint. A later call with the same options and images goes on

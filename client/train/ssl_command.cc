@@ -1,8 +1,10 @@
 #include "client/train/ssl_command.h"
 
 #include <cstdio>
+#include <filesystem>
 #include <memory>
 #include <string_view>
+#include <system_error>
 #include <vector>
 
 #include "CLI/CLI.hpp"
@@ -138,7 +140,8 @@ absl::Status CheckSslOptions(const CLI::App& command,
 }
 
 absl::Status RunSsl(const SelfSupervisedOptions& options,
-                    const std::string& data_path, const Clock& clock) {
+                    const std::string& data_path, bool restart,
+                    const Clock& clock) {
   FG_ASSIGN_OR_RETURN(const pb::DataConfig config, LoadDataConfig(data_path));
   if (config.kind() == "embeddings_npz" || config.kind() == "table") {
     return absl::InvalidArgumentError(
@@ -148,6 +151,14 @@ absl::Status RunSsl(const SelfSupervisedOptions& options,
                       OpenDataSource(config, {{}, DataUse::kTrain}));
   for (const std::string& warning : data->Warnings()) {
     FG_LOG_WARNING("data: {}", warning);
+  }
+  if (restart) {
+    std::error_code error;
+    std::filesystem::remove(CheckpointPath(options), error);
+    if (error) {
+      return absl::UnavailableError(
+          absl::StrCat(CheckpointPath(options), ": ", error.message()));
+    }
   }
   Print(absl::StrCat(options.architecture, " on ",
                      data->Samples(Split::kTrain).size(),

@@ -22,8 +22,9 @@ absl::Status CheckSslOptions(const CLI::App& command,
                              const std::string& method);
 
 // Trains on the images of the YAML file `data_path`, with progress on standard
-// output.
+// output. `restart`: a checkpoint is removed, once the data are open.
 absl::Status RunSsl(const SelfSupervisedOptions& options,
-                    const std::string& data_path, const Clock& clock);
+                    const std::string& data_path, bool restart,
+                    const Clock& clock);
 
 }  // namespace fedgraft

@@ -55,13 +55,27 @@ void ScaleParameters(const ParameterLayout& layout, double factor,
   }
 }
 
+// Fewer grid steps would be a wrong factor of everybody's update.
+constexpr double kExtraStepsMin = 16;
+
 // What follows the parameters (common/config/rule_facts.h). INVALID_ARGUMENT:
-// a number beyond the grid, which may not be cut like an update's value.
+// a number beyond the grid, which may not be cut like an update's value, or too
+// small for it.
 absl::StatusOr<std::vector<float>> ExtraValues(const Plan& plan,
                                                uint64_t samples) {
   if (ExtraWords(plan.rule) == 0) return std::vector<float>();
   const double steps = NovaSteps(plan, samples);
-  if (steps * SiteWeight(plan, samples) <= plan.update.range) {
+  const double sent = steps * SiteWeight(plan, samples);
+  FG_ASSIGN_OR_RETURN(const RingSpec ring, TrainRing(plan));
+  if (sent < kExtraStepsMin * ring.Step()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(samples, " images make ", sent / ring.Step(),
+                     " steps of the grid for rule fed_nova; expected at least ",
+                     kExtraStepsMin,
+                     ": the plan needs a larger update.word_bits or a smaller "
+                     "update.weight_cap"));
+  }
+  if (sent <= plan.update.range) {
     return std::vector<float>{static_cast<float>(steps)};
   }
   return absl::InvalidArgumentError(absl::StrCat(
@@ -209,8 +223,9 @@ absl::StatusOr<QuantizedUpdate> QuantizedUpdate::FromUpdate(
   FG_ASSIGN_OR_RETURN(const std::vector<float> extra,
                       ExtraValues(plan, update.raw().samples()));
   head.count = delta.size() + extra.size();
-  const double weight = SiteWeight(plan, update.raw().samples());
-  head.weight_word = WeightWord(weight);
+  head.weight_word = WeightWord(SiteWeight(plan, update.raw().samples()));
+  // What the aggregator divides by.
+  const double weight = WeightOfWord(head.weight_word);
   head.layout = update.raw().layout().digest();
   FG_ASSIGN_OR_RETURN(
       Bytes payload, BuildPayload(head, [&](uint64_t begin, uint64_t count) {

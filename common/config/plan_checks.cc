@@ -128,6 +128,10 @@ double StepsInRange(const Plan& plan, int word_bits) {
 }
 
 void CheckUpdate(const Plan& plan, ConfigErrors& errors) {
+  if (plan.update.rounding == Rounding::kStochastic) {
+    errors.Add("update.rounding",
+               "found stochastic, which is not available; expected nearest");
+  }
   constexpr char kKey[] = "update.word_bits";
   if (!IsWordWidth(plan.update.word_bits)) {
     errors.Add(kKey, absl::StrCat("found ", plan.update.word_bits,
@@ -345,6 +349,23 @@ void CheckPrivacy(const Plan& plan, ConfigErrors& errors) {
   if (plan.differential_privacy.kind != DifferentialPrivacy::kNone) {
     errors.Add("privacy.differential_privacy.kind",
                "found a kind that is not available; expected none");
+  }
+  // A key that does nothing would be taken for protection.
+  const SecureAggregationSpec masked, &given = plan.secure_aggregation;
+  if (!given.is_on && (given.threshold != masked.threshold ||
+                       given.cohort_min != masked.cohort_min)) {
+    errors.Add("privacy.secure_aggregation",
+               "found its keys with mode off, where they do nothing; expected "
+               "their defaults");
+  }
+  const DifferentialPrivacySpec none, &noise = plan.differential_privacy;
+  if (noise.kind == DifferentialPrivacy::kNone &&
+      (noise.noise_multiplier != none.noise_multiplier ||
+       noise.record_clip_norm != none.record_clip_norm ||
+       noise.delta != none.delta)) {
+    errors.Add("privacy.differential_privacy",
+               "found its keys with kind none, where they do nothing; expected "
+               "their defaults");
   }
 }
 

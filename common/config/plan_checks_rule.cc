@@ -1,8 +1,13 @@
 #include "common/config/plan_checks_rule.h"
 
+#include <algorithm>
+#include <cmath>
+#include <initializer_list>
 #include <string>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/string_view.h"
 #include "common/config/rule_facts.h"
 
 namespace fedgraft {
@@ -13,6 +18,44 @@ constexpr int kRobustUpdatesMin = 3;
 
 bool TakesGroups(const RuleSpec& rule) {
   return rule.kind == "median" || rule.kind == "trimmed_mean";
+}
+
+// A key that the rule does not read would be taken for a setting.
+void CheckKeysAreRead(const RuleSpec& rule, ConfigErrors& errors) {
+  const RuleSpec defaults;
+  const struct {
+    const char* key;
+    double found, by_default;
+    std::initializer_list<absl::string_view> readers;
+  } keys[] = {
+      {"momentum", rule.momentum, defaults.momentum, {"fed_avgm"}},
+      {"beta1", rule.beta1, defaults.beta1, {"fed_adam", "fed_yogi"}},
+      {"beta2", rule.beta2, defaults.beta2, {"fed_adam", "fed_yogi"}},
+      {"tau", rule.tau, defaults.tau, {"fed_adagrad", "fed_adam", "fed_yogi"}},
+      {"trim_fraction",
+       rule.trim_fraction,
+       defaults.trim_fraction,
+       {"trimmed_mean"}},
+      {"byzantine_max",
+       static_cast<double>(rule.byzantine_max),
+       static_cast<double>(defaults.byzantine_max),
+       {"krum", "multi_krum"}},
+      {"selected",
+       static_cast<double>(rule.selected),
+       static_cast<double>(defaults.selected),
+       {"multi_krum"}},
+  };
+  for (const auto& key : keys) {
+    if (key.found == key.by_default) continue;
+    if (std::count(key.readers.begin(), key.readers.end(), rule.kind) > 0) {
+      continue;
+    }
+    errors.Add(
+        absl::StrCat("rule.", key.key),
+        absl::StrCat("found ", key.found, " with ", rule.kind,
+                     ", which does not read it; expected ", key.by_default,
+                     ", or rule ", absl::StrJoin(key.readers, " or ")));
+  }
 }
 
 void CheckGroups(const Plan& plan, ConfigErrors& errors) {
@@ -39,13 +82,15 @@ void CheckGroups(const Plan& plan, ConfigErrors& errors) {
 void CheckTrim(const Plan& plan, int updates, ConfigErrors& errors) {
   const RuleSpec& rule = plan.rule;
   if (TrimCount(rule.trim_fraction, static_cast<size_t>(updates)) >= 1) return;
+  // Rounded up: what is suggested must do.
+  const double least = std::ceil(1e4 / updates) / 1e4;
   errors.Add("rule.trim_fraction",
              absl::StrCat("found ", rule.trim_fraction, ", which cuts none of ",
                           updates,
                           rule.groups > 0 ? " groups"
                                           : " sites (the "
                                             "quorum)",
-                          "; expected at least ", 1.0 / updates));
+                          "; expected at least ", least));
 }
 
 void CheckKrum(const Plan& plan, ConfigErrors& errors) {
@@ -85,6 +130,11 @@ void CheckNova(const Plan& plan, ConfigErrors& errors) {
     errors.Add("local.batch_size",
                "found 1 with rule fed_nova; expected 2 or more");
   }
+  if (plan.update.weighting != Weighting::kSamples) {
+    errors.Add("update.weighting",
+               "found uniform with rule fed_nova, whose steps are checked by "
+               "the number of samples; expected samples");
+  }
   if (plan.differential_privacy.kind != DifferentialPrivacy::kNone) {
     errors.Add("rule.kind",
                "found fed_nova with differential privacy: the number of steps "
@@ -113,6 +163,14 @@ void CheckRule(const Plan& plan, ConfigErrors& errors) {
                "found scaffold, which is not available; expected another "
                "rule, such as fed_nova or fed_avgm");
   }
+  if (plan.rounds == 0 && rule.kind != RuleSpec().kind) {
+    errors.Add("rule.kind",
+               absl::StrCat("found ", rule.kind,
+                            " with rounds 0, in which no update is combined; "
+                            "expected ",
+                            RuleSpec().kind));
+  }
+  CheckKeysAreRead(rule, errors);
   if (rule.kind == "fed_nova") CheckNova(plan, errors);
   CheckSecureAggregation(plan, errors);
   CheckGroups(plan, errors);

@@ -9,16 +9,25 @@
 #include "common/privacy/site_noise.h"
 
 namespace fedgraft {
+namespace {
+
+// Records that one noised step is expected to draw.
+uint64_t BatchOfStep(const Plan& plan) {
+  return static_cast<uint64_t>(plan.batch_size) *
+         static_cast<uint64_t>(plan.accumulate);
+}
+
+}  // namespace
 
 double SamplingRate(const Plan& plan, uint64_t records) {
   FG_CHECK(records > 0);
-  return std::min(
-      1.0, static_cast<double>(plan.batch_size) / static_cast<double>(records));
+  return std::min(1.0, static_cast<double>(BatchOfStep(plan)) /
+                           static_cast<double>(records));
 }
 
 int64_t StepsPerRound(const Plan& plan, uint64_t records) {
   FG_CHECK(records > 0);
-  const uint64_t batch = static_cast<uint64_t>(plan.batch_size);
+  const uint64_t batch = BatchOfStep(plan);
   const uint64_t steps = (records + batch - 1) / batch;
   return static_cast<int64_t>(steps) * plan.local_epochs;
 }

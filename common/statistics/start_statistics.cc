@@ -146,7 +146,14 @@ void StatisticsCheck::Add(int64_t begin, absl::Span<const uint64_t> words) {
             absl::StrCat("statistic ", part.spec->name, "[", i - part.begin,
                          "]: expected 0 or more, got a negative number"));
       }
-      if (part.spec->counts_records) totals_[p] += word;
+      if (!part.spec->counts_records) continue;
+      // None is above the records, so that their sum cannot wrap unseen.
+      if (static_cast<int64_t>(word) > records_ && status_.ok()) {
+        status_ = absl::InvalidArgumentError(absl::StrCat(
+            "statistic ", part.spec->name, "[", i - part.begin,
+            "]: expected at most the ", records_, " records, got ", word));
+      }
+      totals_[p] += word;
     }
   }
 }

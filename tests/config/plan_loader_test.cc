@@ -68,8 +68,7 @@ TEST(PlanLoaderTest, ValuesReachTheirFields) {
       "  mean: [0.5], std: [0.25, 1, 2], invert: true}\n"
       "local: {epochs: 3, optimizer: {kind: adamw, learning_rate: 1e-3},\n"
       "  augmentation: {horizontal_flip: true}}\n"
-      "update: {word_bits: 20, range: 0.5, weighting: uniform,\n"
-      "  rounding: stochastic}\n"
+      "update: {word_bits: 20, range: 0.5, weighting: uniform}\n"
       "evaluation: {every: -1, split: train}\n");
   ASSERT_TRUE(plan.ok()) << plan.status();
   EXPECT_EQ(plan->seed, UINT64_MAX);
@@ -84,7 +83,6 @@ TEST(PlanLoaderTest, ValuesReachTheirFields) {
   EXPECT_EQ(plan->optimizer.learning_rate, 1e-3);
   EXPECT_TRUE(plan->augmentation.any());
   EXPECT_EQ(plan->update.weighting, Weighting::kUniform);
-  EXPECT_EQ(plan->update.rounding, Rounding::kStochastic);
   EXPECT_EQ(plan->evaluation.every, -1);
   EXPECT_EQ(plan->evaluation.split, Split::kTrain);
 }
@@ -116,6 +114,12 @@ TEST(PlanLoaderTest, RulesBetweenFieldsNameTheLineAndTheKey) {
     std::string what;
   };
   const Case cases[] = {
+      {"privacy: {secure_aggregation: {threshold: 5}}\n",
+       "plan.yaml:10: privacy.secure_aggregation", "do nothing"},
+      {"privacy: {differential_privacy: {noise_multiplier: 2}}\n",
+       "plan.yaml:10: privacy.differential_privacy", "do nothing"},
+      {"update: {rounding: stochastic}\n", "plan.yaml:10: update.rounding",
+       "found stochastic, which is not available; expected nearest"},
       {"preprocessing: {mean: [1, 2]}\n", "plan.yaml:10: preprocessing.mean",
        "found 2 numbers"},
       {"preprocessing:\n  std: [0.5,\n    0, 1]\n",

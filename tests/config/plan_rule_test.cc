@@ -68,6 +68,18 @@ TEST(PlanRuleTest, RefusalsNameTheKeyAndWhatIsExpected) {
        "local.regularizers.fed_prox_mu", "expected 0"},
       {5, "rule: {kind: fed_nova}\nlocal: {batch_size: 1}\n",
        "local.batch_size", "2 or more"},
+      {5, "rule: {kind: fed_nova}\nupdate: {weighting: uniform}\n",
+       "update.weighting", "expected samples"},
+      {5, "rule: {kind: krum, selected: 3}\n", "rule.selected",
+       "or rule multi_krum"},
+      {5, "rule: {kind: fed_avg, momentum: 0.5}\n", "rule.momentum",
+       "or rule fed_avgm"},
+      {5, "rule: {kind: fed_avgm, beta2: 0.5}\n", "rule.beta2",
+       "or rule fed_adam or fed_yogi"},
+      {5, "rule: {kind: median, trim_fraction: 0.3}\n", "rule.trim_fraction",
+       "or rule trimmed_mean"},
+      {5, "rule: {kind: fed_adam, byzantine_max: 2}\n", "rule.byzantine_max",
+       "or rule krum or multi_krum"},
       {5, "rule: {kind: scaffold}\n", "rule.kind", "not available"},
       {5, "rule: {kind: fed_mean}\n", "rule.kind", "multi_krum"},
   };
@@ -78,6 +90,29 @@ TEST(PlanRuleTest, RefusalsNameTheKeyAndWhatIsExpected) {
     EXPECT_THAT(message, HasSubstr(bad.where));
     EXPECT_THAT(message, HasSubstr(bad.what));
   }
+}
+
+TEST(PlanRuleTest, TheSuggestedTrimFractionIsTaken) {
+  for (int quorum = 3; quorum <= 20; ++quorum) {
+    const auto refused =
+        With(quorum, "rule: {kind: trimmed_mean, trim_fraction: 0.01}\n");
+    const std::string message(refused.status().message());
+    const size_t at = message.rfind("at least ");
+    ASSERT_NE(at, std::string::npos) << message;
+    const auto taken =
+        With(quorum, absl::StrCat("rule: {kind: trimmed_mean, trim_fraction: ",
+                                  message.substr(at + 9), "}\n"));
+    EXPECT_TRUE(taken.ok()) << taken.status();
+  }
+}
+
+TEST(PlanRuleTest, ARuleForNoRoundOfTrainingIsRefused) {
+  const auto plan = ParsePlanYaml(
+      absl::StrReplaceAll(MinimalPlan(), {{"rounds: 2", "rounds: 0"}}) +
+          "solver: {kind: ridge}\nrule: {kind: median}\n",
+      "plan.yaml");
+  EXPECT_THAT(std::string(plan.status().message()),
+              HasSubstr("rule.kind: found median with rounds 0"));
 }
 
 TEST(PlanRuleTest, SecureAggregationHidesWhatRobustRulesCompare) {

@@ -39,6 +39,15 @@ TEST(ReleaseCostTest, RecordPrivacyCountsTheStepsOfPoissonBatches) {
   EXPECT_NEAR(TotalEpsilon({{*cost, 5}}, 1e-5).epsilon, 1.711770091, 1e-8);
 }
 
+TEST(ReleaseCostTest, AStepOfSeveralBatchesIsOneReleaseOfTheirRecords) {
+  Plan plan = RecordPlan();
+  plan.accumulate = 4;
+  const auto cost = CostOfRound(plan, 6400, 0, Observer::kAggregator);
+  ASSERT_TRUE(cost.ok()) << cost.status();
+  EXPECT_DOUBLE_EQ(cost->rate, 0.04);
+  EXPECT_EQ(cost->steps, 50);
+}
+
 TEST(ReleaseCostTest, ASiteSmallerThanABatchTakesPartWhole) {
   const auto cost = CostOfRound(RecordPlan(), 10, 0, Observer::kPublic);
   ASSERT_TRUE(cost.ok()) << cost.status();

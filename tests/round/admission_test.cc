@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <memory>
 #include <string>
 #include <utility>
@@ -147,6 +148,25 @@ TEST_F(VerifyUpdateTest, RefusesStepsThatAreNone) {
   EXPECT_EQ(ReasonOf(VerifyPayload(payload)), RefusalReason::kBadWeight);
   std::fill(payload.end() - 4, payload.end(), uint8_t{0xff});  // below 0
   EXPECT_EQ(ReasonOf(VerifyPayload(payload)), RefusalReason::kBadWeight);
+}
+
+// The steps lengthen everybody's update and are no part of the norm.
+TEST_F(VerifyUpdateTest, RefusesStepsThatAreNotThoseOfTheWeight) {
+  PlanSpec spec;
+  spec.rule = "kind: fed_nova";
+  Open(spec);
+  const Bytes honest = Payload(500);
+  const auto with = [&](uint32_t word) {
+    Bytes payload = honest;
+    std::memcpy(payload.data() + payload.size() - 4, &word, 4);
+    return VerifyPayload(payload);
+  };
+  uint32_t word = 0;
+  std::memcpy(&word, honest.data() + honest.size() - 4, 4);
+  EXPECT_THAT(with(word), IsOk());
+  EXPECT_EQ(ReasonOf(with(word + word / 50)), RefusalReason::kBadWeight);
+  EXPECT_EQ(ReasonOf(with(word - word / 50)), RefusalReason::kBadWeight);
+  EXPECT_EQ(ReasonOf(with(uint32_t{1} << 25)), RefusalReason::kBadWeight);
 }
 
 TEST_F(VerifyUpdateTest, RefusesAnotherSitesSignature) {

@@ -12,6 +12,7 @@
 #include "common/crypto/sealed_stream.h"
 #include "common/crypto/sha256.h"
 #include "common/model/evaluation_layout.h"
+#include "common/numeric/fed_nova.h"
 #include "common/numeric/update_payload.h"
 #include "common/protocol/statements.h"
 #include "common/solve/solve_statistics.h"
@@ -187,9 +188,8 @@ Bytes TestSite::TrainPayload(const Plan& plan, const ParameterLayout& layout,
   head.weight_word = WeightWord(SiteWeight(plan, samples));
   head.layout = layout.digest();
   ParameterVector values = delta;
-  // As if a site's steps grew with its images.
   values.resize(delta.size() + static_cast<size_t>(ExtraWords(plan.rule)),
-                static_cast<float>(samples) / 1000);
+                static_cast<float>(NovaSteps(plan, samples)));
   return Payload(head, *Quantize(head.ring, MaxTerms(plan), values,
                                  WeightOfWord(head.weight_word)));
 }

@@ -98,6 +98,24 @@ TEST_P(RuleRoundsTest, OneStateIsKeptAndNoneOnceTheRunHasEnded) {
   EXPECT_EQ(blobs(), before + 1);
 }
 
+TEST_P(RuleRoundsTest, WhatWasGatheredGoesWithTheRun) {
+  RoundWorld world;
+  ASSERT_THAT(world.Open(), IsOk());
+  PlanSpec spec = Spec();
+  spec.gathers = true;
+  world.StartRun(spec, kLarge);
+  world.JoinAll(All());
+  world.Run();
+  const size_t before = world.files.List("blobs")->size();
+  world.Contribute(All());  // gathers
+  world.Run();
+  EXPECT_EQ(world.files.List("blobs")->size(), before + 1);
+  for (int round = 0; round < 3; ++round) world.Contribute(All());
+  world.Run();
+  EXPECT_EQ(world.state(), "finished");
+  EXPECT_EQ(world.files.List("blobs")->size(), before + 1);  // the final model
+}
+
 TEST_P(RuleRoundsTest, HistoryTellsHowMuchOfEachSiteWasUsed) {
   RoundWorld world;
   ASSERT_THAT(world.Open(), IsOk());

@@ -8,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "aggregator/rules/rule.h"
+#include "common/config/rule_facts.h"
 #include "common/numeric/update_payload.h"
 #include "gtest/gtest.h"
 #include "tests/rules/rule_bench.h"
@@ -164,6 +165,11 @@ TEST_P(RuleConformanceTest, AStatisticsRuleAveragesWhatIsNoParameter) {
   }
   const size_t weight = 2 * kStatistics;
   EXPECT_GT(std::abs(result.next[weight] - previous_[weight] - 0.25f), 0.05f);
+}
+
+// What the plan's checks believe of a rule.
+TEST_P(RuleConformanceTest, PlansKnowWhetherItNeedsSingleUpdates) {
+  EXPECT_EQ(IsRobustRule(plan_.rule), rule_->AsSum() == nullptr);
 }
 
 TEST_P(RuleConformanceTest, InfluenceIsOneOnTheAverage) {

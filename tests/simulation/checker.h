@@ -90,6 +90,7 @@ class Checker : public ServerObserver {
   std::string run_;
   std::optional<Plan> plan_;
   size_t checked_rounds_ = 0;
+  bool is_newest_ = false;               // the round being checked
   Digest model_;                         // newest checked
   std::set<Digest> models_;              // all that were checked
   ParameterVector values_;               // the newest's values
@@ -97,7 +98,6 @@ class Checker : public ServerObserver {
   uint32_t preparing_rounds_ = 0;        // that solved or gathered
   Digest gathered_;                      // of the statistics, once there
   std::map<std::string, Digest> given_;  // with train tasks, by run
-  double rounding_ = 0;                  // of the sites, in the next model
   std::optional<ReferenceRule> rule_;    // after the newest checked round
   std::vector<RoundRecord> published_;
 };

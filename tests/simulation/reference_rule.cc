@@ -170,6 +170,7 @@ std::string RuleKeys(int quorum, uint64_t draw) {
       "kind: multi_krum, byzantine_max: 0, selected: 2",
   };
   const uint64_t sums = std::size(on_sums);
+  if (quorum >= 5 && draw % 8 == 0) return "kind: krum, byzantine_max: 1";
   draw %= quorum >= 3 ? sums + std::size(robust) : sums;
   return draw < sums ? on_sums[draw] : robust[draw - sums];
 }

@@ -29,9 +29,6 @@ class ReferenceRule {
   // As many values per parameter as the rule remembers, slot by slot.
   std::vector<std::vector<double>>& state() { return state_; }
 
-  // fed_nova, after Next: what a step is multiplied by.
-  double mean_steps() const { return mean_steps_; }
-
  private:
   double Step(size_t i, double delta);
   std::vector<double> Combine(const std::vector<WeightedUpdate>& updates) const;

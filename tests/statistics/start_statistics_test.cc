@@ -118,6 +118,8 @@ TEST(StatisticsCheckTest, WantsRecordsCountsThatAddUpAndNothingNegative) {
       {0, 8, "counts that add up to the 8 records, got 7"},
       {2, 1, "counts that add up to the 7 records, got 8"},
       {3, ~uint64_t{3}, "class_counts[2]: expected 0 or more"},
+      // Whose sum would be that of the records again, modulo 2^64.
+      {2, uint64_t{1} << 62, "class_counts[1]: expected at most the 7 records"},
       {13, ~uint64_t{0}, "fisher[9]: expected 0 or more"},
   };
   for (const size_t piece : {size_t{1}, size_t{3}, words.size()}) {

@@ -102,7 +102,9 @@ class GatherTest : public ::testing::Test {
     set.dim = kDim;
     for (const Split split : {Split::kTrain, Split::kVal}) {
       for (size_t i = 0; i < records.size(); ++i) {
-        set.samples[split].push_back({records[i].label, "", std::to_string(static_cast<int>(split) * 1000 + i)});
+        set.samples[split].push_back(
+            {records[i].label, "",
+             std::to_string(static_cast<int>(split) * 1000 + i)});
         set.Values(split).insert(set.Values(split).end(),
                                  records[i].features.begin(),
                                  records[i].features.end());
@@ -326,6 +328,27 @@ TEST_F(GatherTest, ComparingWithTrainingAloneLeavesWhatWasGatheredAlone) {
   ASSERT_THAT(alone, IsOk());
   EXPECT_EQ(evaluated->scalars.at("local_loss"),
             alone->scalars.at("local_loss"));
+}
+
+// A site that solves a head of its own to compare with: that head is no start
+// of the run, and what the others solved is no start of its own.
+TEST_F(GatherTest, TrainingAloneAfterASolverHasAStartOfItsOwn) {
+  Plan plan = FisherPlan(StrategyKind::kFeatureExtraction, FisherKind::kExact);
+  plan.regularizers.ewc_federated = false;
+  plan.solver.kind = SolverKind::kNewton;
+  plan.solver.lambdas = {1};
+  Start(plan);
+  const TrainerSession::Evaluate compare{2, model_, Split::kVal, true, model_};
+  const auto fresh = Open(plan, Shard(2), "fresh");
+  const auto alone = fresh->RunEvaluate(compare, Silent);
+  ASSERT_THAT(alone, IsOk());
+  const auto trained = Open(plan, Shard(2), "trained");
+  const ParameterVector first = Train(*trained, 1);
+  EXPECT_EQ(Train(*fresh, 1), first);
+  const auto after = trained->RunEvaluate(compare, Silent);
+  ASSERT_THAT(after, IsOk());
+  EXPECT_EQ(after->scalars.at("local_loss"), alone->scalars.at("local_loss"));
+  EXPECT_EQ(Train(*trained, 1), first);
 }
 
 }  // namespace

@@ -128,6 +128,20 @@ TEST(QuantizedUpdateTest, HoldsTheWeightedValuesOnThePlansGrid) {
   }
 }
 
+// A weight of 1 / 3 is no word; the aggregator divides by the word nearby.
+TEST(QuantizedUpdateTest, MultipliesByTheWeightThatItSends) {
+  Plan plan = SmallPlan();
+  plan.update.word_bits = 64;
+  plan.update.weight_cap = 99;
+  const QuantizedUpdate update = Processed(plan, kDelta, 33);
+  const double weight = WeightOfWord(update.head().weight_word);
+  ASSERT_NE(weight, 33.0 / 99);
+  const auto values = Opened(update);
+  for (size_t i = 0; i < kDelta.size(); ++i) {
+    EXPECT_EQ(values[i], kDelta[i] * weight) << i;
+  }
+}
+
 TEST(QuantizedUpdateTest, CountsWhatExceedsTheRange) {
   const QuantizedUpdate update =
       Processed(SmallPlan(), {1e6f, -1e6f, 0, 1, -1, 0, 2, -3}, 100);

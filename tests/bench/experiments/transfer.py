@@ -79,14 +79,18 @@ GRID = {
             "--augmentation", VIEWS],
     },
     "pneumonia": {
-        "LP-FT, lr 0.0003": NEWTON + ["--epochs", "1", "--learning-rate", "0.0003"],
+        "LP-FT, lr 0.0003": NEWTON + [
+            "--epochs", "1", "--learning-rate", "0.0003"],
         "pooled BN, lr 0.003": ["--epochs", "1", "--batch-norm", "pooled"],
         "pooled BN, 5 blocks, lr 0.003": [
             "--epochs", "1", "--batch-norm", "pooled", "--unfreeze", TOP5],
+        "lr 0.001, 5 blocks, AUC": [
+            "--epochs", "1", "--learning-rate", "0.001", "--unfreeze", TOP5,
+            "--stop-metric", "auc"],
     },
 }
 TUNED = {
-    "breast": {"partial": "pooled BN, 5 blocks, lr 0.01, views, AUC",
+    "breast": {"partial": "lr 0.001, 5 blocks, AUC",
                "LP-FT": "LP-FT, lr 0.0003"},
     "pneumonia": {"partial": "pooled BN, 5 blocks, lr 0.003",
                   "LP-FT": "LP-FT, lr 0.0003"},
