@@ -59,6 +59,7 @@ class SumWorker : public ShardWorker {
       }
       first = false;
     }
+    if (job_.unmask) job_.unmask(plan_.Begin(shard), absl::MakeSpan(sums_));
     return {sink_(plan_.Begin(shard), sums_), {}};
   }
 

@@ -43,7 +43,8 @@ absl::Status CheckHead(const UpdatePayloadHead& head,
                                ", got ", head.layout.Short()));
   }
   constexpr uint64_t kWeightMax = uint64_t{1} << kWeightFractionBits;
-  if (head.weight_word == 0 || head.weight_word > kWeightMax) {
+  if (!expected.masked &&
+      (head.weight_word == 0 || head.weight_word > kWeightMax)) {
     return Refuse(RefusalReason::kBadWeight,
                   absl::StrCat("weight: expected above 0 and at most 1, got ",
                                WeightOfWord(head.weight_word)));
@@ -156,8 +157,9 @@ absl::StatusOr<VerifiedUpdate> VerifySealedUpdate(
     extra.insert(extra.end(),
                  words.begin() + static_cast<ptrdiff_t>(last - begin),
                  words.end());
-    if (std::max(statistics.magnitude(), of_extra.magnitude()) >
-        static_cast<uint64_t>(expectation.term_max)) {
+    if (!expectation.masked &&
+        std::max(statistics.magnitude(), of_extra.magnitude()) >
+            static_cast<uint64_t>(expectation.term_max)) {
       return Refuse(RefusalReason::kOverNorm,
                     absl::StrCat("a word of chunk ", plan.Chunk(shard),
                                  " is beyond ±", expectation.term_max,

@@ -13,12 +13,14 @@
 namespace fedgraft {
 TaskRunner::TaskRunner(AgentPorts ports, const AgentOptions& options,
                        AgentKeys keys, Background& background,
-                       BlobFetcher& fetcher, ConfiguredTrainer& trainer)
+                       BlobFetcher& fetcher, ConfiguredTrainer& trainer,
+                       const SecureTasks& secure)
     : ports_(ports),
       options_(options),
       background_(background),
       fetcher_(fetcher),
       trainer_(trainer),
+      secure_(secure),
       sealer_(std::make_shared<UpdateSealer>(options.site, keys.signing_key,
                                              ports.random, ports.files)),
       ledger_(
@@ -54,13 +56,15 @@ UploadHeader TaskRunner::HeaderOfTask() const {
   header.kind = task_.kind;
   header.plan_hash = task_.plan_hash;
   header.base_model = task_.model;
+  header.secure_attempt = task_.secure.attempt;
   return header;
 }
 
 bool TaskRunner::IsOfTask(const UploadHeader& header) const {
   return header.run == task_.run && header.round == task_.round &&
          header.kind == task_.kind && header.plan_hash == task_.plan_hash &&
-         header.base_model == task_.model;
+         header.base_model == task_.model &&
+         header.secure_attempt == task_.secure.attempt;
 }
 
 void TaskRunner::FindFinished() {
@@ -352,8 +356,12 @@ void TaskRunner::Seal(std::function<absl::StatusOr<QuantizedUpdate>()> quantize,
   progress_(AgentState::kSealing, 1);
   const std::string path = run_->files.UpdatePath(task_.kind);
   finished_[path] = std::nullopt;  // about to be overwritten
-  auto work = [quantize = std::move(quantize), sealer = sealer_, run = run_,
-               header = HeaderOfTask(),
+  std::function<absl::StatusOr<MaskedUpdate>(QuantizedUpdate)> mask;
+  if (task_.secure.step == SecureStep::kMask) {
+    mask = secure_.Masker(run_, task_);
+  }
+  auto work = [quantize = std::move(quantize), mask = std::move(mask),
+               sealer = sealer_, run = run_, header = HeaderOfTask(),
                path]() -> absl::StatusOr<SealedUpdate> {
     FG_ASSIGN_OR_RETURN(QuantizedUpdate quantized, quantize());
     if (quantized.head().saturated > 0) {
@@ -362,6 +370,11 @@ void TaskRunner::Seal(std::function<absl::StatusOr<QuantizedUpdate>()> quantize,
           "were cut to it",
           header.round.value, quantized.head().saturated,
           quantized.head().count);
+    }
+    if (mask) {
+      FG_ASSIGN_OR_RETURN(MaskedUpdate masked, mask(std::move(quantized)));
+      return sealer->Seal(std::move(masked), header,
+                          run->descriptor.hpke_public_key, path);
     }
     return sealer->Seal(std::move(quantized), header,
                         run->descriptor.hpke_public_key, path);

@@ -126,20 +126,34 @@ absl::StatusOr<SealedUpdate> UpdateSealer::Seal(QuantizedUpdate&& update,
                                                 ByteSpan hpke_public_key,
                                                 std::string_view path) {
   const QuantizedUpdate taken = std::move(update);
+  return SealPayload(taken.payload(), std::move(header), hpke_public_key, path);
+}
+
+absl::StatusOr<SealedUpdate> UpdateSealer::Seal(MaskedUpdate&& update,
+                                                UploadHeader header,
+                                                ByteSpan hpke_public_key,
+                                                std::string_view path) {
+  const MaskedUpdate taken = std::move(update);
+  return SealPayload(taken.payload(), std::move(header), hpke_public_key, path);
+}
+
+absl::StatusOr<SealedUpdate> UpdateSealer::SealPayload(ByteSpan payload,
+                                                       UploadHeader header,
+                                                       ByteSpan hpke_public_key,
+                                                       std::string_view path) {
   header.size_bytes =
-      SealedStreamShape{UpdatePayloadHead::kBytes, taken.payload().size()}
+      SealedStreamShape{UpdatePayloadHead::kBytes, payload.size()}
           .SealedTotal();
   const uint64_t total_bytes = header.size_bytes + TrailerBytes(header);
   // Over the update of the round before, which has the same size.
   FG_ASSIGN_OR_RETURN(const auto file, files_.OpenOverwrite(path, total_bytes));
   Sha256Hasher hasher;
-  FG_RETURN_IF_ERROR(SealStream(hpke_public_key, AsBytes(kUpdateSealInfo),
-                                UpdateContext(site_, header),
-                                UpdatePayloadHead::kBytes, taken.payload(),
-                                random_, [&](ByteSpan sealed) {
-                                  hasher.Update(sealed);
-                                  return file->Append(sealed);
-                                }));
+  FG_RETURN_IF_ERROR(SealStream(
+      hpke_public_key, AsBytes(kUpdateSealInfo), UpdateContext(site_, header),
+      UpdatePayloadHead::kBytes, payload, random_, [&](ByteSpan sealed) {
+        hasher.Update(sealed);
+        return file->Append(sealed);
+      }));
   FG_CHECK(file->size_bytes() == header.size_bytes);
   header.sealed_digest = hasher.Finish();
   header.signature = key_.Sign(UploadStatement(site_, header));

@@ -225,6 +225,20 @@ absl::StatusOr<QuantizedUpdate> QuantizedUpdate::Quantized(
   return QuantizedUpdate(head, std::move(payload));
 }
 
+MaskedUpdate MaskedUpdate::Mask(QuantizedUpdate&& update,
+                                const MaskedInput& masks) {
+  QuantizedUpdate taken = std::move(update);
+  UpdatePayloadHead head = taken.head_;
+  head.weight_word = masks.MaskWeight(head.weight_word);
+  head.saturated = 0;
+  const Bytes encoded = EncodeUpdateHead(head);
+  std::copy(encoded.begin(), encoded.end(), taken.payload_.begin());
+  masks.MaskWords(
+      head.ring.word_bits, head.count,
+      absl::MakeSpan(taken.payload_).subspan(UpdatePayloadHead::kBytes));
+  return MaskedUpdate(std::move(taken.payload_));
+}
+
 absl::StatusOr<QuantizedUpdate> QuantizedUpdate::FromSums(EvaluationSums&& sums,
                                                           const Plan& plan) {
   const EvaluationSums taken = std::move(sums);

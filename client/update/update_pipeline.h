@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "client/secagg/masked_input.h"
 #include "client/update/statistic_sums.h"
 #include "common/base/bytes.h"
 #include "common/config/plan.h"
@@ -18,11 +19,11 @@
 #include "common/solve/solve_point.h"
 
 // What a site computed, on its way out: Raw → Clipped → Quantized, with noise
-// if the plan asks for differential privacy → Sealed (update_file.h). Each
-// stage is a type of its own that only the step before can make, and each step
-// consumes what it is given, so nothing reaches the network that skipped a
-// step. Pure functions: safe on any thread. Of an update of n parameters at
-// most two copies are in memory at once.
+// if the plan asks for differential privacy → Masked, with secure aggregation →
+// Sealed (update_file.h). Each stage is a type of its own that only the step
+// before can make, and each step consumes what it is given, so nothing reaches
+// the network that skipped a step. Pure functions: safe on any thread. Of an
+// update of n parameters at most two copies are in memory at once.
 
 namespace fedgraft {
 
@@ -135,6 +136,7 @@ class QuantizedUpdate {
   ByteSpan payload() const { return payload_; }  // head, then words
 
  private:
+  friend class MaskedUpdate;
   static absl::StatusOr<QuantizedUpdate> Quantized(ClippedUpdate&& clipped,
                                                    const Plan& plan);
   // Words of a ring of 64 bits that nothing was cut from.
@@ -143,6 +145,18 @@ class QuantizedUpdate {
   QuantizedUpdate(UpdatePayloadHead head, Bytes payload)
       : head_(head), payload_(std::move(payload)) {}
   UpdatePayloadHead head_;
+  Bytes payload_;
+};
+
+// The same with masks on every word and on the weight, and without the count
+// of saturated values: alone it says nothing.
+class MaskedUpdate {
+ public:
+  static MaskedUpdate Mask(QuantizedUpdate&& update, const MaskedInput& masks);
+  ByteSpan payload() const { return payload_; }
+
+ private:
+  explicit MaskedUpdate(Bytes payload) : payload_(std::move(payload)) {}
   Bytes payload_;
 };
 

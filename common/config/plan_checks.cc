@@ -10,6 +10,7 @@
 #include "common/config/identity.h"
 #include "common/config/plan_checks_privacy.h"
 #include "common/config/plan_checks_rule.h"
+#include "common/config/plan_checks_secure.h"
 #include "common/config/plan_checks_statistics.h"
 #include "common/numeric/update_payload.h"
 
@@ -345,10 +346,7 @@ void CheckPersonal(const Plan& plan, ConfigErrors& errors) {
 }
 
 void CheckPrivacy(const Plan& plan, ConfigErrors& errors) {
-  if (plan.secure_aggregation.is_on) {
-    errors.Add("privacy.secure_aggregation.mode",
-               "found on, which is not available; expected off");
-  }
+  CheckSecureAggregation(plan, errors);
   CheckDifferentialPrivacy(plan, errors);
   // A key that does nothing would be taken for protection.
   const SecureAggregationSpec masked, &given = plan.secure_aggregation;

@@ -26,6 +26,30 @@ inline constexpr TaskKind kAllTaskKinds[] = {
 // "train", "evaluate", "solve", "gather".
 const char* TaskKindName(TaskKind kind);
 
+// Steps of secure aggregation (common/secagg/session.h). Numbers as in
+// proto/federation.proto.
+enum class SecureStep {
+  kNone = 0,  // not masked
+  kAdvertise = 1,
+  kShare = 2,
+  kMask = 3,
+  kAgree = 4,
+  kUnmask = 5
+};
+// "advertise", "share", …
+const char* SecureStepName(SecureStep step);
+
+// What a task asks for in secure aggregation.
+struct SecureAsk {
+  SecureStep step = SecureStep::kNone;
+  uint32_t attempt = 0;  // from 1; 0: not masked
+  Bytes payload;
+  // An update is asked for, masked or not.
+  bool AsksUpdate() const {
+    return step == SecureStep::kNone || step == SecureStep::kMask;
+  }
+};
+
 struct JoinRequest {
   uint32_t protocol_version = kProtocolVersion;
   std::string software_version;
@@ -67,6 +91,7 @@ struct Task {
   // the plan asks for nothing.
   Digest statistics;
   uint64_t statistics_size_bytes = 0;
+  SecureAsk secure;
 };
 
 struct WaitMore {};
@@ -100,7 +125,8 @@ struct UploadHeader {
   Digest base_model;
   uint64_t size_bytes = 0;
   Digest sealed_digest;
-  Bytes signature;  // 64 bytes, over UploadStatement (statements.h)
+  Bytes signature;              // 64 bytes, over UploadStatement (statements.h)
+  uint32_t secure_attempt = 0;  // 0: not masked
 };
 
 struct UploadReceipt {
@@ -118,6 +144,16 @@ struct SiteReport {
   RoundId round;
   std::map<std::string, double> scalars;
   std::string declined = "";  // why the site refuses the round's training task
+};
+
+// What a site says in a step of secure aggregation that is no update.
+struct SecureAnswer {
+  RunId run;
+  RoundId round;
+  TaskKind kind = TaskKind::kTrain;
+  uint32_t attempt = 0;
+  SecureStep step = SecureStep::kAdvertise;
+  Bytes payload;
 };
 
 // Numbers as in proto/federation.proto RefusalReason.

@@ -3,7 +3,7 @@
 # on which acknowledgements are made durable.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/../.." && pwd)
-benches="round_bench store_bench"
+benches="round_bench store_bench secagg_bench"
 "$root/deploy/install-deps.sh" --tests
 FEDGRAFT_TARGETS="fedgraft-aggregator fedgraft-client fedgraft-null-trainer train_bench $benches" \
   "$root/deploy/build.sh" -DFEDGRAFT_TESTS=ON

@@ -76,8 +76,8 @@ Plan MakePlan(const PlanSpec& spec) {
       "update: {range: 4, clip_norm: ", spec.clip_norm,
       ", weight_cap: 1000, weighting: ", spec.uniform ? "uniform" : "samples",
       "}\nevaluation: {every: ", spec.evaluate_every,
-      "}\nstopping: {patience: ", spec.patience, "}\nrule: {", spec.rule,
-      "}\n");
+      "}\nstopping: {patience: ", spec.patience, "}\nrule: {", spec.rule, "}\n",
+      spec.secure ? "privacy: {secure_aggregation: {mode: \"on\"}}\n" : "");
   const absl::StatusOr<Plan> plan = ParsePlanYaml(yaml, "test.yaml");
   if (!plan.ok()) ADD_FAILURE() << plan.status();
   FG_CHECK(plan.ok());

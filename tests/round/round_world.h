@@ -39,6 +39,7 @@ struct PlanSpec {
   // Class counts and Fisher information before the rounds of training.
   bool gathers = false;
   std::string rule = "kind: fed_avg";  // keys of the plan's rule
+  bool secure = false;                 // secure aggregation
   absl::Duration round_deadline = absl::Minutes(10);
   absl::Duration progress_timeout = absl::Seconds(30);
   absl::Duration enrol_deadline = absl::Minutes(5);

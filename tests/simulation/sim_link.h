@@ -29,6 +29,7 @@ class SimLink : public AggregatorLink {
               std::shared_ptr<ReadableFile> sealed,
               Reply<UploadReceipt> reply) override;
   void Report(SiteReport report, Reply<Done> reply) override;
+  void AnswerStep(SecureAnswer answer, Reply<Done> reply) override;
 
  private:
   // Decodes with FromWire(Wire) and replies on the strand.

@@ -173,6 +173,9 @@ struct SimSite::Process {
     options.policy.samples_min = 1;
     options.policy.share_site_scalars = true;
     options.software_version = "simulated";
+    options.pinned_roster = [roster = world.roster] {
+      return absl::StatusOr<Roster>(roster);
+    };
     options.backoff = {absl::Milliseconds(100), absl::Seconds(5)};
     return options;
   }
