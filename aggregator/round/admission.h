@@ -34,10 +34,13 @@ struct UpdateForm {
   // are checked.
   bool masked = false;
 };
-// For all but kSolve. INVALID_ARGUMENT: the plan's ring is impossible.
+// For all but kSolve and kSketch. INVALID_ARGUMENT: the plan's ring is impossible.
 absl::StatusOr<UpdateForm> MakeUpdateForm(const Plan& plan,
                                           const ParameterLayout& layout,
                                           TaskKind kind);
+
+// Of the stage under way; none is to be had (count 0) without a look.
+UpdateForm MakeSketchForm(const RunState& state);
 
 // Of the current solve point; none is to be had (count 0) once solved.
 UpdateForm MakeSolveForm(const RunState& state);

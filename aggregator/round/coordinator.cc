@@ -133,7 +133,7 @@ void Coordinator::Impl::OpenBlob(const SitePeer& site, const Digest& digest,
     known = digest == run->plan.backbone;
     for (const ModelRef* model :
          {&run->initial_model, &state.model(), &state.solve().point,
-          &state.statistics().gathered}) {
+          &state.statistics().gathered, &state.look().pooled}) {
       if (model->digest != digest) continue;
       wanted = *model;
       known = true;

@@ -278,6 +278,31 @@ absl::StatusOr<Record> Decode(const pb::SiteReported& in) {
   return out;
 }
 
+void Encode(const SketchClosed& in, pb::JournalRecord& record) {
+  pb::SketchClosed& out = *record.mutable_sketch_closed();
+  out.set_round(in.round.value);
+  AddSites(in.sites, out);
+  out.set_pooled(in.pooled.AsWire());
+  out.set_pooled_size_bytes(in.pooled_size_bytes);
+  out.set_pooled_inline(Text(in.pooled_inline));
+  out.set_open(in.open);
+  out.set_stage(in.stage);
+  out.set_opens_next(in.opens_next);
+}
+
+absl::StatusOr<Record> Decode(const pb::SketchClosed& in) {
+  SketchClosed out;
+  out.round = RoundId{in.round()};
+  FG_ASSIGN_OR_RETURN(out.sites, Sites(in));
+  FG_ASSIGN_OR_RETURN(out.pooled, Digest::FromWire(in.pooled()));
+  out.pooled_size_bytes = in.pooled_size_bytes();
+  out.pooled_inline = Raw(in.pooled_inline());
+  out.open = in.open();
+  out.stage = in.stage();
+  out.opens_next = in.opens_next();
+  return out;
+}
+
 absl::StatusOr<SecureStep> DecodeStep(pb::SecureStep step) {
   if (step < pb::SECURE_STEP_ADVERTISE || step > pb::SECURE_STEP_UNMASK) {
     return absl::DataLossError("a step that this version does not know");
@@ -327,6 +352,8 @@ absl::StatusOr<Record> DecodeRecord(const pb::JournalRecord& in) {
       return Decode(in.contribution());
     case pb::JournalRecord::kRoundReduced:
       return Decode(in.round_reduced());
+    case pb::JournalRecord::kSketchClosed:
+      return Decode(in.sketch_closed());
     case pb::JournalRecord::kEvaluationClosed:
       return Decode(in.evaluation_closed());
     case pb::JournalRecord::kRunClosed:

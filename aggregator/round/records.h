@@ -103,6 +103,18 @@ struct EvaluationClosed {
   bool opens_next = false;  // as in RoundReduced
 };
 
+// A stage of a look at shift. Without a size: the look ends without result.
+struct SketchClosed {
+  RoundId round;
+  std::vector<SiteId> sites;
+  Digest pooled;  // common/shift/pooled_sketch.h
+  uint64_t pooled_size_bytes = 0;
+  Bytes pooled_inline;      // empty: in the blob store
+  bool open = false;        // another stage follows:
+  uint32_t stage = 0;       // this one
+  bool opens_next = false;  // as in RoundReduced
+};
+
 // Secure aggregation: what a site said in the current step.
 struct SecureAnswered {
   SiteId site;
@@ -136,7 +148,7 @@ struct SiteReported {
 using Record =
     std::variant<RunOpened, SiteJoined, RoundOpened, ContributionAccepted,
                  RoundReduced, EvaluationClosed, RunClosed, RunPaused,
-                 SiteReported, SecureAnswered, SecureAdvanced>;
+                 SiteReported, SketchClosed, SecureAnswered, SecureAdvanced>;
 
 struct JournalEntry {
   absl::Time time;  // wall, for people; no decision reads it

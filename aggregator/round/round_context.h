@@ -26,7 +26,8 @@ struct RunTools {
   UpdateForm train;
   UpdateForm evaluate;
   UpdateForm gather;
-  UpdateForm solve;  // of the current point; changes from round to round
+  // Of the current point, or stage; they change from round to round.
+  UpdateForm solve, sketch;
 
   const UpdateForm& form(TaskKind kind) const {
     switch (kind) {
@@ -36,6 +37,8 @@ struct RunTools {
         return evaluate;
       case TaskKind::kGather:
         return gather;
+      case TaskKind::kSketch:
+        return sketch;
       case TaskKind::kSolve:
         break;
     }

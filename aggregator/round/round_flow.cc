@@ -4,6 +4,7 @@
 #include <string>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "common/base/check.h"
 #include "common/base/logging.h"
@@ -15,6 +16,11 @@ std::vector<SiteId> SitesOf(const std::map<SiteId, Contribution>& all) {
   std::vector<SiteId> sites;
   for (const auto& [site, contribution] : all) sites.push_back(site);
   return sites;
+}
+
+// What the run goes on without.
+bool IsDispensable(TaskKind kind) {
+  return kind == TaskKind::kEvaluate || kind == TaskKind::kSketch;
 }
 
 // An honest site whose images differ can look like a hostile one to a robust
@@ -63,6 +69,7 @@ void RoundFlow::Restart() {
     round_opened_ = context_.ports.clock.Monotonic();
   }
   context_.tools.solve = MakeSolveForm(state);
+  context_.tools.sketch = MakeSketchForm(state);
   if (state.open() && !state.paused()) {
     ArmDeadline();
     if (state.task_kind().has_value()) CheckProgress();
@@ -149,6 +156,7 @@ void RoundFlow::Consider() {
       return ConsiderEnrolment();
     case Phase::kSolving:
     case Phase::kGathering:
+    case Phase::kSketching:
     case Phase::kTraining:
     case Phase::kEvaluating:
       return ConsiderPhase();
@@ -193,7 +201,7 @@ void RoundFlow::ConsiderPhase() {
     const bool complete = CountAwaited() == 0 || have >= most;
     if (have >= quorum && (complete || deadline_passed_)) {
       context_.closing = true;
-    } else if (deadline_passed_ && kind == TaskKind::kEvaluate) {
+    } else if (deadline_passed_ && IsDispensable(kind)) {
       context_.closing = true;
     } else if (deadline_passed_) {
       return Extend();
@@ -203,11 +211,9 @@ void RoundFlow::ConsiderPhase() {
   }
   // What was complete at the site by now still counts.
   if (!context_.admitting.empty()) return;
-  if (kind == TaskKind::kEvaluate) {
-    PoolMetrics();
-  } else {
-    Reduce();
-  }
+  if (kind == TaskKind::kEvaluate) return PoolMetrics();
+  if (kind == TaskKind::kSketch) return PoolSketch();
+  Reduce();
 }
 
 void RoundFlow::OpenRound() {
@@ -223,12 +229,61 @@ std::shared_ptr<const PhaseJob> RoundFlow::MakeJob() const {
   job->form = context_.tools.form(*state.task_kind());
   job->base = state.model();
   job->solver_state = state.solve().state;
+  job->sketch = state.look().pooled;
   job->rule_state = state.rule_state();
   job->contributions = state.contributions();
   job->openers = context_.openers;
   job->masks = context_.masks;
   job->inline_bytes_max = context_.options.inline_bytes_max;
   return job;
+}
+
+void RoundFlow::PoolSketch() {
+  const RunState& state = context_.state;
+  if (state.contributions().size() <
+      static_cast<size_t>(state.run()->plan.quorum)) {
+    return CloseSketch(absl::UnavailableError(absl::StrCat(
+        state.contributions().size(), " of at least ", state.run()->plan.quorum,
+        " sites at the deadline")));
+  }
+  busy_ = true;
+  context_.off_strand.Run<absl::StatusOr<NewSketch>>(
+      [job = MakeJob(), &files = context_.ports.files] {
+        return AdvanceSketch(*job, files);
+      },
+      [this](absl::StatusOr<NewSketch> sketch) {
+        CloseSketch(std::move(sketch));
+      });
+}
+
+void RoundFlow::CloseSketch(absl::StatusOr<NewSketch> sketch) {
+  if (closer_.requested()) return Idle();
+  const RunState& state = context_.state;
+  SketchClosed closed;
+  closed.round = state.round();
+  closed.sites = SitesOf(state.contributions());
+  if (sketch.ok()) {
+    closed.pooled = sketch->digest;
+    closed.pooled_size_bytes = sketch->size_bytes;
+    closed.pooled_inline = std::move(sketch->inline_bytes);
+    closed.open = sketch->open;
+    closed.stage = sketch->stage;
+  } else {
+    // The run goes on without this look.
+    FG_LOG_WARNING("run {} round {}: no look at shift: {}",
+                   state.run()->id.value, state.round().value,
+                   std::string(sketch.status().message()));
+  }
+  FG_LOG_INFO("run {} round {}: sketches of {} sites", state.run()->id.value,
+              state.round().value, closed.sites.size());
+  closed.opens_next = !state.paused() &&
+                      (closed.open || !state.IsLastTraining(true));
+  Obsolete obsolete = MakeObsolete();
+  const ModelRef& before = state.look().pooled;
+  if (before.InBlobStore() && before.digest != closed.pooled) {
+    obsolete.blobs.push_back(before.digest);
+  }
+  Journal(std::move(closed), std::move(obsolete));
 }
 
 void RoundFlow::Reduce() {

@@ -27,12 +27,14 @@ namespace fedgraft {
 //   never below quorum──▶
 //     reduce off the strand ──▶ RoundReduced ──▶ evaluating r or published
 //   evaluating ──all awaited contributed, or deadline──▶ published
+//   published ──▶ sketching r + 1, while a look at shift is under way
+//   sketching r ──all awaited contributed, or deadline──▶ published
 //   published ──▶ training r + 1, or RunClosed after the last round
 //
 // Where the plan asks for secure aggregation, solving, training and evaluating
 // are steps (common/secagg/session.h), each with the deadline of a round. A sum
 // that cannot be unmasked is abandoned and begun again with fresh keys; an
-// evaluation then does without.
+// evaluation or a look at shift then does without.
 //
 // A deadline that finds too few is extended, and the round takes in whoever has
 // joined since it was opened. Single-strand; part of the Coordinator.
@@ -89,6 +91,8 @@ class RoundFlow {
   void Reduce();
   void Publish(absl::StatusOr<NewModel> model);
   void PoolMetrics();
+  void PoolSketch();
+  void CloseSketch(absl::StatusOr<NewSketch> sketch);
   void CloseEvaluation(absl::StatusOr<std::map<std::string, double>> metrics);
   void Ended(const absl::Status& status);
 

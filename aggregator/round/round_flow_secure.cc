@@ -29,7 +29,9 @@ void RoundFlow::ConsiderSecure() {
         return ReopenSecure("the released shares do not fit");
       }
       context_.closing = true;
-      return kind == TaskKind::kEvaluate ? PoolMetrics() : Reduce();
+      if (kind == TaskKind::kEvaluate) return PoolMetrics();
+      if (kind == TaskKind::kSketch) return PoolSketch();
+      return Reduce();
     }
     context_.closing = true;
     if (!context_.admitting.empty()) return;
@@ -39,8 +41,9 @@ void RoundFlow::ConsiderSecure() {
   // A site that has released shares takes part in no other attempt with fewer
   // sites: those that are missing have to come back.
   const bool released = step == SecureStep::kUnmask && have > 0;
-  if (kind != TaskKind::kEvaluate &&
-      (step == SecureStep::kAdvertise || released)) {
+  const bool dispensable =
+      kind == TaskKind::kEvaluate || kind == TaskKind::kSketch;
+  if (!dispensable && (step == SecureStep::kAdvertise || released)) {
     return Extend();
   }
   // What was complete at the site by now may still make it enough.
@@ -51,6 +54,9 @@ void RoundFlow::ConsiderSecure() {
                    " sites at the deadline of step ", SecureStepName(step));
   if (kind == TaskKind::kEvaluate) {
     return CloseEvaluation(absl::UnavailableError(why));
+  }
+  if (kind == TaskKind::kSketch) {
+    return CloseSketch(absl::UnavailableError(why));
   }
   ReopenSecure(why);
 }

@@ -31,6 +31,7 @@ struct PhaseJob {
   ModelRef base;
   ModelRef solver_state;  // no size: the solver has not begun
   ModelRef rule_state;    // no size: no round of training before
+  ModelRef sketch;        // no size: the look's first stage
   std::map<SiteId, Contribution> contributions;
   // Of contributions that this process verified; the rest are opened with
   // `key` again.
@@ -38,6 +39,15 @@ struct PhaseJob {
   // Secure aggregation: taken out of the sums. Null: they are not masked.
   std::shared_ptr<const MaskRemoval> masks;
   uint64_t inline_bytes_max = 0;
+};
+
+// What a stage of a look at shift came to (common/shift/pooled_sketch.h).
+struct NewSketch {
+  Digest digest;
+  uint64_t size_bytes = 0;
+  Bytes inline_bytes;  // empty: in the blob store
+  bool open = false;   // another stage follows
+  uint32_t stage = 0;
 };
 
 // A model that is ready to be published: durable in the blob store, or small
@@ -72,6 +82,10 @@ absl::StatusOr<NewModel> AdvanceSolve(const PhaseJob& job, FileStore& files);
 // calling worker alone; peak memory: the sums twice, and the model.
 absl::StatusOr<NewModel> GatherStatistics(const PhaseJob& job,
                                           FileStore& files);
+
+// A stage of a look at shift, from the exact sums. On the calling worker alone.
+// INVALID_ARGUMENT: sums that no sites' records can have.
+absl::StatusOr<NewSketch> AdvanceSketch(const PhaseJob& job, FileStore& files);
 
 // Pooled metrics from the exact sums of an evaluation; none if no site
 // evaluated a record. On the calling worker alone.

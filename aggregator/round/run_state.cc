@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "aggregator/rules/rule.h"
 #include "common/base/status_macros.h"
@@ -16,8 +17,15 @@
 namespace fedgraft {
 namespace {
 
-// A site's scalars are kept by name, at most this many.
+// A site's scalars are kept by name, at most this many; its findings of at most
+// so many looks.
 constexpr size_t kScalarsPerSiteMax = 1024;
+constexpr size_t kLooksMax = 1000;
+
+// Rounds of it are counted by site.
+bool IsTrainingWork(TaskKind kind) {
+  return kind != TaskKind::kEvaluate && kind != TaskKind::kSketch;
+}
 
 std::shared_ptr<const Bytes> Share(Bytes bytes) {
   if (bytes.empty()) return nullptr;
@@ -36,6 +44,8 @@ absl::string_view PhaseName(Phase phase) {
       return "solving";
     case Phase::kGathering:
       return "gathering";
+    case Phase::kSketching:
+      return "sketching";
     case Phase::kTraining:
       return "training";
     case Phase::kEvaluating:
@@ -77,12 +87,27 @@ bool RunState::Stops(const std::map<std::string, double>& metrics) const {
   const int patience = run_->plan.stopping.patience;
   if (patience == 0 || final_) return false;
   // Without any score there is nothing to choose from.
-  if (Improves(metrics)) return IsLastRound();
+  const bool last = IsLastTraining(!solve_.open);
+  if (Improves(metrics)) return last;
   return best_.has_value() &&
-         (IsLastRound() || without_improvement_ + 1 >= patience);
+         (last || without_improvement_ + 1 >= patience);
 }
 
 bool RunState::IsLastRound(bool solved) const {
+  if (final_) return !look_.open;
+  return IsLastTraining(solved) && !LookFollows(solved);
+}
+
+bool RunState::LookFollows(bool solved) const {
+  if (look_.open) return true;
+  const uint32_t every = static_cast<uint32_t>(run_->plan.shift.every);
+  if (every == 0 || !solved) return false;
+  if (phase_ == Phase::kSolving) return run_->plan.rounds == 0;
+  return phase_ == Phase::kTraining &&
+         (training_round().value % every == 0 || IsLastTraining(true));
+}
+
+bool RunState::IsLastTraining(bool solved) const {
   if (final_) return true;
   if (!solved) return false;
   const uint32_t before = prepares() ? round_.value : preparing_rounds();
@@ -93,7 +118,7 @@ bool RunState::EvaluationDue(bool solved) const {
   const int every = run_->plan.evaluation.every;
   if (every < 0 || !solved || phase_ == Phase::kGathering) return false;
   // The head is evaluated once, when it is solved.
-  if (IsLastRound(solved) || solve_.open) return true;
+  if (IsLastTraining(solved) || solve_.open) return true;
   return every > 0 &&
          training_round().value % static_cast<uint32_t>(every) == 0;
 }
@@ -114,6 +139,7 @@ absl::Status RunState::Apply(JournalEntry entry, uint64_t sequence) {
 std::optional<TaskKind> RunState::task_kind() const {
   if (phase_ == Phase::kSolving) return TaskKind::kSolve;
   if (phase_ == Phase::kGathering) return TaskKind::kGather;
+  if (phase_ == Phase::kSketching) return TaskKind::kSketch;
   if (phase_ == Phase::kTraining) return TaskKind::kTrain;
   if (phase_ == Phase::kEvaluating) return TaskKind::kEvaluate;
   return std::nullopt;
@@ -211,9 +237,9 @@ absl::Status RunState::On(SiteJoined record, absl::Time, uint64_t) {
 }
 
 absl::Status RunState::On(RoundOpened record, absl::Time, uint64_t) {
-  const bool is_round = phase_ == Phase::kTraining ||
-                        phase_ == Phase::kSolving ||
-                        phase_ == Phase::kGathering;
+  const bool is_round =
+      phase_ == Phase::kTraining || phase_ == Phase::kSolving ||
+      phase_ == Phase::kGathering || phase_ == Phase::kSketching;
   if (is_round && record.round == round_) {
     participants_ = joined_;  // opened again
     return absl::OkStatus();
@@ -235,6 +261,7 @@ void RunState::OpenNext() {
   participants_ = joined_;
   phase_ = solve_.open        ? Phase::kSolving
            : statistics_.open ? Phase::kGathering
+           : look_.open       ? Phase::kSketching
                               : Phase::kTraining;
   BeginSecure(1);
 }
@@ -277,7 +304,7 @@ absl::Status RunState::On(SecureAdvanced record, absl::Time, uint64_t) {
     return secure_.Advance(record.step);
   }
   for (const auto& [site, contribution] : contributions_) {
-    if (contribution.header.kind != TaskKind::kEvaluate) {
+    if (IsTrainingWork(contribution.header.kind)) {
       --sites_[site].rounds_contributed;
     }
   }
@@ -336,7 +363,7 @@ absl::Status RunState::On(ContributionAccepted record, absl::Time,
   SiteFacts& facts = sites_[record.site];
   facts.receipts[header.kind] = {
       round_, header.secure_attempt, {header.sealed_digest, sequence}};
-  if (header.kind != TaskKind::kEvaluate) ++facts.rounds_contributed;
+  if (IsTrainingWork(header.kind)) ++facts.rounds_contributed;
   contributions_.emplace(
       std::move(record.site),
       Contribution{header, sequence, Share(std::move(record.sealed_inline)),
@@ -391,6 +418,8 @@ absl::Status RunState::On(RoundReduced record, absl::Time, uint64_t) {
   FG_RETURN_IF_ERROR(CheckUnmasked());
   const bool solved = !solving || record.solve->solved;
   const bool evaluation_due = EvaluationDue(solved);
+  const bool look_follows = LookFollows(solved);
+  const RoundId looked_at{solving ? 0 : training_round().value};
   FG_RETURN_IF_ERROR(CheckOpensNext(record.opens_next, evaluation_due, solved));
   if (record.sites.size() < static_cast<size_t>(run_->plan.quorum)) {
     return absl::DataLossError(absl::StrCat(record.sites.size(),
@@ -424,7 +453,43 @@ absl::Status RunState::On(RoundReduced record, absl::Time, uint64_t) {
     rule_state_ = {record.rule->state, record.rule->state_size_bytes,
                    Share(std::move(record.rule->state_inline))};
   }
+  if (look_follows) OpenLook(looked_at);
   phase_ = evaluation_due ? Phase::kEvaluating : Phase::kPublished;
+  BeginSecure(1);
+  if (record.opens_next) OpenNext();
+  return absl::OkStatus();
+}
+
+void RunState::OpenLook(RoundId training_round) {
+  look_.pooled = ModelRef();
+  look_.open = true;
+  look_.stage = 0;
+  look_.training_round = training_round;
+}
+
+absl::Status RunState::On(SketchClosed record, absl::Time, uint64_t) {
+  if (phase_ != Phase::kSketching || record.round != round_) {
+    return absl::DataLossError("this round does not sketch");
+  }
+  const bool abandoned = record.pooled_size_bytes == 0;
+  if (abandoned && record.open) {
+    return absl::DataLossError("a stage without content has no next one");
+  }
+  FG_RETURN_IF_ERROR(CheckSites(record.sites));
+  if (!abandoned) FG_RETURN_IF_ERROR(CheckUnmasked());
+  for (const auto& [site, contribution] : contributions_) {
+    history_.back().bytes_up += contribution.header.size_bytes;
+  }
+  contributions_.clear();
+  look_.pooled = {record.pooled, record.pooled_size_bytes,
+                  Share(std::move(record.pooled_inline))};
+  look_.open = record.open;
+  look_.stage = record.stage;
+  phase_ = Phase::kPublished;
+  ++look_.rounds;
+  if (record.opens_next && IsLastRound()) {
+    return absl::DataLossError("no round can be opened after it");
+  }
   BeginSecure(1);
   if (record.opens_next) OpenNext();
   return absl::OkStatus();
@@ -455,6 +520,7 @@ absl::Status RunState::On(EvaluationClosed record, absl::Time, uint64_t) {
     // evaluate again.
     model_ = best_->model;
     final_ = true;
+    if (run_->plan.shift.every > 0) OpenLook(best_->training_round);
     ++round_.value;
     participants_ = joined_;
     phase_ = Phase::kEvaluating;
@@ -490,16 +556,33 @@ absl::Status RunState::On(SiteReported record, absl::Time, uint64_t) {
   }
   std::map<std::string, double>& scalars = sites_[record.site].scalars;
   for (const auto& [name, value] : record.scalars) {
+    if (absl::StartsWith(name, kShiftPrefix)) {
+      AddFinding(record.site, name, value);
+      continue;
+    }
     if (scalars.size() >= kScalarsPerSiteMax && !scalars.contains(name)) break;
     scalars[name] = value;
   }
   return absl::OkStatus();
 }
 
+void RunState::AddFinding(const SiteId& site, const std::string& name,
+                          double value) {
+  if (findings_.size() >= kLooksMax &&
+      !findings_.contains(look_.training_round)) {
+    return;
+  }
+  auto& found = findings_[look_.training_round][site];
+  if (found.size() < kScalarsPerSiteMax || found.contains(name)) {
+    found[name] = value;
+  }
+}
+
 std::vector<Digest> StatesOfRun(const RunState& state) {
   std::vector<Digest> digests;
   for (const ModelRef* ref :
-       {&state.rule_state(), &state.statistics().gathered}) {
+       {&state.rule_state(), &state.statistics().gathered,
+        &state.look().pooled}) {
     if (ref->InBlobStore()) digests.push_back(ref->digest);
   }
   return digests;

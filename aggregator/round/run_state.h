@@ -29,11 +29,15 @@ enum class Phase {
   kSolving,     // RoundOpened, while the exact head is not solved
   kGathering,   // RoundOpened, before the first of training if the plan asks
   kTraining,    // RoundOpened
+  kSketching,   // RoundOpened, while a look at shift has stages to go
   kEvaluating,  // RoundReduced, if this round's model is to be evaluated
   kPublished,   // RoundReduced or EvaluationClosed: the round is complete
   kClosed,      // RunClosed
 };
 absl::string_view PhaseName(Phase phase);
+
+// Begins the names of what a look at shift found at a site.
+inline constexpr char kShiftPrefix[] = "shift.";
 
 // A published trainable set.
 struct ModelRef {
@@ -65,8 +69,8 @@ struct RunFacts {
 };
 
 class RunState;
-// Blobs that only later rounds of the run would read: the rule's state and what
-// was gathered.
+// Blobs that only later rounds of the run would read: the rule's state, what
+// was gathered and what a look has pooled.
 std::vector<Digest> StatesOfRun(const RunState& state);
 
 // The run as the journal tells it: the state is a pure function of the records
@@ -115,6 +119,19 @@ class RunState {
     uint32_t rounds = 0;  // 1 once gathered
   };
   const Statistics& statistics() const { return statistics_; }
+  // The newest look at shift (plan.shift): what its stages have pooled.
+  struct Look {
+    ModelRef pooled;         // no size: no stage yet
+    bool open = false;       // rounds sketch, and do not train
+    uint32_t stage = 0;      // that is under way
+    uint32_t rounds = 0;     // that sketching took, all looks together
+    RoundId training_round;  // whose model is looked at
+  };
+  const Look& look() const { return look_; }
+  // What sites told of their tests (names that begin with kShiftPrefix), by the
+  // round of training that was looked at.
+  using Findings = std::map<SiteId, std::map<std::string, double>>;
+  const std::map<RoundId, Findings>& findings() const { return findings_; }
   // What the rule remembers (aggregator/rules/rule_state.h). No size: nothing,
   // or no round of training yet.
   const ModelRef& rule_state() const { return rule_state_; }
@@ -126,7 +143,8 @@ class RunState {
   }
   // True if the evaluation under way, if any, is the run's last.
   bool IsFinalEvaluation() const {
-    return final_ || (run_->plan.stopping.patience == 0 && IsLastRound());
+    return final_ || (run_->plan.stopping.patience == 0 &&
+                      IsLastTraining(!solve_.open));
   }
   // Early stopping (plan.stopping): the best evaluated model so far, and
   // whether an evaluation with these metrics would replace it, or end the
@@ -143,6 +161,8 @@ class RunState {
   bool IsLastRound() const { return IsLastRound(!solve_.open); }
   // `solved`: the head is solved by this round at the latest.
   bool IsLastRound(bool solved) const;
+  // True if no round of training follows the current one.
+  bool IsLastTraining(bool solved) const;
   // Whether the model that ends the current round is to be evaluated.
   bool EvaluationDue(bool solved) const;
   const std::set<SiteId>& joined() const { return joined_; }
@@ -169,10 +189,14 @@ class RunState {
   const std::map<std::string, double>& Scalars(const SiteId& site) const;
 
  private:
+  // Whether a look at the model that the current round makes is under way or
+  // will follow.
+  bool LookFollows(bool solved) const;
   // Whether training has yet to begin.
   bool prepares() const { return solve_.open || statistics_.open; }
   uint32_t preparing_rounds() const {
-    return solve_.rounds + statistics_.rounds;
+    return solve_.rounds + statistics_.rounds + look_.rounds +
+           (phase_ == Phase::kSketching ? 1 : 0);
   }
   struct Receipt {
     RoundId round;
@@ -194,6 +218,7 @@ class RunState {
   absl::Status On(RunClosed record, absl::Time, uint64_t sequence);
   absl::Status On(RunPaused record, absl::Time, uint64_t sequence);
   absl::Status On(SiteReported record, absl::Time, uint64_t sequence);
+  absl::Status On(SketchClosed record, absl::Time, uint64_t sequence);
   absl::Status On(SecureAnswered record, absl::Time, uint64_t sequence);
   absl::Status On(SecureAdvanced record, absl::Time, uint64_t sequence);
   // Whether a masked sum of this phase may be made now.
@@ -201,6 +226,8 @@ class RunState {
   // Begins the first, or the next, attempt at this phase's sum.
   void BeginSecure(uint32_t attempt);
   void TakeSolve(SolveAdvanced solve);
+  void OpenLook(RoundId training_round);
+  void AddFinding(const SiteId& site, const std::string& name, double value);
   // OK if a round of this kind brings what it brings.
   absl::Status CheckAdvances(const RoundReduced& record) const;
   void OpenNext();
@@ -217,6 +244,8 @@ class RunState {
   ModelRef model_;
   Solve solve_;
   Statistics statistics_;
+  Look look_;
+  std::map<RoundId, Findings> findings_;
   ModelRef rule_state_;
   SecureProgress secure_;
   std::optional<Best> best_;

@@ -112,6 +112,10 @@ Task TaskDesk::MakeTask(const SiteId& site) const {
     task.statistics = state.statistics().gathered.digest;
     task.statistics_size_bytes = state.statistics().gathered.size_bytes;
   }
+  if (task.kind == TaskKind::kSketch) {
+    task.statistics = state.look().pooled.digest;
+    task.statistics_size_bytes = state.look().pooled.size_bytes;
+  }
   if (task.kind == TaskKind::kEvaluate) {
     const EvaluationSpec& evaluation = run.plan.evaluation;
     const bool last = state.IsFinalEvaluation();

@@ -22,6 +22,14 @@ absl::StatusOr<std::string> StatisticOf(const RunContext& run, const Task& task,
     return absl::StrCat("start statistics of ", run.plan.backbone.Short(), ", ",
                         run.plan.num_classes(), " classes");
   }
+  if (task.kind == TaskKind::kSketch) {
+    const bool is_frozen = run.plan.strategy == StrategyKind::kLinearProbe;
+    return absl::StrCat(
+        is_frozen ? "" : ReleasedCohorts::RunPrefix(task.run), "sketch of ",
+        run.plan.backbone.Short(), ", ", run.plan.num_classes(), " classes, ",
+        is_frozen ? "" : task.model.Short(), ", after ",
+        task.statistics_size_bytes > 0 ? task.statistics.Short() : "nothing");
+  }
   if (task.kind == TaskKind::kSolve) {
     FG_ASSIGN_OR_RETURN(const Bytes content, ReadAll(files, kWorkModelPath));
     FG_ASSIGN_OR_RETURN(const SolvePoint point, DecodeSolvePoint(content));

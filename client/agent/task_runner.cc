@@ -122,7 +122,8 @@ void TaskRunner::PrepareStatistics() {
   if (task_.statistics_size_bytes == 0 || statistics_ == wanted) return Work();
   BlobRequest blob;
   blob.digest = task_.statistics;
-  blob.path = run_->files.StatisticsPath();
+  blob.path = task_.kind == TaskKind::kSketch ? run_->files.SketchPath()
+                                              : run_->files.StatisticsPath();
   blob.size_bytes = task_.statistics_size_bytes;
   blob.size_bytes_max = options_.blob_size_bytes_max;
   fetching_ = true;
@@ -165,6 +166,8 @@ void TaskRunner::Work() {
       return Solve();
     case TaskKind::kGather:
       return Gather();
+    case TaskKind::kSketch:
+      return Sketch();
   }
 }
 
@@ -277,6 +280,27 @@ void TaskRunner::Gather() {
                   }));
 }
 
+void TaskRunner::Sketch() {
+  progress_(AgentState::kTraining, 0);
+  const absl::Status removed = RemoveWork(kWorkSumsPath);
+  if (!removed.ok()) return Answer(removed);
+  SketchRequest request;
+  request.round = task_.training_round;
+  request.model_path = kWorkModelPath;
+  request.sums_path = kWorkSumsPath;
+  if (task_.statistics_size_bytes > 0) {
+    request.pooled_path = run_->files.SketchPath();
+  }
+  trainer_.Sketch(std::move(request), guard_([this](float fraction) {
+                    if (training_) progress_(AgentState::kTraining, fraction);
+                  }),
+                  guard_([this](absl::StatusOr<SketchResult> result) {
+                    training_ = false;
+                    if (!result.ok()) return Answer(result.status());
+                    SealSketched(*std::move(result));
+                  }));
+}
+
 void TaskRunner::SealTrained(const TrainResult& result) {
   if (charge_.has_value() && result.samples != run_->train_samples) {
     return Answer(absl::FailedPreconditionError(
@@ -349,6 +373,24 @@ void TaskRunner::SealGathered(const GatherResult& result) {
     return QuantizedUpdate::FromStatistics(*std::move(sums));
   };
   Seal(std::move(quantize), 0, {});
+}
+
+void TaskRunner::SealSketched(SketchResult result) {
+  const std::string pooled_path =
+      task_.statistics_size_bytes > 0 ? run_->files.SketchPath() : "";
+  auto quantize = [&files = ports_.files, run = run_, pooled_path,
+                   samples =
+                       result.samples]() -> absl::StatusOr<QuantizedUpdate> {
+    absl::StatusOr<SketchSums> sums = ReadSketchSums(
+        files, kWorkSumsPath, pooled_path, run->plan, *run->layout);
+    // As an update in the clear: no longer on disk than needed.
+    const absl::Status removed = files.Remove(kWorkSumsPath);
+    FG_RETURN_IF_ERROR(sums.status());
+    FG_RETURN_IF_ERROR(removed);
+    FG_LOG_INFO("sketch of {} images: {} sums", samples, sums->words().size());
+    return QuantizedUpdate::FromSketch(*std::move(sums));
+  };
+  Seal(std::move(quantize), 0, std::move(result.scalars));
 }
 
 void TaskRunner::Seal(std::function<absl::StatusOr<QuantizedUpdate>()> quantize,

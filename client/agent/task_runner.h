@@ -70,10 +70,12 @@ class TaskRunner {
   void Evaluate();
   void Solve();
   void Gather();
+  void Sketch();
   void SealTrained(const TrainResult& result);
   void SealEvaluated(EvaluateResult result);
   void SealSolved(const SolveResult& result);
   void SealGathered(const GatherResult& result);
+  void SealSketched(SketchResult result);
   // Runs `quantize` and seals what it makes, on the executor.
   void Seal(std::function<absl::StatusOr<QuantizedUpdate>()> quantize,
             double loss, std::map<std::string, double> scalars);

@@ -91,6 +91,17 @@ class TrainerSession {
                             // common/statistics/start_statistics.h
   };
 
+  struct Sketch {
+    int round = 1;  // of training
+    std::string model_path;
+    std::string pooled_path;  // common/shift/pooled_sketch.h; empty: first stage
+    std::string sums_path;    // out: raw little-endian F64, common/shift's order
+  };
+  struct Sketched {
+    uint64_t samples = 0;
+    std::map<std::string, double> scalars;  // last stage: what was found
+  };
+
   // Loads the backbone and derives the layout; computes no features yet.
   // INVALID_ARGUMENT or NOT_FOUND: backbone file, plan, data or device.
   // `clock` outlives the session.
@@ -116,6 +127,11 @@ class TrainerSession {
   // INVALID_ARGUMENT: the plan asks for none, or the model does not fit;
   // FAILED_PRECONDITION: no training images.
   absl::StatusOr<uint64_t> RunGather(const Gather& task,
+                                     const ProgressSink& progress);
+  // This site's part in a stage of a look at shift. INVALID_ARGUMENT: the plan
+  // has none, the model or what was pooled does not fit; FAILED_PRECONDITION:
+  // no training images.
+  absl::StatusOr<Sketched> RunSketch(const Sketch& task,
                                      const ProgressSink& progress);
   // FAILED_PRECONDITION: the split is empty.
   absl::StatusOr<Evaluated> RunEvaluate(const Evaluate& task,

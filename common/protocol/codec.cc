@@ -74,8 +74,11 @@ class Checker {
         return TaskKind::kSolve;
       case pb::TASK_KIND_GATHER:
         return TaskKind::kGather;
+      case pb::TASK_KIND_SKETCH:
+        return TaskKind::kSketch;
       default:
-        return Wrong("kind", "train (1), evaluate (2), solve (3) or gather (4)",
+        return Wrong("kind", "train (1), evaluate (2), solve (3), gather (4) or "
+                     "sketch (5)",
                      absl::StrCat(static_cast<int>(kind)));
     }
   }

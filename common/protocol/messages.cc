@@ -87,6 +87,8 @@ const char* TaskKindName(TaskKind kind) {
       return "solve";
     case TaskKind::kGather:
       return "gather";
+    case TaskKind::kSketch:
+      return "sketch";
   }
   return "unknown";
 }

@@ -20,9 +20,16 @@ namespace fedgraft {
 
 inline constexpr uint32_t kProtocolVersion = 1;
 
-enum class TaskKind { kTrain = 1, kEvaluate = 2, kSolve = 3, kGather = 4 };
+enum class TaskKind {
+  kTrain = 1,
+  kEvaluate = 2,
+  kSolve = 3,
+  kGather = 4,
+  kSketch = 5
+};
 inline constexpr TaskKind kAllTaskKinds[] = {
-    TaskKind::kTrain, TaskKind::kEvaluate, TaskKind::kSolve, TaskKind::kGather};
+    TaskKind::kTrain, TaskKind::kEvaluate, TaskKind::kSolve, TaskKind::kGather,
+    TaskKind::kSketch};
 // "train", "evaluate", "solve", "gather".
 const char* TaskKindName(TaskKind kind);
 
@@ -87,8 +94,8 @@ struct Task {
   // Rounds of training up to this task; rounds that solve or gather do not
   // count.
   RoundId training_round;
-  // Train: what was gathered before (common/statistics), by digest. No size:
-  // the plan asks for nothing.
+  // Train: what was gathered before (common/statistics), by digest. Sketch:
+  // what the stages before have pooled (common/shift). No size: nothing.
   Digest statistics;
   uint64_t statistics_size_bytes = 0;
   SecureAsk secure;
