@@ -5,12 +5,24 @@
 #include "absl/strings/str_cat.h"
 #include "client/agent/agent_state.h"
 #include "client/agent/task_check.h"
+#include "client/update/rounding_seed.h"
 #include "common/base/check.h"
 #include "common/base/logging.h"
 #include "common/base/status_macros.h"
 #include "common/crypto/sha256.h"
+#include "common/protocol/seal_suite.h"
 
 namespace fedgraft {
+namespace {
+
+// An update on disk and what there is to tell of it.
+struct SealedTask {
+  SealedUpdate update;
+  std::map<std::string, double> scalars;
+};
+
+}  // namespace
+
 TaskRunner::TaskRunner(AgentPorts ports, const AgentOptions& options,
                        AgentKeys keys, Background& background,
                        BlobFetcher& fetcher, ConfiguredTrainer& trainer)
@@ -51,6 +63,8 @@ UploadHeader TaskRunner::HeaderOfTask() const {
   header.kind = task_.kind;
   header.plan_hash = task_.plan_hash;
   header.base_model = task_.model;
+  header.suite = ChooseSuite(HasAesInstructions(),
+                             run_->descriptor.takes_chacha20_poly1305);
   return header;
 }
 
@@ -237,8 +251,8 @@ void TaskRunner::Gather() {
 }
 
 void TaskRunner::SealTrained(const TrainResult& result) {
-  auto quantize = [&files = ports_.files, run = run_,
-                   samples = result.samples]() {
+  auto quantize = [&files = ports_.files, run = run_, samples = result.samples,
+                   seed = RoundingSeed(options_.site, HeaderOfTask())]() {
     absl::StatusOr<RawUpdate> raw =
         ReadRawUpdate(files, kWorkDeltaPath, run->layout, samples);
     // An update in the clear stays on disk no longer than needed.
@@ -248,7 +262,7 @@ void TaskRunner::SealTrained(const TrainResult& result) {
     ClippedUpdate clipped = ClippedUpdate::Clip(*std::move(raw), run->plan);
     FG_LOG_INFO("update of {} images: L2 norm {:.4g}, clipped to {:.4g}",
                 samples, clipped.l2_norm_before(), clipped.l2_norm_after());
-    return QuantizedUpdate::FromUpdate(std::move(clipped), run->plan);
+    return QuantizedUpdate::FromUpdate(std::move(clipped), run->plan, seed);
   };
   Seal(std::move(quantize), result.loss, {});
 }
@@ -305,9 +319,17 @@ void TaskRunner::Seal(std::function<absl::StatusOr<QuantizedUpdate>()> quantize,
   const std::string path = run_->files.UpdatePath(task_.kind);
   finished_[path] = std::nullopt;  // about to be overwritten
   auto work = [quantize = std::move(quantize), sealer = sealer_, run = run_,
-               header = HeaderOfTask(),
-               path]() -> absl::StatusOr<SealedUpdate> {
+               header = HeaderOfTask(), path,
+               scalars =
+                   std::move(scalars)]() mutable -> absl::StatusOr<SealedTask> {
     FG_ASSIGN_OR_RETURN(QuantizedUpdate quantized, quantize());
+    if (header.kind == TaskKind::kTrain) {
+      scalars["update_bytes"] = static_cast<double>(quantized.payload().size());
+      scalars["update_error_rms"] = quantized.error_rms();
+      FG_LOG_INFO("round {}: {} bytes of update, root mean square error {:.3g}",
+                  header.round.value, quantized.payload().size(),
+                  quantized.error_rms());
+    }
     if (quantized.head().saturated > 0) {
       FG_LOG_WARNING(
           "round {}: {} of {} values exceed the plan's range and "
@@ -315,20 +337,22 @@ void TaskRunner::Seal(std::function<absl::StatusOr<QuantizedUpdate>()> quantize,
           header.round.value, quantized.head().saturated,
           quantized.head().count);
     }
-    return sealer->Seal(std::move(quantized), header,
-                        run->descriptor.hpke_public_key, path);
+    FG_ASSIGN_OR_RETURN(SealedUpdate sealed,
+                        sealer->Seal(std::move(quantized), header,
+                                     run->descriptor.hpke_public_key, path));
+    return SealedTask{std::move(sealed), std::move(scalars)};
   };
-  background_.Run(std::move(work),
-                  guard_([this, path, loss, scalars = std::move(scalars)](
-                             absl::StatusOr<SealedUpdate> sealed) mutable {
-                    if (!sealed.ok()) return Answer(std::move(sealed).status());
-                    finished_[path] = *sealed;
-                    if (cancelled_) {
-                      return Answer(absl::CancelledError("task was given up"));
-                    }
-                    Answer(FinishedTask{*std::move(sealed), /*recovered=*/false,
-                                        loss, std::move(scalars)});
-                  }));
+  background_.Run(
+      std::move(work),
+      guard_([this, path, loss](absl::StatusOr<SealedTask> sealed) mutable {
+        if (!sealed.ok()) return Answer(std::move(sealed).status());
+        finished_[path] = sealed->update;
+        if (cancelled_) {
+          return Answer(absl::CancelledError("task was given up"));
+        }
+        Answer(FinishedTask{std::move(sealed->update), /*recovered=*/false,
+                            loss, std::move(sealed->scalars)});
+      }));
 }
 
 void TaskRunner::Answer(absl::StatusOr<FinishedTask> answer) {

@@ -48,10 +48,10 @@ class UpdateSealer {
       : site_(std::move(site)), key_(key), random_(random), files_(files) {}
 
   // Seals to `hpke_public_key` under UpdateContext, signs UploadStatement,
-  // writes `path` and syncs it. Of `header` run, round, kind, plan_hash and
-  // base_model are taken, the rest is filled in. What was in `path` is written
-  // over; on an error (disk full, bad key) it holds no valid update, or the
-  // one before. INVALID_ARGUMENT: a bad key.
+  // writes `path` and syncs it. Of `header` run, round, kind, plan_hash,
+  // base_model and suite are taken, the rest is filled in. What was in `path`
+  // is written over; on an error (disk full, bad key) it holds no valid update,
+  // or the one before. INVALID_ARGUMENT: a bad key.
   absl::StatusOr<SealedUpdate> Seal(QuantizedUpdate&& update,
                                     UploadHeader header,
                                     ByteSpan hpke_public_key,

@@ -169,6 +169,7 @@ pb::RunDescriptor ToWire(const RunDescriptor& message) {
   wire.set_hpke_public_key(ToWire(message.hpke_public_key));
   wire.set_hpke_key_signature(ToWire(message.hpke_key_signature));
   wire.set_aggregator_certificate_pem(message.aggregator_certificate_pem);
+  wire.set_takes_chacha20_poly1305(message.takes_chacha20_poly1305);
   return wire;
 }
 
@@ -195,6 +196,7 @@ absl::StatusOr<RunDescriptor> FromWire(const pb::RunDescriptor& wire) {
   message.hpke_public_key = ToBytes(AsBytes(wire.hpke_public_key()));
   message.hpke_key_signature = ToBytes(AsBytes(wire.hpke_key_signature()));
   message.aggregator_certificate_pem = wire.aggregator_certificate_pem();
+  message.takes_chacha20_poly1305 = wire.takes_chacha20_poly1305();
   return message;
 }
 
@@ -377,6 +379,7 @@ pb::UploadHeader ToWire(const UploadHeader& message) {
   wire.set_size_bytes(message.size_bytes);
   wire.set_sha256(message.sealed_digest.AsWire());
   wire.set_signature(ToWire(message.signature));
+  wire.set_suite(static_cast<pb::SealSuite>(message.suite));
   return wire;
 }
 
@@ -395,6 +398,9 @@ absl::StatusOr<UploadHeader> FromWire(const pb::UploadHeader& wire) {
   FG_ASSIGN_OR_RETURN(message.sealed_digest,
                       check.Sha256("sha256", wire.sha256()));
   FG_RETURN_IF_ERROR(check.Size("signature", wire.signature().size(), 64, 64));
+  FG_RETURN_IF_ERROR(
+      check.Between("suite", static_cast<uint64_t>(wire.suite()), 0, 1));
+  message.suite = static_cast<SealSuite>(wire.suite());
   message.size_bytes = wire.size_bytes();
   message.signature = ToBytes(AsBytes(wire.signature()));
   return message;

@@ -26,6 +26,9 @@ inline constexpr TaskKind kAllTaskKinds[] = {
 // "train", "evaluate", "solve", "gather".
 const char* TaskKindName(TaskKind kind);
 
+// AEAD of sealed updates.
+enum class SealSuite { kAes256Gcm = 0, kChaCha20Poly1305 = 1 };
+
 struct JoinRequest {
   uint32_t protocol_version = kProtocolVersion;
   std::string software_version;
@@ -42,6 +45,7 @@ struct RunDescriptor {
   Bytes hpke_public_key;     // X25519, 32 bytes
   Bytes hpke_key_signature;  // Ed25519, see statements.h
   std::string aggregator_certificate_pem;
+  bool takes_chacha20_poly1305 = false;
 };
 
 struct JoinReply {
@@ -101,6 +105,7 @@ struct UploadHeader {
   uint64_t size_bytes = 0;
   Digest sealed_digest;
   Bytes signature;  // 64 bytes, over UploadStatement (statements.h)
+  SealSuite suite = SealSuite::kAes256Gcm;
 };
 
 struct UploadReceipt {
