@@ -15,6 +15,7 @@
 #include "common/numeric/fed_nova.h"
 #include "common/numeric/update_payload.h"
 #include "common/privacy/site_noise.h"
+#include "common/protocol/seal_suite.h"
 #include "common/protocol/statements.h"
 #include "common/solve/head_values.h"
 #include "common/solve/solve_statistics.h"
@@ -68,8 +69,10 @@ absl::Status CheckNorm(const UpdateToVerify& update,
       DifferentialPrivacy::kSite) {
     return CheckNoisyNorm(update, verified);
   }
-  // Each word is off by at most half a step.
-  const double rounding = 0.5 * update.form.ring.Step() *
+  // Each word is off by at most half a step, or by less than a whole one.
+  const bool is_stochastic =
+      update.run->plan.update.rounding == Rounding::kStochastic;
+  const double rounding = (is_stochastic ? 1 : 0.5) * update.form.ring.Step() *
                           std::sqrt(static_cast<double>(update.form.count)) /
                           WeightOfWord(verified.head.weight_word);
   if (verified.l2_norm <= clip * (1 + kNormTolerance) + rounding) {
@@ -322,7 +325,8 @@ absl::StatusOr<SealedStreamOpener> OpenSealed(const SiteId& site,
   Bytes enc(kSealedEncBytes);
   FG_RETURN_IF_ERROR(sealed.ReadAt(0, absl::MakeSpan(enc)));
   return SealedStreamOpener::Create(enc, key, AsBytes(kUpdateSealInfo),
-                                    UpdateContext(site, header), form.shape);
+                                    UpdateContext(site, header), form.shape,
+                                    AlgorithmOf(header.suite));
 }
 
 absl::StatusOr<std::shared_ptr<const SealedStreamOpener>> VerifyUpdate(

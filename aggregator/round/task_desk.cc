@@ -51,6 +51,7 @@ JoinReply TaskDesk::DescribeRun() const {
   descriptor.hpke_public_key = run.hpke_public_key;
   descriptor.hpke_key_signature = run.hpke_key_signature;
   descriptor.aggregator_certificate_pem = context_.keys.certificate_pem;
+  descriptor.takes_chacha20_poly1305 = true;
   reply.run = std::move(descriptor);
   return reply;
 }

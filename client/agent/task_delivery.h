@@ -14,7 +14,7 @@ namespace fedgraft {
 struct DeliveredTask {
   UploadReceipt receipt;
   double loss = 0;                        // train
-  std::map<std::string, double> scalars;  // evaluate; not yet filtered
+  std::map<std::string, double> scalars;  // not yet filtered
 };
 
 // A task from its offer to its receipt: worked on, uploaded, and kept alive by

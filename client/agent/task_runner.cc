@@ -5,12 +5,24 @@
 #include "absl/strings/str_cat.h"
 #include "client/agent/agent_state.h"
 #include "client/agent/task_check.h"
+#include "client/update/rounding_seed.h"
 #include "common/base/check.h"
 #include "common/base/logging.h"
 #include "common/base/status_macros.h"
 #include "common/crypto/sha256.h"
+#include "common/protocol/seal_suite.h"
 
 namespace fedgraft {
+namespace {
+
+// An update on disk and what there is to tell of it.
+struct SealedTask {
+  SealedUpdate update;
+  std::map<std::string, double> scalars;
+};
+
+}  // namespace
+
 TaskRunner::TaskRunner(AgentPorts ports, const AgentOptions& options,
                        AgentKeys keys, Background& background,
                        BlobFetcher& fetcher, ConfiguredTrainer& trainer,
@@ -57,6 +69,8 @@ UploadHeader TaskRunner::HeaderOfTask() const {
   header.plan_hash = task_.plan_hash;
   header.base_model = task_.model;
   header.secure_attempt = task_.secure.attempt;
+  header.suite = ChooseSuite(HasAesInstructions(),
+                             run_->descriptor.takes_chacha20_poly1305);
   return header;
 }
 
@@ -310,7 +324,8 @@ void TaskRunner::SealTrained(const TrainResult& result) {
                      run_->train_samples)));
   }
   auto quantize = [&files = ports_.files, &random = ports_.random, run = run_,
-                   charge = charge_, samples = result.samples]() {
+                   charge = charge_, samples = result.samples,
+                   seed = RoundingSeed(options_.site, HeaderOfTask())]() {
     absl::StatusOr<RawUpdate> raw =
         ReadRawUpdate(files, kWorkDeltaPath, run->layout, samples);
     // An update in the clear stays on disk no longer than needed.
@@ -321,10 +336,10 @@ void TaskRunner::SealTrained(const TrainResult& result) {
     FG_LOG_INFO("update of {} images: L2 norm {:.4g}, clipped to {:.4g}",
                 samples, clipped.l2_norm_before(), clipped.l2_norm_after());
     if (!charge.has_value()) {
-      return QuantizedUpdate::FromUpdate(std::move(clipped), run->plan);
+      return QuantizedUpdate::FromUpdate(std::move(clipped), run->plan, seed);
     }
     return QuantizedUpdate::FromPrivateUpdate(std::move(clipped), run->plan,
-                                              *charge, random);
+                                              *charge, seed, random);
   };
   Seal(std::move(quantize), result.loss, {});
 }
@@ -403,9 +418,17 @@ void TaskRunner::Seal(std::function<absl::StatusOr<QuantizedUpdate>()> quantize,
     mask = secure_.Masker(run_, task_);
   }
   auto work = [quantize = std::move(quantize), mask = std::move(mask),
-               sealer = sealer_, run = run_, header = HeaderOfTask(),
-               path]() -> absl::StatusOr<SealedUpdate> {
+               sealer = sealer_, run = run_, header = HeaderOfTask(), path,
+               scalars =
+                   std::move(scalars)]() mutable -> absl::StatusOr<SealedTask> {
     FG_ASSIGN_OR_RETURN(QuantizedUpdate quantized, quantize());
+    if (header.kind == TaskKind::kTrain) {
+      scalars["update_bytes"] = static_cast<double>(quantized.payload().size());
+      scalars["update_error_rms"] = quantized.error_rms();
+      FG_LOG_INFO("round {}: {} bytes of update, root mean square error {:.3g}",
+                  header.round.value, quantized.payload().size(),
+                  quantized.error_rms());
+    }
     if (quantized.head().saturated > 0) {
       FG_LOG_WARNING(
           "round {}: {} of {} values exceed the plan's range and "
@@ -413,25 +436,29 @@ void TaskRunner::Seal(std::function<absl::StatusOr<QuantizedUpdate>()> quantize,
           header.round.value, quantized.head().saturated,
           quantized.head().count);
     }
+    absl::StatusOr<SealedUpdate> sealed;
     if (mask) {
       FG_ASSIGN_OR_RETURN(MaskedUpdate masked, mask(std::move(quantized)));
-      return sealer->Seal(std::move(masked), header,
-                          run->descriptor.hpke_public_key, path);
+      sealed = sealer->Seal(std::move(masked), header,
+                            run->descriptor.hpke_public_key, path);
+    } else {
+      sealed = sealer->Seal(std::move(quantized), header,
+                            run->descriptor.hpke_public_key, path);
     }
-    return sealer->Seal(std::move(quantized), header,
-                        run->descriptor.hpke_public_key, path);
+    FG_RETURN_IF_ERROR(sealed.status());
+    return SealedTask{*std::move(sealed), std::move(scalars)};
   };
-  background_.Run(std::move(work),
-                  guard_([this, path, loss, scalars = std::move(scalars)](
-                             absl::StatusOr<SealedUpdate> sealed) mutable {
-                    if (!sealed.ok()) return Answer(std::move(sealed).status());
-                    finished_[path] = *sealed;
-                    if (cancelled_) {
-                      return Answer(absl::CancelledError("task was given up"));
-                    }
-                    Answer(FinishedTask{*std::move(sealed), /*recovered=*/false,
-                                        loss, std::move(scalars)});
-                  }));
+  background_.Run(
+      std::move(work),
+      guard_([this, path, loss](absl::StatusOr<SealedTask> sealed) mutable {
+        if (!sealed.ok()) return Answer(std::move(sealed).status());
+        finished_[path] = sealed->update;
+        if (cancelled_) {
+          return Answer(absl::CancelledError("task was given up"));
+        }
+        Answer(FinishedTask{std::move(sealed->update), /*recovered=*/false,
+                            loss, std::move(sealed->scalars)});
+      }));
 }
 
 void TaskRunner::Answer(absl::StatusOr<FinishedTask> answer) {

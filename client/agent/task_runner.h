@@ -27,7 +27,7 @@ struct FinishedTask {
   // the aggregator may hold some of it or all.
   bool recovered = false;
   double loss = 0;                        // train
-  std::map<std::string, double> scalars;  // evaluate; not yet filtered
+  std::map<std::string, double> scalars;  // not yet filtered
 };
 
 // Turns a task into a sealed update: fetches the model that it starts from,

@@ -9,6 +9,7 @@
 #include "common/crypto/sealed_stream.h"
 #include "common/crypto/sha256.h"
 #include "common/protocol/codec.h"
+#include "common/protocol/seal_suite.h"
 #include "common/protocol/statements.h"
 
 namespace fedgraft {
@@ -148,12 +149,16 @@ absl::StatusOr<SealedUpdate> UpdateSealer::SealPayload(ByteSpan payload,
   // Over the update of the round before, which has the same size.
   FG_ASSIGN_OR_RETURN(const auto file, files_.OpenOverwrite(path, total_bytes));
   Sha256Hasher hasher;
-  FG_RETURN_IF_ERROR(SealStream(
-      hpke_public_key, AsBytes(kUpdateSealInfo), UpdateContext(site_, header),
-      UpdatePayloadHead::kBytes, payload, random_, [&](ByteSpan sealed) {
-        hasher.Update(sealed);
-        return file->Append(sealed);
-      }));
+  const Bytes context = UpdateContext(site_, header);
+  const SealTarget target = {.recipient_public_key = hpke_public_key,
+                             .info = AsBytes(kUpdateSealInfo),
+                             .context = context,
+                             .head_bytes = UpdatePayloadHead::kBytes,
+                             .algorithm = AlgorithmOf(header.suite)};
+  FG_RETURN_IF_ERROR(SealStream(target, payload, random_, [&](ByteSpan sealed) {
+    hasher.Update(sealed);
+    return file->Append(sealed);
+  }));
   FG_CHECK(file->size_bytes() == header.size_bytes);
   header.sealed_digest = hasher.Finish();
   header.signature = key_.Sign(UploadStatement(site_, header));

@@ -49,9 +49,9 @@ class UpdateSealer {
 
   // Seals to `hpke_public_key` under UpdateContext, signs UploadStatement,
   // writes `path` and syncs it. Of `header` run, round, kind, plan_hash,
-  // base_model and secure_attempt are taken, the rest is filled in. What was in
-  // `path` is written over; on an error (disk full, bad key) it holds no valid
-  // update, or the one before. INVALID_ARGUMENT: a bad key.
+  // base_model, suite and secure_attempt are taken, the rest is filled in. What
+  // was in `path` is written over; on an error (disk full, bad key) it holds no
+  // valid update, or the one before. INVALID_ARGUMENT: a bad key.
   absl::StatusOr<SealedUpdate> Seal(QuantizedUpdate&& update,
                                     UploadHeader header,
                                     ByteSpan hpke_public_key,

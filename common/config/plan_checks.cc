@@ -129,10 +129,6 @@ double StepsInRange(const Plan& plan, int word_bits) {
 }
 
 void CheckUpdate(const Plan& plan, ConfigErrors& errors) {
-  if (plan.update.rounding == Rounding::kStochastic) {
-    errors.Add("update.rounding",
-               "found stochastic, which is not available; expected nearest");
-  }
   constexpr char kKey[] = "update.word_bits";
   if (!IsWordWidth(plan.update.word_bits)) {
     errors.Add(kKey, absl::StrCat("found ", plan.update.word_bits,

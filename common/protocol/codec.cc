@@ -199,6 +199,7 @@ pb::RunDescriptor ToWire(const RunDescriptor& message) {
   wire.set_hpke_public_key(ToWire(message.hpke_public_key));
   wire.set_hpke_key_signature(ToWire(message.hpke_key_signature));
   wire.set_aggregator_certificate_pem(message.aggregator_certificate_pem);
+  wire.set_takes_chacha20_poly1305(message.takes_chacha20_poly1305);
   return wire;
 }
 
@@ -225,6 +226,7 @@ absl::StatusOr<RunDescriptor> FromWire(const pb::RunDescriptor& wire) {
   message.hpke_public_key = ToBytes(AsBytes(wire.hpke_public_key()));
   message.hpke_key_signature = ToBytes(AsBytes(wire.hpke_key_signature()));
   message.aggregator_certificate_pem = wire.aggregator_certificate_pem();
+  message.takes_chacha20_poly1305 = wire.takes_chacha20_poly1305();
   return message;
 }
 
@@ -412,6 +414,7 @@ pb::UploadHeader ToWire(const UploadHeader& message) {
   wire.set_sha256(message.sealed_digest.AsWire());
   wire.set_signature(ToWire(message.signature));
   wire.set_secure_attempt(message.secure_attempt);
+  wire.set_suite(static_cast<pb::SealSuite>(message.suite));
   return wire;
 }
 
@@ -433,6 +436,9 @@ absl::StatusOr<UploadHeader> FromWire(const pb::UploadHeader& wire) {
   FG_RETURN_IF_ERROR(check.Between("secure_attempt", wire.secure_attempt(), 0,
                                    kSecureAttemptMax));
   message.secure_attempt = wire.secure_attempt();
+  FG_RETURN_IF_ERROR(
+      check.Between("suite", static_cast<uint64_t>(wire.suite()), 0, 1));
+  message.suite = static_cast<SealSuite>(wire.suite());
   message.size_bytes = wire.size_bytes();
   message.signature = ToBytes(AsBytes(wire.signature()));
   return message;

@@ -57,6 +57,9 @@ struct SecureAsk {
   }
 };
 
+// AEAD of sealed updates.
+enum class SealSuite { kAes256Gcm = 0, kChaCha20Poly1305 = 1 };
+
 struct JoinRequest {
   uint32_t protocol_version = kProtocolVersion;
   std::string software_version;
@@ -73,6 +76,7 @@ struct RunDescriptor {
   Bytes hpke_public_key;     // X25519, 32 bytes
   Bytes hpke_key_signature;  // Ed25519, see statements.h
   std::string aggregator_certificate_pem;
+  bool takes_chacha20_poly1305 = false;
 };
 
 struct JoinReply {
@@ -134,6 +138,7 @@ struct UploadHeader {
   Digest sealed_digest;
   Bytes signature;              // 64 bytes, over UploadStatement (statements.h)
   uint32_t secure_attempt = 0;  // 0: not masked
+  SealSuite suite = SealSuite::kAes256Gcm;
 };
 
 struct UploadReceipt {

@@ -11,15 +11,13 @@ using ::testing::HasSubstr;
 
 constexpr char kSecure[] = "privacy: {secure_aggregation: {mode: \"on\"}}";
 
-std::string ModelOf(const std::string& more) {
+std::string ModelOf(PlanText plan) {
   Federation federation(3);
   federation.PinRosters();
   EXPECT_TRUE(federation.StartAggregator());
   federation.StartSites();
-  PlanText plan;
   plan.architecture = "identity";
   plan.evaluation = "every: 1";
-  plan.more = more;
   const CommandResult start = federation.RunStart(plan);
   EXPECT_EQ(start.exit_code, 0) << start.err;
   EXPECT_TRUE(federation.WaitFinished(absl::Seconds(60))) << federation.Logs();
@@ -28,8 +26,25 @@ std::string ModelOf(const std::string& more) {
 }
 
 TEST(SecureRunTest, AMaskedRunGivesTheModelOfAnUnmaskedOne) {
-  const std::string plain = ModelOf("");
-  EXPECT_EQ(ModelOf(kSecure), plain);
+  PlanText plan;
+  const std::string plain = ModelOf(plan);
+  plan.more = kSecure;
+  EXPECT_EQ(ModelOf(plan), plain);
+}
+
+// Exact head, gathered class counts and Fisher information, and a rule with a
+// sum of its own.
+TEST(SecureRunTest, EverySumOfARunCanBeMasked) {
+  PlanText plan;
+  plan.strategy = "kind: feature_extraction, hidden_dim: 3";
+  plan.more =
+      "solver: {kind: newton, lambdas: [10, 1]}\n"
+      "rule: {kind: fed_nova}\n"
+      "local: {loss: {class_weights: federated}, "
+      "regularizers: {ewc_lambda: 1, ewc_records: federated}}\n";
+  const std::string plain = ModelOf(plan);
+  plan.more += kSecure;
+  EXPECT_EQ(ModelOf(plan), plain);
 }
 
 TEST(SecureRunTest, AKilledAggregatorGoesOnWithTheSum) {

@@ -245,33 +245,47 @@ void Checker::CheckPublished(const RoundReduced& reduced, const Bytes& model) {
   values_ = *actual;
 }
 
-// Nothing is unmasked below the threshold, and of no site both kinds of share
-// are released.
+void Checker::Said(const SiteId& site, const SecureAnswer& answer) {
+  if (answer.step != SecureStep::kUnmask) return;
+  const auto shares = DecodeReleasedShares(answer.payload);
+  if (!shares.ok()) return Fail(shares.status().ToString());
+  for (const auto& [of, share] : *shares) {
+    const Key key{answer.run.value, answer.round.value,
+                  static_cast<int>(answer.kind), of.value, answer.attempt};
+    if (released_.emplace(key, share.kind).first->second != share.kind) {
+      Fail(absl::StrCat("round ", answer.round.value, ": site ", site.value,
+                        " released another kind of share of ", of.value,
+                        " than was released before"));
+    }
+  }
+}
+
+void Checker::CheckUnmasked(const std::vector<SiteId>& sites,
+                            const SecureWatch& watch) {
+  const size_t threshold = 2 * watch.advertised / 3 + 1;
+  if (watch.advertised >= 3 && watch.step == SecureStep::kUnmask &&
+      watch.released >= threshold && sites.size() >= threshold) {
+    return;
+  }
+  Fail(absl::StrCat("a sum over ", sites.size(), " of ", watch.advertised,
+                    " sites was unmasked in step ", SecureStepName(watch.step),
+                    " with ", watch.released, " answers, expected ",
+                    threshold));
+}
+
+// Nothing is unmasked below the threshold.
 void Checker::CheckSecure(const Record& record, SecureWatch& watch) {
   if (const auto* said = std::get_if<SecureAnswered>(&record)) {
     if (said->step == SecureStep::kAdvertise) ++watch.advertised;
-    if (said->step != SecureStep::kUnmask) return;
-    ++watch.released;
-    const auto shares = DecodeReleasedShares(said->payload);
-    if (!shares.ok()) return Fail(shares.status().ToString());
-    for (const auto& [site, released] : *shares) {
-      if (watch.kinds.emplace(site, released.kind).first->second !=
-          released.kind) {
-        Fail("both kinds of share of site " + site.value + " were released");
-      }
-    }
+    if (said->step == SecureStep::kUnmask) ++watch.released;
   } else if (const auto* advanced = std::get_if<SecureAdvanced>(&record)) {
     if (advanced->step == SecureStep::kAdvertise) watch = SecureWatch();
     watch.step = advanced->step;
-  } else if (std::holds_alternative<RoundReduced>(record)) {
-    const size_t threshold = 2 * watch.advertised / 3 + 1;
-    if (watch.step != SecureStep::kUnmask || watch.released < threshold ||
-        std::get<RoundReduced>(record).sites.size() < threshold) {
-      Fail(absl::StrCat("a sum was unmasked with ", watch.released,
-                        " of at least ", threshold, " sites"));
-    }
+  } else if (const auto* reduced = std::get_if<RoundReduced>(&record)) {
+    CheckUnmasked(reduced->sites, watch);
     watch = SecureWatch();
-  } else if (std::holds_alternative<EvaluationClosed>(record)) {
+  } else if (const auto* closed = std::get_if<EvaluationClosed>(&record)) {
+    if (!closed->metrics.empty()) CheckUnmasked(closed->sites, watch);
     watch = SecureWatch();
   }
 }

@@ -31,6 +31,8 @@ class Checker : public ServerObserver {
   void Acknowledged(const SiteId& site, const UploadHeader& header,
                     const UploadReceipt& receipt) override;
   void Asked(const SiteId& site, const Task& task) override;
+  // A site's answer to a step of secure aggregation has left it.
+  void Said(const SiteId& site, const SecureAnswer& answer);
   // After each event in which the coordinator changed visibly.
   void Look(const Coordinator& coordinator);
   // After each start of the aggregator: its state is the replay of its log,
@@ -59,11 +61,13 @@ class Checker : public ServerObserver {
   // What the log tells of secure aggregation, record by record.
   struct SecureWatch {
     SecureStep step = SecureStep::kNone;
-    size_t released = 0;                // sites, in this attempt
-    size_t advertised = 0;              // sites, in this attempt
-    std::map<SiteId, ShareKind> kinds;  // of the shares that were released
+    size_t advertised = 0;  // sites, in this attempt
+    size_t released = 0;    // sites, in this attempt
   };
   void CheckSecure(const Record& record, SecureWatch& watch);
+  // A sum over `sites` was unmasked.
+  void CheckUnmasked(const std::vector<SiteId>& sites,
+                     const SecureWatch& watch);
   // Invariant 1, from the sites' training instead of their bytes.
   void CheckPublished(const RoundReduced& reduced, const Bytes& model);
   ParameterVector NextModel(const RoundReduced& reduced);
@@ -87,6 +91,8 @@ class Checker : public ServerObserver {
   std::string failure_;
   std::map<Key, UploadReceipt> acknowledged_;
   uint64_t abandoned_ = 0;
+  // Of whom which kind of share has left any site, by session.
+  std::map<Key, ShareKind> released_;
   std::string run_;
   std::optional<Plan> plan_;
   size_t checked_rounds_ = 0;

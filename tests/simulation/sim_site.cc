@@ -155,7 +155,7 @@ struct SimSite::Process {
         strand(&world->loop),
         executor(&world->loop, site->random_.Next()),
         random(site->random_.Fork()),
-        link(&world->network, &strand, site->peer()),
+        link(&world->network, &strand, site->peer(), world->said),
         trainer(world->seed, site->id(), world->layout, site->random_.Fork(),
                 &strand, &site->files_),
         agent(std::make_unique<Agent>(

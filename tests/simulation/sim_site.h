@@ -70,6 +70,7 @@ class SimSite {
     Bytes aggregator_key;  // public
     std::string federation;
     Roster roster = {};  // as all sites have pinned it
+    SimLink::Said said = {};
   };
   SimSite(World* world, std::string_view name, SimRandom random);
   ~SimSite();

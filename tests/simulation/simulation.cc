@@ -154,6 +154,9 @@ Simulation::Simulation(const SimulationOptions& options)
              kFederation},
       checker_(options.seed, world_.layout, &files_) {
   FG_CHECK(BlobStore(files_, "blobs").Put(AsBytes("backbone")).ok());
+  world_.said = [this](const SiteId& site, const SecureAnswer& answer) {
+    checker_.Said(site, answer);
+  };
   for (int i = 0; i < options.sites; ++i) {
     sites_.push_back(std::make_unique<SimSite>(
         &world_, absl::StrCat("site-", i), random_.Fork()));
