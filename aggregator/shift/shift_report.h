@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -83,8 +84,6 @@ struct ShiftAlarm {
   bool upwards = true;
   std::string words;
 };
-
-enum class TransferVerdict { kHelps, kNoDifference, kHarms };
 
 struct SiteTransfer {
   uint32_t round = 0;

@@ -95,4 +95,21 @@ std::string PriorScalar(int class_index) {
   return ShiftScalar("prior", std::to_string(class_index));
 }
 
+TransferVerdict VerdictOfInterval(double low, double high) {
+  if (low > 0) return TransferVerdict::kHelps;
+  return high < 0 ? TransferVerdict::kHarms : TransferVerdict::kNoDifference;
+}
+
+std::string_view TransferVerdictName(TransferVerdict verdict) {
+  switch (verdict) {
+    case TransferVerdict::kHelps:
+      return "helps";
+    case TransferVerdict::kNoDifference:
+      return "no difference";
+    case TransferVerdict::kHarms:
+      return "harms";
+  }
+  return "";
+}
+
 }  // namespace fedgraft

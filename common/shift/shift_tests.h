@@ -2,7 +2,6 @@
 
 #include <string>
 #include <string_view>
-#include <vector>
 
 #include "absl/types/span.h"
 
@@ -56,5 +55,10 @@ std::string PriorScalar(int class_index);
 // held-out records: "transfer.delta" (above 0: the federated one is better),
 // ".low", ".high" (95 %), ".p".
 inline constexpr std::string_view kTransferPrefix = "transfer.";
+
+// By the 95 % interval of the difference: harms if all of it is below 0.
+enum class TransferVerdict { kHelps, kNoDifference, kHarms };
+TransferVerdict VerdictOfInterval(double low, double high);
+std::string_view TransferVerdictName(TransferVerdict verdict);
 
 }  // namespace fedgraft
