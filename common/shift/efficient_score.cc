@@ -7,115 +7,35 @@
 #include "absl/strings/str_cat.h"
 #include "common/base/status_macros.h"
 #include "common/shift/distributions.h"
+#include "common/shift/logistic_sample.h"
 
 namespace fedgraft {
 namespace {
 
 using Eigen::MatrixXd;
 using Eigen::VectorXd;
-using RowMajor =
-    Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
 
 constexpr int kStepsMax = 100;
 constexpr double kGradientTolerance = 1e-8;
 
-// Records (1, f) and labels under a head's coefficients.
-class Sample {
- public:
-  static absl::StatusOr<Sample> Create(const MatrixView& features,
-                                       absl::Span<const int64_t> labels,
-                                       int num_classes) {
-    FG_RETURN_IF_ERROR(CheckMatrix(features, "features"));
-    if (num_classes < 2 ||
-        static_cast<int64_t>(labels.size()) != features.rows) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          "score test: expected a label of two classes or more for each of ",
-          features.rows, " records, not ", labels.size()));
-    }
-    std::vector<int64_t> counts(num_classes);
-    for (int64_t label : labels) {
-      if (label < 0 || label >= num_classes) {
-        return absl::InvalidArgumentError(absl::StrCat(
-            "score test: label ", label, " of ", num_classes, " classes"));
-      }
-      ++counts[label];
-    }
-    for (int c = 0; c < num_classes; ++c) {
-      if (counts[c] == 0) {
-        return absl::FailedPreconditionError(
-            absl::StrCat("score test: no record of class ", c));
-      }
-    }
-    Sample sample;
-    sample.rows_.resize(features.rows, features.columns + 1);
-    sample.rows_.col(0).setOnes();
-    sample.rows_.rightCols(features.columns) = Eigen::Map<const RowMajor>(
-        features.values.data(), features.rows, features.columns);
-    sample.labels_ = labels;
-    sample.contrasts_ = num_classes - 1;
-    return sample;
-  }
-
-  int64_t contrasts() const { return contrasts_; }
-  int64_t width() const { return rows_.cols(); }
-  int64_t n() const { return rows_.rows(); }
-
-  // Gradient of the log likelihood in the coefficients [C - 1, 1 + k] (flat,
-  // contrast by contrast), and their Fisher information.
-  void Derive(const VectorXd& coefficients, VectorXd& score,
-              MatrixXd& information) const {
-    const int64_t d = width();
-    score = VectorXd::Zero(contrasts_ * d);
-    information = MatrixXd::Zero(contrasts_ * d, contrasts_ * d);
-    const RowMajor p = Probabilities(coefficients);
-    RowMajor residual = -p;
-    for (int64_t r = 0; r < n(); ++r) {
-      if (labels_[r] > 0) residual(r, labels_[r] - 1) += 1;
-    }
-    for (int64_t c = 0; c < contrasts_; ++c) {
-      score.segment(c * d, d) = rows_.transpose() * residual.col(c);
-      for (int64_t e = c; e < contrasts_; ++e) {
-        VectorXd weight = -p.col(c).cwiseProduct(p.col(e));
-        if (c == e) weight += p.col(c);
-        const MatrixXd block = rows_.transpose() * weight.asDiagonal() * rows_;
-        information.block(c * d, e * d, d, d) = block;
-        if (e != c) information.block(e * d, c * d, d, d) = block.transpose();
-      }
+absl::StatusOr<LogisticSample> SampleOfEveryClass(
+    const MatrixView& features, absl::Span<const int64_t> labels,
+    int num_classes) {
+  FG_ASSIGN_OR_RETURN(LogisticSample sample,
+                      LogisticSample::Create(features, labels, num_classes));
+  std::vector<int64_t> counts(num_classes);
+  for (int64_t label : labels) ++counts[label];
+  for (int c = 0; c < num_classes; ++c) {
+    if (counts[c] == 0) {
+      return absl::FailedPreconditionError(
+          absl::StrCat("score test: no record of class ", c));
     }
   }
-  double LogLikelihood(const VectorXd& coefficients) const {
-    const RowMajor p = Probabilities(coefficients);
-    double sum = 0;
-    for (int64_t r = 0; r < n(); ++r) {
-      const double own =
-          labels_[r] > 0 ? p(r, labels_[r] - 1) : 1 - p.row(r).sum();
-      sum += std::log(std::max(own, 1e-300));
-    }
-    return sum;
-  }
-
- private:
-  // Of classes 1.. [n, C - 1].
-  RowMajor Probabilities(const VectorXd& coefficients) const {
-    RowMajor p(n(), contrasts_);
-    for (int64_t c = 0; c < contrasts_; ++c) {
-      p.col(c) = rows_ * coefficients.segment(c * width(), width());
-    }
-    for (int64_t r = 0; r < n(); ++r) {
-      const double top = std::max(p.row(r).maxCoeff(), 0.0);
-      p.row(r) = (p.row(r).array() - top).exp();
-      p.row(r) /= p.row(r).sum() + std::exp(-top);
-    }
-    return p;
-  }
-
-  RowMajor rows_;
-  absl::Span<const int64_t> labels_;
-  int64_t contrasts_ = 1;
-};
+  return sample;
+}
 
 // Positions of the intercepts, or of the slopes, among the coefficients.
-std::vector<int64_t> Positions(const Sample& sample, bool intercepts) {
+std::vector<int64_t> Positions(const LogisticSample& sample, bool intercepts) {
   std::vector<int64_t> positions;
   for (int64_t i = 0; i < sample.contrasts() * sample.width(); ++i) {
     if ((i % sample.width() == 0) == intercepts) positions.push_back(i);
@@ -125,7 +45,7 @@ std::vector<int64_t> Positions(const Sample& sample, bool intercepts) {
 
 // Newton's method over the coefficients at `positions`, others fixed, with
 // `ridge` on those that are slopes.
-absl::Status Maximise(const Sample& sample,
+absl::Status Maximise(const LogisticSample& sample,
                       const std::vector<int64_t>& positions, double ridge,
                       VectorXd& coefficients) {
   const auto objective = [&](const VectorXd& x) {
@@ -205,8 +125,8 @@ absl::StatusOr<ConceptTests> TestConcept(const MatrixView& features,
                                          absl::Span<const int64_t> labels,
                                          const ReferenceHead& head) {
   FG_RETURN_IF_ERROR(CheckHead(head, features));
-  FG_ASSIGN_OR_RETURN(const Sample sample,
-                      Sample::Create(features, labels, head.num_classes));
+  FG_ASSIGN_OR_RETURN(const LogisticSample sample,
+                      SampleOfEveryClass(features, labels, head.num_classes));
   const std::vector<int64_t> intercepts = Positions(sample, true);
   const std::vector<int64_t> slopes = Positions(sample, false);
   if (sample.n() < kRecordsPerSlope * slopes.size()) {
@@ -250,8 +170,8 @@ absl::StatusOr<ConceptTests> TestConcept(const MatrixView& features,
 absl::StatusOr<ReferenceHead> FitReferenceHead(const MatrixView& features,
                                                absl::Span<const int64_t> labels,
                                                int num_classes, double ridge) {
-  FG_ASSIGN_OR_RETURN(const Sample sample,
-                      Sample::Create(features, labels, num_classes));
+  FG_ASSIGN_OR_RETURN(const LogisticSample sample,
+                      SampleOfEveryClass(features, labels, num_classes));
   const int64_t count = sample.contrasts() * sample.width();
   std::vector<int64_t> all(count);
   for (int64_t i = 0; i < count; ++i) all[i] = i;

@@ -1,0 +1,83 @@
+#include "client/shift/comparisons.h"
+
+#include <algorithm>
+#include <numeric>
+#include <vector>
+
+#include "common/base/status_macros.h"
+#include "common/shift/homogeneity.h"
+#include "common/shift/mmd.h"
+
+namespace fedgraft {
+namespace {
+
+double Sum(absl::Span<const double> counts) {
+  return std::accumulate(counts.begin(), counts.end(), 0.0);
+}
+
+struct Histograms {
+  std::vector<double> own, others;
+};
+
+Histograms Merge(absl::Span<const double> own,
+                 absl::Span<const double> others) {
+  const double share =
+      std::min(Sum(own), Sum(others)) / (Sum(own) + Sum(others));
+  Histograms merged;
+  double own_bin = 0, others_bin = 0;
+  for (size_t i = 0; i < own.size(); ++i) {
+    own_bin += own[i];
+    others_bin += others[i];
+    if ((own_bin + others_bin) * share < kExpectedMin) continue;
+    merged.own.push_back(own_bin);
+    merged.others.push_back(others_bin);
+    own_bin = others_bin = 0;
+  }
+  // What is left at the end.
+  if (!merged.own.empty()) {
+    merged.own.back() += own_bin;
+    merged.others.back() += others_bin;
+  }
+  return merged;
+}
+
+}  // namespace
+
+bool DoesNotApply(const absl::Status& status) {
+  return absl::IsFailedPrecondition(status);
+}
+
+absl::StatusOr<ShiftResult> CompareEmbeddings(const MatrixView& embedding,
+                                              absl::Span<const double> mean,
+                                              double others_n) {
+  if (embedding.rows < kMmdRecordsMin || !(others_n >= kMmdRecordsMin)) {
+    return absl::FailedPreconditionError("too few records");
+  }
+  FG_ASSIGN_OR_RETURN(const EmbeddingMoments moments,
+                      MomentsOfEmbedding(embedding));
+  // Below, only rounding differs.
+  if (!(moments.covariance_trace > 1e-12)) {
+    return absl::FailedPreconditionError("all records are equal");
+  }
+  FG_ASSIGN_OR_RETURN(const MmdTest test, TestMmd(moments, mean, others_n));
+  const double by_chance = (1 / static_cast<double>(moments.n) + 1 / others_n) *
+                           moments.covariance_trace;
+  return ShiftResult{test.statistic / test.scale, test.dof, test.p,
+                     std::max(test.statistic - by_chance, 0.0)};
+}
+
+absl::StatusOr<ShiftResult> CompareCounts(absl::Span<const double> own,
+                                          absl::Span<const double> others) {
+  if (!(Sum(own) > 0) || !(Sum(others) > 0)) {
+    return absl::FailedPreconditionError("a sample has no record");
+  }
+  const Histograms merged = Merge(own, others);
+  if (merged.own.size() < 2) {
+    return absl::FailedPreconditionError("one bin holds all records");
+  }
+  FG_ASSIGN_OR_RETURN(const HomogeneityTest test,
+                      TestHomogeneity(merged.own, merged.others));
+  return ShiftResult{test.statistic, test.dof, test.p, test.effect};
+}
+
+}  // namespace fedgraft

@@ -1,0 +1,286 @@
+#include "client/shift/head_scores.h"
+
+#include <Eigen/Cholesky>
+#include <Eigen/Core>
+#include <Eigen/QR>
+#include <algorithm>
+#include <cmath>
+#include <memory>
+#include <utility>
+
+#include "common/base/status_macros.h"
+#include "common/shift/distributions.h"
+#include "common/shift/logistic_sample.h"
+
+namespace fedgraft {
+namespace {
+
+using Eigen::MatrixXd;
+using Eigen::VectorXd;
+
+constexpr int kStepsMax = 50;
+constexpr double kSlopeRidge = 1;  // of fitted slopes, towards the head's
+// Slopes below this p-value are fitted before intercepts are compared.
+constexpr double kSlopesHoldP = 0.01;
+
+// A site's records of the classes that it has, the others' head among those,
+// and the directions in which slopes are looked at.
+class Problem {
+ public:
+  static absl::StatusOr<Problem> Create(const SiteView& view,
+                                        bool all_classes) {
+    FG_RETURN_IF_ERROR(view.head().status());
+    Problem problem;
+    const absl::Span<const double> counts = view.Own("class_counts");
+    for (int c = 0; c < view.spec().num_classes; ++c) {
+      if (all_classes || counts[c] >= kHeadClassRecordsMin) {
+        problem.classes_.push_back(c);
+      }
+    }
+    if (problem.classes_.size() < 2) {
+      return absl::FailedPreconditionError("records of one class only");
+    }
+    FG_RETURN_IF_ERROR(problem.TakeRecords(view));
+    problem.TakeHead(*view.head());
+    problem.ChooseDirections();
+    return problem;
+  }
+
+  const LogisticSample& sample() const { return *sample_; }
+  const std::vector<int64_t>& records() const { return records_; }
+  const std::vector<int>& classes() const { return classes_; }
+  const VectorXd& head() const { return head_; }
+  const MatrixXd& covariance() const { return covariance_; }
+  MatrixXd InterceptBasis() const {
+    return Basis(VectorXd::Unit(sample_->width(), 0));
+  }
+  // Empty columns: too few records for any slope.
+  MatrixXd SlopeBasis() const { return Basis(directions_); }
+
+ private:
+  absl::Status TakeRecords(const SiteView& view) {
+    const MatrixView features = view.head_features();
+    for (int64_t r = 0; r < view.n(); ++r) {
+      const auto place =
+          std::find(classes_.begin(), classes_.end(), view.labels()[r]);
+      if (place == classes_.end()) continue;
+      records_.push_back(r);
+      labels_.push_back(place - classes_.begin());
+      const absl::Span<const double> row = features.Row(r);
+      features_.insert(features_.end(), row.begin(), row.end());
+    }
+    FG_ASSIGN_OR_RETURN(LogisticSample sample,
+                        LogisticSample::Create(
+                            {features_, static_cast<int64_t>(records_.size()),
+                             features.columns},
+                            labels_, static_cast<int>(classes_.size())));
+    sample_ = std::make_unique<LogisticSample>(std::move(sample));
+    return absl::OkStatus();
+  }
+
+  // Contrasts to the first of the classes that are there.
+  void TakeHead(const ReferenceHead& head) {
+    const int64_t width = head.feature_dim + 1;
+    const int64_t full = (head.num_classes - 1) * width;
+    MatrixXd contrast = MatrixXd::Zero(sample_->unknowns(), full);
+    for (size_t c = 1; c < classes_.size(); ++c) {
+      for (int64_t i = 0; i < width; ++i) {
+        const auto row = static_cast<int64_t>(c - 1) * width + i;
+        contrast(row, (classes_[c] - 1) * width + i) = 1;
+        if (classes_[0] > 0) contrast(row, (classes_[0] - 1) * width + i) = -1;
+      }
+    }
+    head_ =
+        contrast * Eigen::Map<const VectorXd>(head.coefficients.data(), full);
+    covariance_ =
+        contrast *
+        Eigen::Map<const MatrixXd>(head.covariance.data(), full, full) *
+        contrast.transpose();
+  }
+
+  void ChooseDirections() {
+    const int64_t k = sample_->width() - 1;
+    const int64_t contrasts = sample_->contrasts();
+    const auto most = static_cast<int64_t>(
+        static_cast<double>(sample_->n()) /
+        (kHeadRecordsPerSlope * static_cast<double>(contrasts)));
+    MatrixXd slopes(k, contrasts + k);
+    for (int64_t c = 0; c < contrasts; ++c) {
+      slopes.col(c) = head_.segment(c * (k + 1) + 1, k);
+    }
+    slopes.rightCols(k).setIdentity();
+    const Eigen::HouseholderQR<MatrixXd> qr(slopes);
+    const MatrixXd q = qr.householderQ();
+    directions_ = MatrixXd::Zero(k + 1, std::min(k, most));
+    directions_.bottomRows(k) = q.leftCols(directions_.cols());
+  }
+
+  // `of_contrast` [width, q] for every contrast, [unknowns, contrasts * q].
+  MatrixXd Basis(const MatrixXd& of_contrast) const {
+    const int64_t d = sample_->width(), q = of_contrast.cols();
+    MatrixXd basis =
+        MatrixXd::Zero(sample_->unknowns(), sample_->contrasts() * q);
+    for (int64_t c = 0; c < sample_->contrasts(); ++c) {
+      basis.block(c * d, c * q, d, q) = of_contrast;
+    }
+    return basis;
+  }
+
+  std::vector<int> classes_;
+  std::vector<int64_t> records_, labels_;
+  std::vector<double> features_;
+  std::unique_ptr<LogisticSample> sample_;
+  VectorXd head_;
+  MatrixXd covariance_;
+  MatrixXd directions_;  // [1 + k, q]
+};
+
+// The likeliest coefficients head + basis * x, with `ridge` on x.
+absl::StatusOr<VectorXd> Fit(const LogisticSample& sample, const VectorXd& head,
+                             const MatrixXd& basis, const VectorXd& ridge) {
+  VectorXd x = VectorXd::Zero(basis.cols());
+  VectorXd score;
+  MatrixXd information;
+  const auto objective = [&](const VectorXd& at) {
+    return sample.LogLikelihood(head + basis * at) -
+           0.5 * ridge.dot(at.cwiseProduct(at));
+  };
+  for (int step = 0; step < kStepsMax; ++step) {
+    sample.Derive(head + basis * x, score, information);
+    const VectorXd gradient = basis.transpose() * score - ridge.cwiseProduct(x);
+    MatrixXd hessian = basis.transpose() * information * basis;
+    hessian.diagonal() += ridge;
+    const Eigen::LDLT<MatrixXd> ldlt(hessian);
+    const VectorXd direction = ldlt.solve(gradient);
+    const double gain = gradient.dot(direction);
+    if (!direction.allFinite() || !(gain >= 0)) break;
+    if (gain < 1e-9) return VectorXd(head + basis * x);
+    const double before = objective(x);
+    double length = 1;
+    while (length > 1e-6 && !(objective(x + length * direction) >=
+                              before + 1e-4 * length * gain)) {
+      length /= 2;
+    }
+    if (!(length > 1e-6)) break;
+    x += length * direction;
+  }
+  return absl::FailedPreconditionError("the site's labels leave its fit open");
+}
+
+// Tests `tested` at `at`, where `nuisance` was fitted with `ridge`; both are
+// bases of coefficients.
+absl::StatusOr<ScoreTest> EfficientScore(const Problem& problem,
+                                         const VectorXd& at,
+                                         const MatrixXd& tested,
+                                         const MatrixXd& nuisance,
+                                         const VectorXd& ridge) {
+  VectorXd score;
+  MatrixXd information;
+  problem.sample().Derive(at, score, information);
+  MatrixXd effective = tested;
+  if (nuisance.cols() > 0) {
+    MatrixXd inner = nuisance.transpose() * information * nuisance;
+    inner.diagonal() += ridge;
+    effective -= nuisance * inner.ldlt().solve(nuisance.transpose() *
+                                               information * tested);
+  }
+  const MatrixXd moved = effective.transpose() * information;
+  const MatrixXd variance =
+      moved * effective + moved * problem.covariance() * moved.transpose();
+  const VectorXd tested_score = tested.transpose() * score;
+  const Eigen::LDLT<MatrixXd> ldlt(variance);
+  const VectorXd pivots = ldlt.vectorD();
+  if (!variance.allFinite() || ldlt.info() != Eigen::Success ||
+      !(pivots.minCoeff() > 1e-10 * std::max(pivots.maxCoeff(), 1e-10))) {
+    return absl::FailedPreconditionError("the features do not vary enough");
+  }
+  ScoreTest test;
+  test.statistic = std::max(tested_score.dot(ldlt.solve(tested_score)), 0.0);
+  test.dof = static_cast<double>(tested.cols());
+  test.p = ChiSquareTail(test.statistic, test.dof);
+  return test;
+}
+
+VectorXd NoRidge(const MatrixXd& basis) { return VectorXd::Zero(basis.cols()); }
+
+absl::StatusOr<ScoreTest> TestSlopesOf(const Problem& problem) {
+  const MatrixXd slopes = problem.SlopeBasis();
+  if (slopes.cols() < 1) {
+    return absl::FailedPreconditionError("too few records for any slope");
+  }
+  const MatrixXd intercepts = problem.InterceptBasis();
+  FG_ASSIGN_OR_RETURN(const VectorXd at, Fit(problem.sample(), problem.head(),
+                                             intercepts, NoRidge(intercepts)));
+  return EfficientScore(problem, at, slopes, intercepts, NoRidge(intercepts));
+}
+
+}  // namespace
+
+absl::StatusOr<ScoreTest> TestIntercepts(const SiteView& view) {
+  FG_ASSIGN_OR_RETURN(const Problem problem, Problem::Create(view, true));
+  return EfficientScore(problem, problem.head(), problem.InterceptBasis(),
+                        MatrixXd(problem.head().size(), 0), VectorXd());
+}
+
+absl::StatusOr<ScoreTest> TestSlopes(const SiteView& view) {
+  FG_ASSIGN_OR_RETURN(const Problem problem, Problem::Create(view, false));
+  return TestSlopesOf(problem);
+}
+
+absl::StatusOr<ScoreTest> TestInterceptsProfiled(const SiteView& view) {
+  FG_ASSIGN_OR_RETURN(const Problem problem, Problem::Create(view, false));
+  const MatrixXd slopes = problem.SlopeBasis();
+  const VectorXd ridge = VectorXd::Constant(slopes.cols(), kSlopeRidge);
+  FG_ASSIGN_OR_RETURN(const VectorXd at,
+                      Fit(problem.sample(), problem.head(), slopes, ridge));
+  return EfficientScore(problem, at, problem.InterceptBasis(), slopes, ridge);
+}
+
+absl::StatusOr<InterceptChange> FitInterceptChange(const SiteView& view) {
+  FG_ASSIGN_OR_RETURN(const Problem problem, Problem::Create(view, false));
+  MatrixXd basis = problem.InterceptBasis();
+  const int64_t contrasts = basis.cols();
+  const auto slopes_hold = TestSlopesOf(problem);
+  if (slopes_hold.ok() && slopes_hold->p < kSlopesHoldP) {
+    const MatrixXd slopes = problem.SlopeBasis();
+    basis.conservativeResize(Eigen::NoChange, contrasts + slopes.cols());
+    basis.rightCols(slopes.cols()) = slopes;
+  }
+  VectorXd ridge = VectorXd::Constant(basis.cols(), kSlopeRidge);
+  ridge.head(contrasts).setZero();
+  const LogisticSample& sample = problem.sample();
+  FG_ASSIGN_OR_RETURN(const VectorXd at,
+                      Fit(sample, problem.head(), basis, ridge));
+  VectorXd score;
+  MatrixXd information;
+  sample.Derive(at, score, information);
+  MatrixXd inner = basis.transpose() * information * basis;
+  inner.diagonal() += ridge;
+  const MatrixXd inverse =
+      inner.ldlt().solve(MatrixXd::Identity(inner.rows(), inner.cols()));
+  const RowMajorMatrix residual = sample.Residuals(at);
+
+  InterceptChange change;
+  change.intercepts.assign(view.spec().num_classes, 0);
+  change.influence.resize(view.spec().num_classes);
+  for (int64_t c = 0; c < contrasts; ++c) {
+    const int name = problem.classes()[c + 1];
+    change.intercepts[name] = (at - problem.head())[c * sample.width()];
+    // Row c of the inverse, as weights of each contrast's (1, f).
+    const VectorXd direction = basis * inverse.col(c);
+    VectorXd of_record = VectorXd::Zero(sample.n());
+    for (int64_t e = 0; e < contrasts; ++e) {
+      of_record += residual.col(e).cwiseProduct(
+          sample.rows() *
+          direction.segment(e * sample.width(), sample.width()));
+    }
+    change.influence[name].assign(view.n(), 0);
+    for (int64_t r = 0; r < sample.n(); ++r) {
+      change.influence[name][problem.records()[r]] =
+          of_record[r] * static_cast<double>(view.n());
+    }
+  }
+  return change;
+}
+
+}  // namespace fedgraft

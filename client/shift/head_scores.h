@@ -1,0 +1,44 @@
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "client/shift/site_view.h"
+#include "common/shift/efficient_score.h"
+
+// Efficient score tests of the other sites' head on a site's labels: as
+// common/shift/efficient_score.h, but in few directions, for sites with few
+// records, and among the classes that the site has.
+
+namespace fedgraft {
+
+// Classes with fewer records at the site are left out: the head is then that
+// of the labels given that they are among the others (conditional likelihood).
+inline constexpr int kHeadClassRecordsMin = 5;
+// Records for each slope that is tested or fitted. Directions are those of the
+// head's own slopes first, along which a changed reading shows most.
+inline constexpr double kHeadRecordsPerSlope = 10;
+
+// Intercepts at the head's slopes. Takes classes without records, too.
+absl::StatusOr<ScoreTest> TestIntercepts(const SiteView& view);
+// Intercepts, with the slopes fitted to the site.
+absl::StatusOr<ScoreTest> TestInterceptsProfiled(const SiteView& view);
+// Slopes, with the intercepts fitted to the site.
+absl::StatusOr<ScoreTest> TestSlopes(const SiteView& view);
+// All: FAILED_PRECONDITION if the others leave their head open, the site has
+// too few records or classes, or its features do not vary.
+
+struct InterceptChange {
+  // By class: the site's intercept less that of the others' head; 0 for the
+  // baseline and for classes of too few records.
+  std::vector<double> intercepts;
+  // By class, then record: what each record adds to the estimate, times n;
+  // empty where the change is 0 by definition.
+  std::vector<std::vector<double>> influence;
+};
+// The slopes are those of the others' head, or fitted as well where TestSlopes
+// says that they do not hold. Errors as above.
+absl::StatusOr<InterceptChange> FitInterceptChange(const SiteView& view);
+
+}  // namespace fedgraft

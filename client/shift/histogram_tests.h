@@ -1,0 +1,16 @@
+#pragma once
+
+#include "client/shift/shift_test.h"
+
+namespace fedgraft {
+
+// Chi-square tests of counts (comparisons.h): "label_counts" of the labels; of
+// the run model's outputs "label_predicted" (classes) and "covariate_outputs"
+// (classes by confidence); "acquisition_..." of what describes each image.
+class HistogramShiftTest : public ShiftTest {
+ public:
+  std::vector<std::string_view> names() const override;
+  absl::Status Run(const SiteView& view, ShiftScalars& scalars) const override;
+};
+
+}  // namespace fedgraft

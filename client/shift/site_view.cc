@@ -1,0 +1,62 @@
+#include "client/shift/site_view.h"
+
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "common/base/check.h"
+#include "common/base/status_macros.h"
+
+namespace fedgraft {
+
+absl::StatusOr<SiteView> SiteView::Create(const Sketch& sketch,
+                                          const SiteSketch& site) {
+  FG_CHECK(sketch.done());
+  const absl::Span<const double> pooled = sketch.summary();
+  FG_CHECK(site.summary().size() == pooled.size());
+  if (pooled[0] < kSketchSitesMin) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "shift tests: expected ", kSketchSitesMin,
+        " sites or more, so that the others hide each other, got ", pooled[0]));
+  }
+  SiteView view(sketch, site);
+  view.others_.assign(pooled.begin(), pooled.end());
+  for (size_t i = 0; i < view.others_.size(); ++i) {
+    view.others_[i] -= site.summary()[i];
+  }
+  const absl::Status status =
+      CheckSketch(sketch.layout(), view.others_, kSketchSitesMin - 1,
+                  sketch.spec().noise_multiplier);
+  if (!status.ok()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("the pooled sums do not hold this site's: ",
+                     std::string(status.message())));
+  }
+  view.head_features_ =
+      LeadingColumns(view.space(), sketch.space().head_dims());
+  view.head_ = LeaveOneOutHead(sketch.head(), view.Others("gradient"),
+                               view.Others("information"));
+  return view;
+}
+
+MatrixView SiteView::space() const {
+  return {site_.space(), n(), sketch_.space().dims()};
+}
+MatrixView SiteView::embedding() const {
+  return {site_.embedding(), n(), kSketchEmbedding};
+}
+MatrixView SiteView::head_features() const {
+  return {head_features_, n(), sketch_.space().head_dims()};
+}
+absl::Span<const double> SiteView::Own(std::string_view part) const {
+  return SketchValues(layout_, site_.summary(), part);
+}
+absl::Span<const double> SiteView::Others(std::string_view part) const {
+  return SketchValues(layout_, others_, part);
+}
+std::vector<double> SiteView::OthersMean(std::string_view part) const {
+  std::vector<double> mean;
+  for (double sum : Others(part)) mean.push_back(sum / others_n());
+  return mean;
+}
+
+}  // namespace fedgraft
