@@ -209,6 +209,25 @@ absl::Status CheckStatistics(const UpdateToVerify& update,
   return Refuse(RefusalReason::kBadLayout, sound.message());
 }
 
+absl::Status CheckSketched(const UpdateToVerify& update,
+                           const SealedContribution& contribution) {
+  ReduceJob job;
+  job.ring = update.form.ring;
+  job.count = update.form.count;
+  job.contributions = {contribution};
+  std::vector<uint64_t> all(job.count);
+  const ReduceOutcome outcome = ReduceSumsHere(
+      job, [&](uint64_t begin, absl::Span<const uint64_t> words) {
+        std::copy(words.begin(), words.end(),
+                  all.begin() + static_cast<ptrdiff_t>(begin));
+        return absl::OkStatus();
+      });
+  FG_RETURN_IF_ERROR(outcome.status);
+  const absl::Status sound = update.form.look->Check(all);
+  if (sound.ok()) return sound;
+  return Refuse(RefusalReason::kBadLayout, sound.message());
+}
+
 // A masked update belongs to one attempt, and to a site that shared its keys.
 absl::Status CheckSecureHeader(const RunState& state, const SiteId& site,
                                const UploadHeader& header) {
@@ -251,6 +270,21 @@ absl::StatusOr<UpdateForm> MakeUpdateForm(const Plan& plan,
     form.count =
         static_cast<uint64_t>(EvaluationLayout(plan.num_classes()).Count());
   }
+  SetShape(form);
+  return form;
+}
+
+UpdateForm MakeSketchForm(const RunState& state,
+                          std::shared_ptr<const Look> look) {
+  UpdateForm form;
+  form.kind = TaskKind::kSketch;
+  if (look == nullptr || look->done()) return form;
+  const Plan& plan = state.run()->plan;
+  form.masked = plan.secure_aggregation.is_on;
+  form.ring = StatisticsRing();
+  form.max_terms = MaxTerms(plan);
+  form.count = static_cast<uint64_t>(look->words());
+  form.look = std::move(look);
   SetShape(form);
   return form;
 }
@@ -364,6 +398,8 @@ absl::StatusOr<std::shared_ptr<const SealedStreamOpener>> VerifyUpdate(
     FG_RETURN_IF_ERROR(CheckRecords(update, contribution));
   } else if (form.kind == TaskKind::kGather) {
     FG_RETURN_IF_ERROR(CheckStatistics(update, contribution));
+  } else if (form.kind == TaskKind::kSketch) {
+    FG_RETURN_IF_ERROR(CheckSketched(update, contribution));
   }
   return contribution.opener;
 }

@@ -286,7 +286,7 @@ void Encode(const SketchClosed& in, pb::JournalRecord& record) {
   out.set_pooled_size_bytes(in.pooled_size_bytes);
   out.set_pooled_inline(Text(in.pooled_inline));
   out.set_open(in.open);
-  out.set_stage(in.stage);
+  out.mutable_metrics()->insert(in.metrics.begin(), in.metrics.end());
   out.set_opens_next(in.opens_next);
 }
 
@@ -298,7 +298,7 @@ absl::StatusOr<Record> Decode(const pb::SketchClosed& in) {
   out.pooled_size_bytes = in.pooled_size_bytes();
   out.pooled_inline = Raw(in.pooled_inline());
   out.open = in.open();
-  out.stage = in.stage();
+  out.metrics.insert(in.metrics().begin(), in.metrics().end());
   out.opens_next = in.opens_next();
   return out;
 }

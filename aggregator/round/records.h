@@ -107,12 +107,12 @@ struct EvaluationClosed {
 struct SketchClosed {
   RoundId round;
   std::vector<SiteId> sites;
-  Digest pooled;  // common/shift/pooled_sketch.h
+  Digest pooled;  // common/shift/look.h
   uint64_t pooled_size_bytes = 0;
-  Bytes pooled_inline;      // empty: in the blob store
-  bool open = false;        // another stage follows:
-  uint32_t stage = 0;       // this one
-  bool opens_next = false;  // as in RoundReduced
+  Bytes pooled_inline;                    // empty: in the blob store
+  bool open = false;                      // another stage follows
+  bool opens_next = false;                // as in RoundReduced
+  std::map<std::string, double> metrics;  // last stage
 };
 
 // Secure aggregation: what a site said in the current step.

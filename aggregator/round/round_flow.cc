@@ -69,7 +69,7 @@ void RoundFlow::Restart() {
     round_opened_ = context_.ports.clock.Monotonic();
   }
   context_.tools.solve = MakeSolveForm(state);
-  context_.tools.sketch = MakeSketchForm(state);
+  context_.tools.sketch = MakeSketchForm(state, FindLook());
   if (state.open() && !state.paused()) {
     ArmDeadline();
     if (state.task_kind().has_value()) CheckProgress();
@@ -229,7 +229,6 @@ std::shared_ptr<const PhaseJob> RoundFlow::MakeJob() const {
   job->form = context_.tools.form(*state.task_kind());
   job->base = state.model();
   job->solver_state = state.solve().state;
-  job->sketch = state.look().pooled;
   job->rule_state = state.rule_state();
   job->contributions = state.contributions();
   job->openers = context_.openers;
@@ -238,13 +237,31 @@ std::shared_ptr<const PhaseJob> RoundFlow::MakeJob() const {
   return job;
 }
 
+std::shared_ptr<const Look> RoundFlow::FindLook() {
+  const RunState& state = context_.state;
+  if (state.phase() != Phase::kSketching) return nullptr;
+  const ModelRef& pooled = state.look().pooled;
+  if (look_.second == nullptr || look_.first != pooled.digest) {
+    // A first stage, or this process did not pool the one before.
+    absl::StatusOr<Look> look =
+        LoadLook(*state.run(), pooled, context_.ports.files);
+    if (!look.ok()) {
+      FG_LOG_ERROR("run {} round {}: {}", state.run()->id.value,
+                   state.round().value, look.status().ToString());
+      return nullptr;
+    }
+    look_ = {pooled.digest, std::make_shared<const Look>(*std::move(look))};
+  }
+  return look_.second;
+}
+
 void RoundFlow::PoolSketch() {
   const RunState& state = context_.state;
   if (state.contributions().size() <
       static_cast<size_t>(state.run()->plan.quorum)) {
-    return CloseSketch(absl::UnavailableError(absl::StrCat(
-        state.contributions().size(), " of at least ", state.run()->plan.quorum,
-        " sites at the deadline")));
+    return CloseSketch(absl::UnavailableError(
+        absl::StrCat(state.contributions().size(), " of at least ",
+                     state.run()->plan.quorum, " sites at the deadline")));
   }
   busy_ = true;
   context_.off_strand.Run<absl::StatusOr<NewSketch>>(
@@ -266,8 +283,9 @@ void RoundFlow::CloseSketch(absl::StatusOr<NewSketch> sketch) {
     closed.pooled = sketch->digest;
     closed.pooled_size_bytes = sketch->size_bytes;
     closed.pooled_inline = std::move(sketch->inline_bytes);
-    closed.open = sketch->open;
-    closed.stage = sketch->stage;
+    closed.open = !sketch->look->done();
+    if (!closed.open) closed.metrics = sketch->look->Verdicts();
+    look_ = {closed.pooled, std::move(sketch->look)};
   } else {
     // The run goes on without this look.
     FG_LOG_WARNING("run {} round {}: no look at shift: {}",
@@ -276,8 +294,8 @@ void RoundFlow::CloseSketch(absl::StatusOr<NewSketch> sketch) {
   }
   FG_LOG_INFO("run {} round {}: sketches of {} sites", state.run()->id.value,
               state.round().value, closed.sites.size());
-  closed.opens_next = !state.paused() &&
-                      (closed.open || !state.IsLastTraining(true));
+  closed.opens_next =
+      !state.paused() && (closed.open || !state.IsLastTraining(true));
   Obsolete obsolete = MakeObsolete();
   const ModelRef& before = state.look().pooled;
   if (before.InBlobStore() && before.digest != closed.pooled) {

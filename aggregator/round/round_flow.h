@@ -14,6 +14,7 @@
 #include "aggregator/round/round_reducer.h"
 #include "aggregator/round/run_closer.h"
 #include "common/runtime/scheduler.h"
+#include "common/shift/look.h"
 
 namespace fedgraft {
 
@@ -91,6 +92,9 @@ class RoundFlow {
   void Reduce();
   void Publish(absl::StatusOr<NewModel> model);
   void PoolMetrics();
+  // Where the look stands; null without one, or if what was pooled cannot be
+  // read: the stage then ends without result at its deadline.
+  std::shared_ptr<const Look> FindLook();
   void PoolSketch();
   void CloseSketch(absl::StatusOr<NewSketch> sketch);
   void CloseEvaluation(absl::StatusOr<std::map<std::string, double>> metrics);
@@ -113,6 +117,8 @@ class RoundFlow {
   // A record or a reduce of this flow is under way: nothing else is begun.
   bool busy_ = false;
   bool deadline_passed_ = false;
+  // What of `pooled` of the state's look FindLook made.
+  std::pair<Digest, std::shared_ptr<const Look>> look_;
   RoundId timed_round_;  // the one that round_opened_ is of
   absl::Time round_opened_;
   TimerId deadline_ = 0, progress_ = 0, retry_ = 0;

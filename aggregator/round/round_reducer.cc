@@ -290,6 +290,30 @@ absl::StatusOr<NewModel> GatherStatistics(const PhaseJob& job,
   return model;
 }
 
+absl::StatusOr<NewSketch> AdvanceSketch(const PhaseJob& job, FileStore& files) {
+  if (job.form.look == nullptr) {
+    return absl::UnavailableError("where the look stands could not be read");
+  }
+  Look look = *job.form.look;
+  FG_ASSIGN_OR_RETURN(std::vector<uint64_t> words, SumWords(job, files));
+  FG_RETURN_IF_ERROR(look.Add(std::move(words)));
+  NewSketch sketch;
+  FG_ASSIGN_OR_RETURN(
+      sketch.digest,
+      Keep(look.Encode(), job, files, sketch.size_bytes, sketch.inline_bytes));
+  sketch.look = std::make_shared<const Look>(std::move(look));
+  return sketch;
+}
+
+absl::StatusOr<Look> LoadLook(const RunFacts& run, const ModelRef& pooled,
+                              FileStore& files) {
+  Bytes content;
+  if (pooled.size_bytes > 0) {
+    FG_ASSIGN_OR_RETURN(content, LoadBytes(pooled, files));
+  }
+  return Look::Decode(run.plan, *run.layout, content);
+}
+
 absl::StatusOr<std::map<std::string, double>> PoolEvaluation(
     const PhaseJob& job, FileStore& files) {
   if (job.contributions.empty()) return std::map<std::string, double>();

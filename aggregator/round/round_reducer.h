@@ -16,6 +16,7 @@
 #include "common/base/digest.h"
 #include "common/runtime/executor.h"
 #include "common/runtime/file_store.h"
+#include "common/shift/look.h"
 
 // The heavy end of a round, for the executor: opens the contributions of a
 // phase shard by shard, sums them exactly and makes something of the sum. Pure
@@ -31,7 +32,6 @@ struct PhaseJob {
   ModelRef base;
   ModelRef solver_state;  // no size: the solver has not begun
   ModelRef rule_state;    // no size: no round of training before
-  ModelRef sketch;        // no size: the look's first stage
   std::map<SiteId, Contribution> contributions;
   // Of contributions that this process verified; the rest are opened with
   // `key` again.
@@ -41,13 +41,12 @@ struct PhaseJob {
   uint64_t inline_bytes_max = 0;
 };
 
-// What a stage of a look at shift came to (common/shift/pooled_sketch.h).
+// What a look at shift has come to (common/shift/look.h).
 struct NewSketch {
   Digest digest;
   uint64_t size_bytes = 0;
   Bytes inline_bytes;  // empty: in the blob store
-  bool open = false;   // another stage follows
-  uint32_t stage = 0;
+  std::shared_ptr<const Look> look;
 };
 
 // A model that is ready to be published: durable in the blob store, or small
@@ -84,8 +83,12 @@ absl::StatusOr<NewModel> GatherStatistics(const PhaseJob& job,
                                           FileStore& files);
 
 // A stage of a look at shift, from the exact sums. On the calling worker alone.
-// INVALID_ARGUMENT: sums that no sites' records can have.
+// Errors as of Look::Add.
 absl::StatusOr<NewSketch> AdvanceSketch(const PhaseJob& job, FileStore& files);
+// From what its stages have come to; no size: none. INVALID_ARGUMENT: other
+// bytes.
+absl::StatusOr<Look> LoadLook(const RunFacts& run, const ModelRef& pooled,
+                              FileStore& files);
 
 // Pooled metrics from the exact sums of an evaluation; none if no site
 // evaluated a record. On the calling worker alone.

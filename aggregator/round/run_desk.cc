@@ -10,6 +10,7 @@
 #include "common/base/status_macros.h"
 #include "common/crypto/sha256.h"
 #include "common/model/safetensors.h"
+#include "common/shift/look.h"
 #include "common/solve/head_values.h"
 #include "common/statistics/start_statistics.h"
 
@@ -57,6 +58,9 @@ absl::Status CheckRun(const Plan& plan, const RunModel& model,
         absl::StrCat("solver.kind: the head of ", plan.architecture,
                      " is not linear in its features and cannot be solved "
                      "exactly; expected none, or another backbone"));
+  }
+  if (plan.shift.every > 0) {
+    FG_RETURN_IF_ERROR(Look::Create(plan, model.layout).status());
   }
   return MakeRule(plan).status();
 }

@@ -10,6 +10,7 @@
 #include "common/config/plan_loader.h"
 #include "common/crypto/sha256.h"
 #include "common/numeric/update_payload.h"
+#include "common/shift/shift_tests.h"
 #include "common/solve/head_solver.h"
 #include "common/solve/head_values.h"
 #include "common/statistics/start_statistics.h"
@@ -89,8 +90,7 @@ bool RunState::Stops(const std::map<std::string, double>& metrics) const {
   // Without any score there is nothing to choose from.
   const bool last = IsLastTraining(!solve_.open);
   if (Improves(metrics)) return last;
-  return best_.has_value() &&
-         (last || without_improvement_ + 1 >= patience);
+  return best_.has_value() && (last || without_improvement_ + 1 >= patience);
 }
 
 bool RunState::IsLastRound(bool solved) const {
@@ -463,7 +463,6 @@ absl::Status RunState::On(RoundReduced record, absl::Time, uint64_t) {
 void RunState::OpenLook(RoundId training_round) {
   look_.pooled = ModelRef();
   look_.open = true;
-  look_.stage = 0;
   look_.training_round = training_round;
 }
 
@@ -480,11 +479,11 @@ absl::Status RunState::On(SketchClosed record, absl::Time, uint64_t) {
   for (const auto& [site, contribution] : contributions_) {
     history_.back().bytes_up += contribution.header.size_bytes;
   }
+  history_.back().metrics.merge(record.metrics);
   contributions_.clear();
   look_.pooled = {record.pooled, record.pooled_size_bytes,
                   Share(std::move(record.pooled_inline))};
   look_.open = record.open;
-  look_.stage = record.stage;
   phase_ = Phase::kPublished;
   ++look_.rounds;
   if (record.opens_next && IsLastRound()) {
@@ -557,7 +556,11 @@ absl::Status RunState::On(SiteReported record, absl::Time, uint64_t) {
   std::map<std::string, double>& scalars = sites_[record.site].scalars;
   for (const auto& [name, value] : record.scalars) {
     if (absl::StartsWith(name, kShiftPrefix)) {
-      AddFinding(record.site, name, value);
+      AddFinding(look_.training_round, record.site, name, value);
+      continue;
+    }
+    if (absl::StartsWith(name, kTransferPrefix)) {
+      AddFinding(training_round(), record.site, name, value);
       continue;
     }
     if (scalars.size() >= kScalarsPerSiteMax && !scalars.contains(name)) break;
@@ -566,13 +569,10 @@ absl::Status RunState::On(SiteReported record, absl::Time, uint64_t) {
   return absl::OkStatus();
 }
 
-void RunState::AddFinding(const SiteId& site, const std::string& name,
-                          double value) {
-  if (findings_.size() >= kLooksMax &&
-      !findings_.contains(look_.training_round)) {
-    return;
-  }
-  auto& found = findings_[look_.training_round][site];
+void RunState::AddFinding(RoundId round, const SiteId& site,
+                          const std::string& name, double value) {
+  if (findings_.size() >= kLooksMax && !findings_.contains(round)) return;
+  auto& found = findings_[round][site];
   if (found.size() < kScalarsPerSiteMax || found.contains(name)) {
     found[name] = value;
   }
@@ -580,9 +580,8 @@ void RunState::AddFinding(const SiteId& site, const std::string& name,
 
 std::vector<Digest> StatesOfRun(const RunState& state) {
   std::vector<Digest> digests;
-  for (const ModelRef* ref :
-       {&state.rule_state(), &state.statistics().gathered,
-        &state.look().pooled}) {
+  for (const ModelRef* ref : {&state.rule_state(), &state.statistics().gathered,
+                              &state.look().pooled}) {
     if (ref->InBlobStore()) digests.push_back(ref->digest);
   }
   return digests;

@@ -36,9 +36,6 @@ enum class Phase {
 };
 absl::string_view PhaseName(Phase phase);
 
-// Begins the names of what a look at shift found at a site.
-inline constexpr char kShiftPrefix[] = "shift.";
-
 // A published trainable set.
 struct ModelRef {
   Digest digest;
@@ -123,13 +120,12 @@ class RunState {
   struct Look {
     ModelRef pooled;         // no size: no stage yet
     bool open = false;       // rounds sketch, and do not train
-    uint32_t stage = 0;      // that is under way
     uint32_t rounds = 0;     // that sketching took, all looks together
     RoundId training_round;  // whose model is looked at
   };
   const Look& look() const { return look_; }
-  // What sites told of their tests (names that begin with kShiftPrefix), by the
-  // round of training that was looked at.
+  // What sites told of their tests (common/shift/shift_tests.h), by the round
+  // of training that was looked at.
   using Findings = std::map<SiteId, std::map<std::string, double>>;
   const std::map<RoundId, Findings>& findings() const { return findings_; }
   // What the rule remembers (aggregator/rules/rule_state.h). No size: nothing,
@@ -143,8 +139,8 @@ class RunState {
   }
   // True if the evaluation under way, if any, is the run's last.
   bool IsFinalEvaluation() const {
-    return final_ || (run_->plan.stopping.patience == 0 &&
-                      IsLastTraining(!solve_.open));
+    return final_ ||
+           (run_->plan.stopping.patience == 0 && IsLastTraining(!solve_.open));
   }
   // Early stopping (plan.stopping): the best evaluated model so far, and
   // whether an evaluation with these metrics would replace it, or end the
@@ -227,7 +223,8 @@ class RunState {
   void BeginSecure(uint32_t attempt);
   void TakeSolve(SolveAdvanced solve);
   void OpenLook(RoundId training_round);
-  void AddFinding(const SiteId& site, const std::string& name, double value);
+  void AddFinding(RoundId round, const SiteId& site, const std::string& name,
+                  double value);
   // OK if a round of this kind brings what it brings.
   absl::Status CheckAdvances(const RoundReduced& record) const;
   void OpenNext();

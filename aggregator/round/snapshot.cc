@@ -62,7 +62,8 @@ CoordinatorSnapshot MakeSnapshot(
   snapshot.rounds = static_cast<uint32_t>(run.plan.rounds) +
                     std::max(state.solve().rounds,
                              state.solve().open ? state.round().value : 0) +
-                    (state.statistics().open ? 1 : state.statistics().rounds);
+                    (state.statistics().open ? 1 : state.statistics().rounds) +
+                    state.look().rounds + (state.look().open ? 1 : 0);
   snapshot.quorum = static_cast<uint32_t>(run.plan.quorum);
   snapshot.model = state.model().digest;
   snapshot.started = run.opened;

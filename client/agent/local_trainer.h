@@ -69,7 +69,7 @@ struct GatherResult {
 struct SketchRequest {
   RoundId round;            // of training
   std::string model_path;   // safetensors: the global trainable set
-  std::string pooled_path;  // common/shift/pooled_sketch.h; empty: first stage
+  std::string pooled_path;  // common/shift/look.h; empty: first stage
   std::string sums_path;    // out: raw little-endian F64
 };
 struct SketchResult {

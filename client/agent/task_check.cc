@@ -2,6 +2,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/base/status_macros.h"
+#include "common/shift/look.h"
 #include "common/statistics/start_statistics.h"
 
 namespace fedgraft {
@@ -17,7 +18,7 @@ uint32_t SketchRoundsMax(const Plan& plan) {
   if (plan.shift.every == 0) return 0;
   // One more after the last round, or after an early stop.
   const int looks = plan.rounds / plan.shift.every + 1;
-  return static_cast<uint32_t>(looks * kSketchStagesMax);
+  return static_cast<uint32_t>(looks * kLookStagesMax);
 }
 
 absl::Status CheckRounds(const Plan& plan, const Task& task) {
@@ -31,8 +32,8 @@ absl::Status CheckRounds(const Plan& plan, const Task& task) {
   // An early stop evaluates the chosen model in a round of its own.
   const uint32_t stops = plan.stopping.patience > 0 ? 1 : 0;
   if (task.training_round.value <= rounds &&
-      task.round.value <= rounds + solve_rounds + gather_rounds +
-                                  sketch_rounds + stops &&
+      task.round.value <=
+          rounds + solve_rounds + gather_rounds + sketch_rounds + stops &&
       (task.training_round.value > 0 || task.kind != TaskKind::kTrain) &&
       (task.round.value > 0 || task.kind == TaskKind::kEvaluate)) {
     return absl::OkStatus();

@@ -72,6 +72,12 @@ absl::Status CheckPlan(const SitePolicy& policy, const Plan& plan) {
                   absl::StrCat("only updates that a budget of epsilon ",
                                policy.budget.epsilon_max, " can count"));
   }
+  const bool looks = plan.shift.every > 0;
+  if (looks && !policy.exact_statistics) {
+    return Denied("exact_statistics",
+                  "exact sums of features to track shift (shift.every)",
+                  "none");
+  }
   const std::string statistics = AskedStatistics(plan);
   if (!statistics.empty() && !policy.exact_statistics) {
     return Denied(

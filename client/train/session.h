@@ -94,8 +94,8 @@ class TrainerSession {
   struct Sketch {
     int round = 1;  // of training
     std::string model_path;
-    std::string pooled_path;  // common/shift/pooled_sketch.h; empty: first stage
-    std::string sums_path;    // out: raw little-endian F64, common/shift's order
+    std::string pooled_path;  // common/shift/look.h; empty: first stage
+    std::string sums_path;  // out: raw little-endian F64, common/shift's order
   };
   struct Sketched {
     uint64_t samples = 0;

@@ -290,6 +290,11 @@ absl::StatusOr<QuantizedUpdate> QuantizedUpdate::FromStatistics(
   return FromExactWords(StatisticsRing(), taken.words());
 }
 
+absl::StatusOr<QuantizedUpdate> QuantizedUpdate::FromSketch(SketchSums&& sums) {
+  const SketchSums taken = std::move(sums);
+  return FromExactWords(StatisticsRing(), taken.words());
+}
+
 absl::StatusOr<QuantizedUpdate> QuantizedUpdate::FromExactWords(
     const RingSpec& ring, const std::vector<uint64_t>& words) {
   UpdatePayloadHead head;

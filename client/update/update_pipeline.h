@@ -134,6 +134,7 @@ class QuantizedUpdate {
                                                        const Plan& plan);
   // Weight 1, the words as they are.
   static absl::StatusOr<QuantizedUpdate> FromStatistics(StatisticSums&& sums);
+  static absl::StatusOr<QuantizedUpdate> FromSketch(SketchSums&& sums);
   const UpdatePayloadHead& head() const { return head_; }
   ByteSpan payload() const { return payload_; }  // head, then words
   // Root mean square of what quantising changed, cut values included, in units

@@ -11,6 +11,7 @@
 #include "common/config/plan_checks_privacy.h"
 #include "common/config/plan_checks_rule.h"
 #include "common/config/plan_checks_secure.h"
+#include "common/config/plan_checks_shift.h"
 #include "common/config/plan_checks_statistics.h"
 #include "common/numeric/update_payload.h"
 
@@ -391,6 +392,7 @@ void CheckPlan(const Plan& plan, ConfigErrors& errors) {
   CheckEvaluation(plan.evaluation, errors);
   CheckRule(plan, errors);
   CheckPrivacy(plan, errors);
+  CheckShift(plan, errors);
 }
 
 }  // namespace fedgraft

@@ -19,6 +19,12 @@ void CheckExactStatistics(const Plan& plan, ConfigErrors& errors) {
                "differential privacy; expected none: train the head in rounds "
                "instead (strategy linear_probe, rounds 1 or more)");
   }
+  if (plan.shift.every > 0) {
+    errors.Add("shift.every",
+               absl::StrCat("found ", plan.shift.every,
+                            ", whose exact sums of features carry no noise, "
+                            "with differential privacy; expected 0"));
+  }
   if (plan.evaluation.compare_local) {
     errors.Add("evaluation.compare_local",
                "found true, which reports models trained without noise, with "

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "client/shift/shift_test.h"
 #include "common/base/check.h"
 #include "common/base/logging.h"
 #include "common/config/plan_loader.h"
@@ -16,6 +17,7 @@
 #include "common/numeric/update_payload.h"
 #include "common/protocol/seal_suite.h"
 #include "common/protocol/statements.h"
+#include "common/shift/look.h"
 #include "common/solve/solve_statistics.h"
 #include "gtest/gtest.h"
 #include "tests/support/plain_statistics.h"
@@ -79,7 +81,8 @@ Plan MakePlan(const PlanSpec& spec) {
       ", rounding: ", spec.stochastic ? "stochastic" : "nearest",
       "}\nevaluation: {every: ", spec.evaluate_every,
       "}\nstopping: {patience: ", spec.patience, "}\nrule: {", spec.rule, "}\n",
-      spec.secure ? "privacy: {secure_aggregation: {mode: \"on\"}}\n" : "");
+      spec.secure ? "privacy: {secure_aggregation: {mode: \"on\"}}\n" : "",
+      "shift: {every: ", spec.looks_every, "}\n");
   const absl::StatusOr<Plan> plan = ParsePlanYaml(yaml, "test.yaml");
   if (!plan.ok()) ADD_FAILURE() << plan.status();
   FG_CHECK(plan.ok());
@@ -164,6 +167,40 @@ std::vector<double> FakeStatistics(uint64_t seed, const SiteId& site,
   return sums;
 }
 
+std::vector<double> FakeLook(uint64_t seed, const SiteId& site,
+                             const Plan& plan, const ParameterLayout& layout,
+                             ByteSpan pooled) {
+  constexpr int64_t kRecords = 40, kFeatures = 5;
+  SimRandom random(SeedOf(seed, site, 1, Digest()));
+  const auto uniform = [&] {
+    return static_cast<double>(random.Below(1'000'001)) * 1e-6;
+  };
+  std::vector<double> features(kRecords * kFeatures), outputs(kRecords * 2);
+  std::vector<int64_t> labels(kRecords);
+  for (int64_t i = 0; i < kRecords; ++i) {
+    labels[i] = i % 2;
+    for (int64_t j = 0; j < kFeatures; ++j) {
+      features[i * kFeatures + j] =
+          uniform() + uniform() + uniform() + 0.3 * static_cast<double>(i % 2);
+    }
+    outputs[2 * i] = uniform();
+    outputs[2 * i + 1] = 1 - outputs[2 * i];
+  }
+  Look look = *Look::Create(plan, layout);
+  const Look target = *Look::Decode(plan, layout, pooled);
+  SiteSketch sketch =
+      *SiteSketch::Create(look.sketch(), {{features, kRecords, kFeatures},
+                                          labels,
+                                          {outputs, kRecords, 2},
+                                          MatrixView{}});
+  for (const std::vector<uint64_t>& stage : target.stages()) {
+    FG_CHECK(sketch.Sums(look.sketch()).ok());
+    FG_CHECK(look.Add(stage).ok());
+  }
+  if (!look.asks_verdicts()) return *sketch.Sums(look.sketch());
+  return VerdictsOf(*fedgraft::TestSite(look.sketch(), sketch, kRecords));
+}
+
 std::vector<double> FakeSums(uint64_t seed, const SiteId& site,
                              const Digest& model) {
   SimRandom random(SeedOf(seed, site, 0, model));
@@ -196,6 +233,13 @@ Bytes TestSite::TrainPayload(const Plan& plan, const ParameterLayout& layout,
                                  WeightOfWord(head.weight_word)));
 }
 
+Bytes TestSite::WordsPayload(std::vector<uint64_t> words) {
+  UpdatePayloadHead head;
+  head.ring = StatisticsRing();
+  head.weight_word = WeightWord(1);
+  return Payload(head, {std::move(words), 0});
+}
+
 Bytes TestSite::EvaluatePayload(const Plan& plan, std::vector<double> sums) {
   UpdatePayloadHead head;
   head.ring = EvaluationRing();
@@ -213,12 +257,8 @@ Bytes TestSite::SolvePayload(const Plan& plan, const SolvePoint& point,
 
 Bytes TestSite::GatherPayload(const Plan& plan, const ParameterLayout& layout,
                               const std::vector<double>& sums) {
-  UpdatePayloadHead head;
-  head.ring = StatisticsRing();
-  head.weight_word = WeightWord(1);
-  return Payload(head, {*PackStatistics(StatisticsLayout(plan, layout),
-                                        MaxTerms(plan), sums),
-                        0});
+  return WordsPayload(
+      *PackStatistics(StatisticsLayout(plan, layout), MaxTerms(plan), sums));
 }
 
 UploadHeader TestSite::HeaderFor(const Task& task) {
@@ -446,6 +486,15 @@ TestUpdate RoundWorld::Answer(const TestSite& site, const Task& task) {
           FakeStatistics(7, site.id(), task.model,
                          StatisticsLayout(*plan_, *layout_)));
       break;
+    case TaskKind::kSketch: {
+      const Bytes pooled = task.statistics_size_bytes > 0
+                               ? *Blob(site, task.statistics)
+                               : Bytes();
+      payload = TestSite::WordsPayload(
+          *Look::Decode(*plan_, *layout_, pooled)
+               ->Pack(FakeLook(7, site.id(), *plan_, *layout_, pooled)));
+      break;
+    }
   }
   return site.Seal(*descriptor_, header, payload, random);
 }

@@ -13,6 +13,7 @@
 #include "common/crypto/sha256.h"
 #include "common/model/safetensors.h"
 #include "common/numeric/update_payload.h"
+#include "common/shift/look.h"
 #include "common/solve/head_values.h"
 #include "common/solve/solve_statistics.h"
 #include "common/statistics/gathered_statistics.h"
@@ -183,6 +184,30 @@ void Checker::CheckGathered(const RoundReduced& reduced) {
   }
 }
 
+void Checker::CheckSketched(const SketchClosed& closed) {
+  ++preparing_rounds_;
+  const std::string where = absl::StrCat("round ", closed.round.value, ": ");
+  if (closed.pooled_size_bytes == 0) {
+    look_.clear();
+    return;
+  }
+  if (closed.sites.size() < static_cast<size_t>(plan_->quorum)) {
+    Fail(where + "sketches were pooled below the quorum");
+  }
+  fedgraft::Look look = *fedgraft::Look::Decode(*plan_, layout_, look_);
+  std::vector<uint64_t> words(static_cast<size_t>(look.words()));
+  for (const SiteId& site : closed.sites) {
+    const auto one = look.Pack(FakeLook(seed_, site, *plan_, layout_, look_));
+    for (size_t i = 0; i < words.size(); ++i) words[i] += (*one)[i];
+  }
+  if (!look.Add(std::move(words)).ok()) return Fail(where + "no such sketch");
+  look_ = look.Encode();
+  if (Sha256(look_) != closed.pooled || closed.open == look.done()) {
+    Fail(where + "the look is not where the sites' sums lead");
+  }
+  if (look.done()) look_.clear();
+}
+
 ParameterVector Checker::WithHead() const {
   ParameterVector values = values_;
   SetHead(*plan_, layout_, PublishedHead(*solver_), values);
@@ -293,7 +318,7 @@ void Checker::CheckSecure(const Record& record, SecureWatch& watch) {
 void Checker::CheckRecords(const std::vector<Record>& records) {
   std::map<Key, Digest> contributions;
   std::map<uint32_t, std::vector<SiteId>> sites;  // of train updates, by round
-  size_t rounds = 0;
+  size_t rounds = 0, sketches = 0;
   SecureWatch watch;
   abandoned_ = 0;
   for (const Record& record : records) {
@@ -315,6 +340,8 @@ void Checker::CheckRecords(const std::vector<Record>& records) {
       checked_rounds_ = 0;
       solver_.reset();
       preparing_rounds_ = 0;
+      checked_sketches_ = 0;
+      look_.clear();
       gathered_ = Digest();
       rule_.emplace(*plan_);
     } else if (const auto* one = std::get_if<ContributionAccepted>(&record)) {
@@ -327,6 +354,11 @@ void Checker::CheckRecords(const std::vector<Record>& records) {
       if (one->site.value == "intruder") Fail("an intruder's update counts");
       if (one->header.kind != TaskKind::kEvaluate) {
         sites[one->header.round.value].push_back(one->site);
+      }
+    } else if (const auto* closed = std::get_if<SketchClosed>(&record)) {
+      if (++sketches > checked_sketches_) {
+        checked_sketches_ = sketches;
+        CheckSketched(*closed);
       }
     } else if (const auto* reduced = std::get_if<RoundReduced>(&record)) {
       std::vector<SiteId>& expected = sites[reduced->round.value];
@@ -346,6 +378,7 @@ void Checker::CheckRecords(const std::vector<Record>& records) {
             std::none_of(&record + 1, records.data() + records.size(),
                          [](const Record& later) {
                            return std::holds_alternative<RoundReduced>(later) ||
+                                  std::holds_alternative<SketchClosed>(later) ||
                                   std::holds_alternative<RunClosed>(later);
                          });
         CheckPublished(*reduced,

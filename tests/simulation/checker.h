@@ -81,6 +81,8 @@ class Checker : public ServerObserver {
   void CheckSolved(const RoundReduced& reduced);
   // The gathered words and what they were taken at, from the sites' sums.
   void CheckGathered(const RoundReduced& reduced);
+  // What a look has come to, from the sites' records.
+  void CheckSketched(const SketchClosed& closed);
   // The newest checked model with the solver's head.
   ParameterVector WithHead() const;
   Bytes ModelBytes(const Digest& digest, const Bytes& inline_bytes);
@@ -96,12 +98,14 @@ class Checker : public ServerObserver {
   std::string run_;
   std::optional<Plan> plan_;
   size_t checked_rounds_ = 0;
-  bool is_newest_ = false;               // the round being checked
-  Digest model_;                         // newest checked
-  std::set<Digest> models_;              // all that were checked
-  ParameterVector values_;               // the newest's values
-  std::optional<SolverState> solver_;    // after the newest checked solve round
-  uint32_t preparing_rounds_ = 0;        // that solved or gathered
+  bool is_newest_ = false;             // the round being checked
+  Digest model_;                       // newest checked
+  std::set<Digest> models_;            // all that were checked
+  ParameterVector values_;             // the newest's values
+  std::optional<SolverState> solver_;  // after the newest checked solve round
+  uint32_t preparing_rounds_ = 0;      // that solved or gathered
+  Bytes look_;                         // what its stages have come to
+  size_t checked_sketches_ = 0;
   Digest gathered_;                      // of the statistics, once there
   std::map<std::string, Digest> given_;  // with train tasks, by run
   std::optional<ReferenceRule> rule_;    // after the newest checked round

@@ -149,6 +149,31 @@ void SimTrainer::Gather(GatherRequest request, Progress progress,
         });
 }
 
+void SimTrainer::Sketch(SketchRequest request, Progress progress,
+                        Reply<SketchResult> reply) {
+  progress(0.5f);
+  Later(absl::Milliseconds(1), absl::Milliseconds(200),
+        [this, request = std::move(request),
+         reply = std::move(reply)](bool cancelled) {
+          if (cancelled) return reply(absl::CancelledError("cancelled"));
+          Bytes pooled;
+          if (!request.pooled_path.empty()) {
+            auto content = ReadAll(files_, request.pooled_path);
+            if (!content.ok()) return reply(content.status());
+            pooled = *std::move(content);
+          }
+          const std::vector<double> sums =
+              FakeLook(seed_, site_, *plan_, layout_, pooled);
+          Bytes bytes(sums.size() * sizeof(double));
+          std::memcpy(bytes.data(), sums.data(), bytes.size());
+          const absl::Status written =
+              WriteFile(files_, request.sums_path, bytes);
+          if (!written.ok()) return reply(written);
+          reply(SketchResult{FakeSamples(seed_, site_),
+                             {{"shift.covariate_mmd.p", 0.5}}});
+        });
+}
+
 struct SimSite::Process {
   Process(SimSite* site, World* world)
       : clock(&world->loop),

@@ -74,6 +74,9 @@ Shape::Shape(const SimulationOptions& simulation, SimRandom random) {
   const bool on_sums = plan.rule.find("median") == plan.rule.npos &&
                        plan.rule.find("mean") == plan.rule.npos &&
                        plan.rule.find("krum") == plan.rule.npos;
+  if (plan.quorum >= 4 && random.Chance(0.5)) {
+    plan.looks_every = 1 + static_cast<int>(random.Below(3));
+  }
   plan.secure = simulation.secure.value_or(random.Chance(0.5)) &&
                 simulation.sites >= 3 && on_sums;
   // Sums of which sites are away for longer are begun again.
