@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "aggregator/rules/rule.h"
 #include "common/base/status_macros.h"
@@ -555,11 +554,11 @@ absl::Status RunState::On(SiteReported record, absl::Time, uint64_t) {
   }
   std::map<std::string, double>& scalars = sites_[record.site].scalars;
   for (const auto& [name, value] : record.scalars) {
-    if (absl::StartsWith(name, kShiftPrefix)) {
+    if (name.starts_with(kShiftPrefix)) {
       AddFinding(look_.training_round, record.site, name, value);
       continue;
     }
-    if (absl::StartsWith(name, kTransferPrefix)) {
+    if (name.starts_with(kTransferPrefix)) {
       AddFinding(training_round(), record.site, name, value);
       continue;
     }

@@ -29,7 +29,7 @@ absl::Status CheckVerdicts(absl::Span<const uint64_t> words, int sites_min) {
   for (size_t i = 1; i < words.size(); ++i) {
     if (words[i] <= sites) continue;
     return absl::InvalidArgumentError(
-        absl::StrCat("verdicts: ", ShiftTests()[i - 1].name, " of ", words[i],
+        absl::StrCat("verdicts: ", std::string(ShiftTests()[i - 1].name), " of ", words[i],
                      " sites; expected at most ", sites));
   }
   return absl::OkStatus();
@@ -129,7 +129,7 @@ std::map<std::string, double> Look::Verdicts() const {
   std::map<std::string, double> verdicts = {
       {"shift_sites", static_cast<double>(words[0])}};
   for (size_t i = 0; i < ShiftTests().size(); ++i) {
-    verdicts[absl::StrCat("shift_sites_", ShiftTests()[i].name)] =
+    verdicts[absl::StrCat("shift_sites_", std::string(ShiftTests()[i].name))] =
         static_cast<double>(words[i + 1]);
   }
   return verdicts;

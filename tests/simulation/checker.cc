@@ -312,6 +312,11 @@ void Checker::CheckSecure(const Record& record, SecureWatch& watch) {
   } else if (const auto* closed = std::get_if<EvaluationClosed>(&record)) {
     if (!closed->metrics.empty()) CheckUnmasked(closed->sites, watch);
     watch = SecureWatch();
+  } else if (const auto* sketched = std::get_if<SketchClosed>(&record)) {
+    if (sketched->pooled_size_bytes > 0) {
+      CheckUnmasked(sketched->sites, watch);
+    }
+    watch = SecureWatch();
   }
 }
 
