@@ -11,6 +11,19 @@
 #include "common/crypto/sha256.h"
 
 namespace fedgraft {
+namespace {
+
+// What of the site's budget its policy may let out.
+std::map<std::string, double> BudgetScalars(
+    const std::optional<PrivacyCharge>& charge, const PrivacyBudget& budget) {
+  if (!charge.has_value()) return {};
+  return {{"privacy_epsilon", charge->epsilon()},
+          {"privacy_epsilon_max", budget.epsilon_max},
+          {"privacy_delta", budget.delta}};
+}
+
+}  // namespace
+
 TaskRunner::TaskRunner(AgentPorts ports, const AgentOptions& options,
                        AgentKeys keys, Background& background,
                        BlobFetcher& fetcher, ConfiguredTrainer& trainer)
@@ -298,7 +311,8 @@ void TaskRunner::SealTrained(const TrainResult& result) {
     return QuantizedUpdate::FromPrivateUpdate(std::move(clipped), run->plan,
                                               *charge, random);
   };
-  Seal(std::move(quantize), result.loss, {});
+  Seal(std::move(quantize), result.loss,
+       BudgetScalars(charge_, options_.policy.budget));
 }
 
 void TaskRunner::SealEvaluated(EvaluateResult result) {
