@@ -33,6 +33,9 @@
 #   --stop-metric M      what "better" means: loss (default), auc or
 #                        balanced_accuracy
 #   --classes L          names, label 0 first, such as "[normal, pneumonia]"
+#   --word-bits N        bits of a value in an update: 8, 12, 16, 20, 24, 32 or 64
+#   --range X            largest weighted value of an update (default 4)
+#   --rounding R         of updates: nearest (default) or stochastic
 #   --label-column C     for folders (default: projection)
 #   --final-split S      split of the last evaluation: test (default) or val
 #   --no-compare         do not train each site alone beside it
@@ -43,6 +46,7 @@ set -euo pipefail
 
 root=$(cd "$(dirname "$0")/.." && pwd)
 data=phantom backbone='' size='' sites='' strategy=linear_probe rounds='' epochs=''
+word_bits=32 range=4 rounding=nearest
 patience=0 stop_metric=loss classes='' solver=none lambdas='[1]' site_intercept=false
 batch_norm=frozen optimizer_kind=sgd unfreeze='' augmentation='{}' layer_rates='{}' compare=true keep_features=false
 seed=1 noise='' record_clip=1 batch_size=32 momentum='' learning_rate='' label_column=projection final_split=test out=$root/demo-out
@@ -52,11 +56,12 @@ while [ $# -gt 0 ]; do
     --no-compare) compare=false; shift; continue ;;
     --keep-features) keep_features=true; shift; continue ;;
     -h | --help) awk 'NR > 1 { if (!/^#/) exit; print substr($0, 3) }' "$0"; exit 0 ;;
-    --data | --backbone | --image-size | --sites | --strategy | --solver | --lambdas | --patience | --stop-metric | --classes | --rounds | --epochs | --seed | --learning-rate | --label-column | --final-split | --unfreeze | --batch-norm | --optimizer | --augmentation | --layer-rates | --noise | --record-clip | --batch-size | --momentum | --out)
+    --data | --backbone | --image-size | --sites | --strategy | --solver | --lambdas | --patience | --stop-metric | --classes | --rounds | --epochs | --seed | --learning-rate | --word-bits | --range | --rounding | --label-column | --final-split | --unfreeze | --batch-norm | --optimizer | --augmentation | --layer-rates | --noise | --record-clip | --batch-size | --momentum | --out)
       [ $# -ge 2 ] || { echo "demo.sh: $1 needs a value" >&2; exit 2; } ;;&
     --data) data=$2 ;; --backbone) backbone=$2 ;; --image-size) size=$2 ;;
     --sites) sites=$2 ;; --strategy) strategy=$2 ;; --rounds) rounds=$2 ;;
     --epochs) epochs=$2 ;; --seed) seed=$2 ;; --learning-rate) learning_rate=$2 ;;
+    --word-bits) word_bits=$2 ;; --range) range=$2 ;; --rounding) rounding=$2 ;;
     --label-column) label_column=$2 ;; --final-split) final_split=$2 ;;
     --out) out=$2 ;;
     --batch-norm) batch_norm=$2 ;; --optimizer) optimizer_kind=$2 ;;
@@ -213,6 +218,7 @@ local:
   schedule: {kind: cosine}
   augmentation: $augmentation
   layer_rates: $layer_rates
+update: {word_bits: $word_bits, range: $range, rounding: $rounding}
 solver: {kind: $solver, lambdas: $lambdas, site_intercept: $site_intercept}
 stopping: {patience: $patience, metric: $stop_metric}
 evaluation: {every: $([ "$patience" = 0 ] && echo 5 || echo 1), split: val, final_split: $final_split, compare_local: $([ -z "$noise" ] && echo $compare || echo false)}

@@ -107,6 +107,19 @@ grpc::ServerUnaryReactor* FederationService::Report(
                });
 }
 
+grpc::ServerUnaryReactor* FederationService::AnswerStep(
+    grpc::CallbackServerContext* context, const pb::SecureAnswer* request,
+    pb::SecureAnswerReply*) {
+  return Unary(authenticator_, strand_, context, *request,
+               [this](const SitePeer& peer, const SecureAnswer& answer,
+                      grpc::ServerUnaryReactor* reactor) {
+                 coordinator_.AnswerStep(
+                     peer, answer, [reactor](const absl::StatusOr<Done>& done) {
+                       reactor->Finish(ToGrpc(done.status()));
+                     });
+               });
+}
+
 grpc::ServerWriteReactor<pb::BlobChunk>* FederationService::FetchBlob(
     grpc::CallbackServerContext* context, const pb::FetchBlobRequest* request) {
   return new BlobReactor(coordinator_, strand_, authenticator_, context,

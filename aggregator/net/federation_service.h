@@ -36,6 +36,9 @@ class FederationService final : public pb::Federation::CallbackService {
   grpc::ServerUnaryReactor* UploadOffset(grpc::CallbackServerContext* context,
                                          const pb::UploadHeader* request,
                                          pb::UploadOffsetReply* reply) override;
+  grpc::ServerUnaryReactor* AnswerStep(grpc::CallbackServerContext* context,
+                                       const pb::SecureAnswer* request,
+                                       pb::SecureAnswerReply* reply) override;
   grpc::ServerUnaryReactor* Report(grpc::CallbackServerContext* context,
                                    const pb::SiteReport* request,
                                    pb::ReportReply* reply) override;

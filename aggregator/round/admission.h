@@ -30,6 +30,9 @@ struct UpdateForm {
   uint64_t extra_words = 0;
   Digest layout;  // of the trainable set; other kinds: zero
   SealedStreamShape shape;
+  // Secure aggregation: one update says nothing, so only shape and identity
+  // are checked.
+  bool masked = false;
 };
 // For all but kSolve. INVALID_ARGUMENT: the plan's ring is impossible.
 absl::StatusOr<UpdateForm> MakeUpdateForm(const Plan& plan,

@@ -9,6 +9,7 @@
 #include "aggregator/round/round_flow.h"
 #include "aggregator/round/round_reducer.h"
 #include "aggregator/round/run_desk.h"
+#include "aggregator/round/secure_desk.h"
 #include "aggregator/round/snapshot.h"
 #include "aggregator/round/task_desk.h"
 #include "aggregator/round/upload_desk.h"
@@ -25,6 +26,7 @@ class Coordinator::Impl {
       : context(ports, std::move(keys), std::move(options)),
         tasks(context),
         uploads(context),
+        secure(context),
         flow(context, [this] { PhaseBegan(); }),
         runs(context, flow) {
     context.consider = [this] { flow.Consider(); };
@@ -42,6 +44,7 @@ class Coordinator::Impl {
   RoundContext context;
   TaskDesk tasks;
   UploadDesk uploads;
+  SecureDesk secure;
   RoundFlow flow;
   RunDesk runs;
   std::function<void()> listener;
@@ -219,6 +222,11 @@ void Coordinator::Sent(const SitePeer& site, uint64_t bytes) {
 void Coordinator::Report(const SitePeer& site, const SiteReport& report,
                          Reply<Done> reply) {
   impl_->tasks.Report(site, report, AnswerAlways(std::move(reply)));
+}
+
+void Coordinator::AnswerStep(const SitePeer& site, const SecureAnswer& answer,
+                             Reply<Done> reply) {
+  impl_->secure.Take(site, answer, AnswerAlways(std::move(reply)));
 }
 
 void Coordinator::Revoked(const SiteId& site) {

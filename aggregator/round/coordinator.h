@@ -147,6 +147,9 @@ class Coordinator {
   void Sent(const SitePeer& site, uint64_t bytes);
   void Report(const SitePeer& site, const SiteReport& report,
               Reply<Done> reply);
+  // A step of secure aggregation that is no update.
+  void AnswerStep(const SitePeer& site, const SecureAnswer& answer,
+                  Reply<Done> reply);
   // The site's certificate was revoked: its polls end, it leaves the round.
   void Revoked(const SiteId& site);
 

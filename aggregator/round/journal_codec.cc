@@ -278,6 +278,43 @@ absl::StatusOr<Record> Decode(const pb::SiteReported& in) {
   return out;
 }
 
+absl::StatusOr<SecureStep> DecodeStep(pb::SecureStep step) {
+  if (step < pb::SECURE_STEP_ADVERTISE || step > pb::SECURE_STEP_UNMASK) {
+    return absl::DataLossError("a step that this version does not know");
+  }
+  return static_cast<SecureStep>(step);
+}
+
+void Encode(const SecureAnswered& in, pb::JournalRecord& record) {
+  pb::SecureAnswered& out = *record.mutable_secure_answered();
+  out.set_site(in.site.value);
+  out.set_attempt(in.attempt);
+  out.set_step(static_cast<pb::SecureStep>(in.step));
+  out.set_payload(Text(in.payload));
+}
+
+absl::StatusOr<Record> Decode(const pb::SecureAnswered& in) {
+  SecureAnswered out;
+  FG_ASSIGN_OR_RETURN(out.site, SiteId::Parse(in.site()));
+  FG_ASSIGN_OR_RETURN(out.step, DecodeStep(in.step()));
+  out.attempt = in.attempt();
+  out.payload = Raw(in.payload());
+  return out;
+}
+
+void Encode(const SecureAdvanced& in, pb::JournalRecord& record) {
+  record.mutable_secure_advanced()->set_attempt(in.attempt);
+  record.mutable_secure_advanced()->set_step(
+      static_cast<pb::SecureStep>(in.step));
+}
+
+absl::StatusOr<Record> Decode(const pb::SecureAdvanced& in) {
+  SecureAdvanced out;
+  FG_ASSIGN_OR_RETURN(out.step, DecodeStep(in.step()));
+  out.attempt = in.attempt();
+  return out;
+}
+
 absl::StatusOr<Record> DecodeRecord(const pb::JournalRecord& in) {
   switch (in.record_case()) {
     case pb::JournalRecord::kRunOpened:
@@ -298,6 +335,10 @@ absl::StatusOr<Record> DecodeRecord(const pb::JournalRecord& in) {
       return Decode(in.paused());
     case pb::JournalRecord::kSiteReported:
       return Decode(in.site_reported());
+    case pb::JournalRecord::kSecureAnswered:
+      return Decode(in.secure_answered());
+    case pb::JournalRecord::kSecureAdvanced:
+      return Decode(in.secure_advanced());
     case pb::JournalRecord::RECORD_NOT_SET:
       break;
   }

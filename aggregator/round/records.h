@@ -103,6 +103,21 @@ struct EvaluationClosed {
   bool opens_next = false;  // as in RoundReduced
 };
 
+// Secure aggregation: what a site said in the current step.
+struct SecureAnswered {
+  SiteId site;
+  uint32_t attempt = 0;
+  SecureStep step = SecureStep::kAdvertise;
+  Bytes payload;
+};
+
+// The next step. Or kAdvertise of the next attempt: the sum is abandoned, its
+// contributions with it, and begun again with fresh keys.
+struct SecureAdvanced {
+  uint32_t attempt = 0;
+  SecureStep step = SecureStep::kAdvertise;
+};
+
 struct RunClosed {
   bool stopped = false;
   std::string reason;
@@ -121,7 +136,7 @@ struct SiteReported {
 using Record =
     std::variant<RunOpened, SiteJoined, RoundOpened, ContributionAccepted,
                  RoundReduced, EvaluationClosed, RunClosed, RunPaused,
-                 SiteReported>;
+                 SiteReported, SecureAnswered, SecureAdvanced>;
 
 struct JournalEntry {
   absl::Time time;  // wall, for people; no decision reads it

@@ -47,8 +47,13 @@ void RoundFlow::CancelPhaseTimers() {
 void RoundFlow::Restart() {
   CancelPhaseTimers();
   deadline_passed_ = false;
-  context_.closing = false;
-  context_.openers.clear();
+  // Paused or resumed while a sum or a record is under way: it still takes no
+  // further contribution.
+  context_.closing = busy_;
+  if (!busy_) {
+    context_.openers.clear();
+    context_.masks = nullptr;
+  }
   context_.sites.BeginPhase();
   const RunState& state = context_.state;
   if (state.phase() == Phase::kEnrolling) timed_round_ = RoundId();
@@ -176,6 +181,7 @@ size_t RoundFlow::CountAwaited() const {
 
 void RoundFlow::ConsiderPhase() {
   const RunState& state = context_.state;
+  if (state.secure().is_on()) return ConsiderSecure();
   const TaskKind kind = *state.task_kind();
   const size_t have = state.contributions().size();
   if (!context_.closing) {
@@ -220,6 +226,7 @@ std::shared_ptr<const PhaseJob> RoundFlow::MakeJob() const {
   job->rule_state = state.rule_state();
   job->contributions = state.contributions();
   job->openers = context_.openers;
+  job->masks = context_.masks;
   job->inline_bytes_max = context_.options.inline_bytes_max;
   return job;
 }
@@ -245,6 +252,11 @@ void RoundFlow::Reduce() {
 
 void RoundFlow::Publish(absl::StatusOr<NewModel> model) {
   if (closer_.requested()) return Idle();  // stopped meanwhile
+  if (!model.ok() && context_.masks != nullptr &&
+      absl::IsInvalidArgument(model.status())) {
+    // The same sum gives the same again; which site spoilt it cannot be seen.
+    return ReopenSecure(model.status().message());
+  }
   if (!model.ok()) return RetryLater(model.status());
   const RunState& state = context_.state;
   RoundReduced reduced;

@@ -8,6 +8,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "aggregator/round/round_context.h"
 #include "aggregator/round/round_reducer.h"
@@ -27,6 +28,11 @@ namespace fedgraft {
 //     reduce off the strand ──▶ RoundReduced ──▶ evaluating r or published
 //   evaluating ──all awaited contributed, or deadline──▶ published
 //   published ──▶ training r + 1, or RunClosed after the last round
+//
+// Where the plan asks for secure aggregation, solving, training and evaluating
+// are steps (common/secagg/session.h), each with the deadline of a round. A sum
+// that cannot be unmasked is abandoned and begun again with fresh keys; an
+// evaluation then does without.
 //
 // A deadline that finds too few is extended, and the round takes in whoever has
 // joined since it was opened. Single-strand; part of the Coordinator.
@@ -71,6 +77,12 @@ class RoundFlow {
 
   void ConsiderEnrolment();
   void ConsiderPhase();
+  // Secure aggregation (round_flow_secure.cc): the step under way.
+  void ConsiderSecure();
+  void EndSecureStep();
+  void ReopenSecure(absl::string_view why);
+  // Makes the masks that are in the sum. False: shares do not fit.
+  bool MakeMasks();
   // Awaited sites that have not contributed yet.
   size_t CountAwaited() const;
   void OpenRound();

@@ -1,6 +1,7 @@
 #include "aggregator/round/round_reducer.h"
 
 #include <algorithm>
+#include <numeric>
 #include <utility>
 #include <vector>
 
@@ -36,6 +37,12 @@ absl::StatusOr<ReduceJob> OpenAll(const PhaseJob& job, FileStore& files) {
   ReduceJob reduce;
   reduce.ring = job.form.ring;
   reduce.count = job.form.count;
+  if (job.masks != nullptr) {
+    reduce.unmask = [masks = job.masks, word_bits = job.form.ring.word_bits](
+                        uint64_t begin, absl::Span<uint64_t> sums) {
+      masks->FromWords(word_bits, begin, sums);
+    };
+  }
   for (const auto& [site, contribution] : job.contributions) {
     SealedContribution one;
     one.site = site;
@@ -80,6 +87,10 @@ absl::Status Prepare(RoundWork& work, FileStore& files, ReduceJob& reduce) {
     work.saturated += head.saturated;
     round.sites.push_back(one.site);
     round.weight_words.push_back(head.weight_word);
+  }
+  if (job.masks != nullptr) {
+    round.total_weight_word = job.masks->FromWeight(std::accumulate(
+        round.weight_words.begin(), round.weight_words.end(), uint64_t{0}));
   }
   Bytes state;
   if (job.rule_state.size_bytes > 0) {
@@ -219,6 +230,11 @@ absl::StatusOr<NewModel> AdvanceSolve(const PhaseJob& job, FileStore& files) {
   FG_ASSIGN_OR_RETURN(const SolverState before, LoadSolver(job, files));
   const SolvePoint point = NextPoint(plan, before);
   FG_ASSIGN_OR_RETURN(const std::vector<uint64_t> words, SumWords(job, files));
+  // Of single masked statistics this could not be seen.
+  if (words.empty() || static_cast<int64_t>(words[0]) <= 0) {
+    return absl::InvalidArgumentError(
+        "solve statistics: expected a positive number of records");
+  }
   const std::vector<double> sums = UnpackSolveSums(point, words);
   FG_ASSIGN_OR_RETURN(const SolverState state, Advance(plan, before, sums));
   FG_ASSIGN_OR_RETURN(ParameterVector values, LoadBase(job, files));
@@ -254,6 +270,13 @@ absl::StatusOr<NewModel> GatherStatistics(const PhaseJob& job,
   GatheredStatistics gathered;
   gathered.model = job.base.digest;
   FG_ASSIGN_OR_RETURN(gathered.words, SumWords(job, files));
+  if (job.masks != nullptr) {
+    // Of single masked statistics this could not be seen.
+    const StatisticsLayout layout(job.run->plan, *job.run->layout);
+    StatisticsCheck check(layout);
+    check.Add(0, gathered.words);
+    FG_RETURN_IF_ERROR(check.Finish());
+  }
   model.metrics["gathered_records"] = gathered.records();
   if (NeedsModel(StatisticsLayout(job.run->plan, *job.run->layout))) {
     FG_ASSIGN_OR_RETURN(gathered.model_bytes, LoadBytes(job.base, files));

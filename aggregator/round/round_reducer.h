@@ -12,6 +12,7 @@
 #include "aggregator/round/records.h"
 #include "aggregator/round/run_key.h"
 #include "aggregator/round/run_state.h"
+#include "aggregator/secagg/mask_removal.h"
 #include "common/base/digest.h"
 #include "common/runtime/executor.h"
 #include "common/runtime/file_store.h"
@@ -34,6 +35,8 @@ struct PhaseJob {
   // Of contributions that this process verified; the rest are opened with
   // `key` again.
   std::map<SiteId, std::shared_ptr<const SealedStreamOpener>> openers;
+  // Secure aggregation: taken out of the sums. Null: they are not masked.
+  std::shared_ptr<const MaskRemoval> masks;
   uint64_t inline_bytes_max = 0;
 };
 

@@ -8,6 +8,7 @@
 #include "common/base/status_macros.h"
 #include "common/config/plan_loader.h"
 #include "common/crypto/sha256.h"
+#include "common/numeric/update_payload.h"
 #include "common/solve/head_solver.h"
 #include "common/solve/head_values.h"
 #include "common/statistics/start_statistics.h"
@@ -133,12 +134,28 @@ std::optional<UploadReceipt> RunState::FindReceipt(
   return receipt.receipt;
 }
 
-bool RunState::HasContributed(const SiteId& site, RoundId round,
-                              TaskKind kind) const {
+std::vector<SiteId> RunState::Survivors() const {
+  std::vector<SiteId> sites;
+  for (const auto& [site, contribution] : contributions_) sites.push_back(site);
+  return sites;
+}
+
+bool RunState::AwaitsSecurely(const SiteId& site) const {
+  const bool is_full = secure_.step() == SecureStep::kAdvertise &&
+                       secure_.advertised().keys().size() >=
+                           static_cast<size_t>(MaxTerms(run_->plan));
+  return !is_full &&
+         secure_.Awaits(site, Survivors(), participants_.contains(site));
+}
+
+bool RunState::HasContributed(const SiteId& site,
+                              const UploadHeader& header) const {
   const auto facts = sites_.find(site);
   if (facts == sites_.end()) return false;
-  const auto found = facts->second.receipts.find(kind);
-  return found != facts->second.receipts.end() && found->second.round == round;
+  const auto found = facts->second.receipts.find(header.kind);
+  return found != facts->second.receipts.end() &&
+         found->second.round == header.round &&
+         found->second.secure_attempt == header.secure_attempt;
 }
 
 uint32_t RunState::RoundsContributed(const SiteId& site) const {
@@ -219,6 +236,64 @@ void RunState::OpenNext() {
   phase_ = solve_.open        ? Phase::kSolving
            : statistics_.open ? Phase::kGathering
                               : Phase::kTraining;
+  BeginSecure(1);
+}
+
+void RunState::BeginSecure(uint32_t attempt) {
+  secure_ = SecureProgress();
+  if (!run_->plan.secure_aggregation.is_on || !task_kind().has_value()) return;
+  secure_ = SecureProgress({run_->id, run_->plan.hash, round_, *task_kind(),
+                            task_model().digest, attempt},
+                           SecureRulesOf(run_->plan));
+}
+
+absl::Status RunState::On(SecureAnswered record, absl::Time, uint64_t) {
+  if (!secure_.is_on() || record.attempt != secure_.attempt() ||
+      record.step != secure_.step() || !AwaitsSecurely(record.site)) {
+    return absl::DataLossError(
+        absl::StrCat("an answer of site ", record.site.value, " to step ",
+                     SecureStepName(record.step), " of attempt ",
+                     record.attempt, ", which does not wait for it"));
+  }
+  return secure_.Put(record.site, record.payload);
+}
+
+absl::Status RunState::On(SecureAdvanced record, absl::Time, uint64_t) {
+  const bool again = record.step == SecureStep::kAdvertise;
+  if (!secure_.is_on() ||
+      record.attempt != secure_.attempt() + (again ? 1 : 0)) {
+    return absl::DataLossError(
+        absl::StrCat("attempt ", record.attempt, " is not under way"));
+  }
+  if (!again) {
+    const size_t have = secure_.step() == SecureStep::kMask
+                            ? contributions_.size()
+                            : secure_.Answers();
+    if (static_cast<int>(have) < secure_.AnswersMin()) {
+      return absl::DataLossError(absl::StrCat(
+          "step ", SecureStepName(secure_.step()), " ends with ", have,
+          " sites, expected at least ", secure_.AnswersMin()));
+    }
+    return secure_.Advance(record.step);
+  }
+  for (const auto& [site, contribution] : contributions_) {
+    if (contribution.header.kind != TaskKind::kEvaluate) {
+      --sites_[site].rounds_contributed;
+    }
+  }
+  contributions_.clear();
+  participants_ = joined_;
+  BeginSecure(record.attempt);
+  return absl::OkStatus();
+}
+
+absl::Status RunState::CheckUnmasked() const {
+  if (!secure_.is_on()) return absl::OkStatus();
+  if (secure_.step() == SecureStep::kUnmask &&
+      static_cast<int>(secure_.Answers()) >= secure_.AnswersMin()) {
+    return absl::OkStatus();
+  }
+  return absl::DataLossError("a masked sum without enough shares to unmask it");
 }
 
 void RunState::TakeSolve(SolveAdvanced solve) {
@@ -252,8 +327,15 @@ absl::Status RunState::On(ContributionAccepted record, absl::Time,
     return absl::DataLossError(absl::StrCat(
         "site ", record.site.value, " takes no part or contributed already"));
   }
+  if (header.secure_attempt != secure_.attempt() ||
+      (secure_.is_on() && !AwaitsSecurely(record.site))) {
+    return absl::DataLossError(absl::StrCat(
+        "a contribution of site ", record.site.value, " to attempt ",
+        header.secure_attempt, ", which does not wait for it"));
+  }
   SiteFacts& facts = sites_[record.site];
-  facts.receipts[header.kind] = {round_, {header.sealed_digest, sequence}};
+  facts.receipts[header.kind] = {
+      round_, header.secure_attempt, {header.sealed_digest, sequence}};
   if (header.kind != TaskKind::kEvaluate) ++facts.rounds_contributed;
   contributions_.emplace(
       std::move(record.site),
@@ -306,6 +388,7 @@ absl::Status RunState::On(RoundReduced record, absl::Time, uint64_t) {
   const bool gathering = phase_ == Phase::kGathering;
   FG_RETURN_IF_ERROR(CheckAdvances(record));
   FG_RETURN_IF_ERROR(CheckSites(record.sites));
+  FG_RETURN_IF_ERROR(CheckUnmasked());
   const bool solved = !solving || record.solve->solved;
   const bool evaluation_due = EvaluationDue(solved);
   FG_RETURN_IF_ERROR(CheckOpensNext(record.opens_next, evaluation_due, solved));
@@ -342,6 +425,7 @@ absl::Status RunState::On(RoundReduced record, absl::Time, uint64_t) {
                    Share(std::move(record.rule->state_inline))};
   }
   phase_ = evaluation_due ? Phase::kEvaluating : Phase::kPublished;
+  BeginSecure(1);
   if (record.opens_next) OpenNext();
   return absl::OkStatus();
 }
@@ -351,6 +435,7 @@ absl::Status RunState::On(EvaluationClosed record, absl::Time, uint64_t) {
     return absl::DataLossError("this round is not being evaluated");
   }
   FG_RETURN_IF_ERROR(CheckSites(record.sites));
+  if (!record.metrics.empty()) FG_RETURN_IF_ERROR(CheckUnmasked());
   const bool stops = Stops(record.metrics);
   FG_RETURN_IF_ERROR(CheckOpensNext(record.opens_next, stops, !solve_.open));
   if (final_) history_.emplace_back().round = round_;
@@ -373,9 +458,11 @@ absl::Status RunState::On(EvaluationClosed record, absl::Time, uint64_t) {
     ++round_.value;
     participants_ = joined_;
     phase_ = Phase::kEvaluating;
+    BeginSecure(1);
     return absl::OkStatus();
   }
   phase_ = Phase::kPublished;
+  BeginSecure(1);
   if (record.opens_next) OpenNext();
   return absl::OkStatus();
 }
@@ -386,6 +473,7 @@ absl::Status RunState::On(RunClosed record, absl::Time, uint64_t) {
   stopped_ = record.stopped;
   paused_ = false;
   contributions_.clear();
+  BeginSecure(1);
   return absl::OkStatus();
 }
 

@@ -13,6 +13,7 @@
 #include "absl/time/time.h"
 #include "aggregator/round/coordinator.h"
 #include "aggregator/round/records.h"
+#include "aggregator/round/secure_progress.h"
 #include "common/base/ids.h"
 #include "common/config/plan.h"
 #include "common/model/parameter_layout.h"
@@ -151,11 +152,18 @@ class RunState {
   const std::map<SiteId, Contribution>& contributions() const {
     return contributions_;
   }
+  // Secure aggregation of this phase; off if the plan has none.
+  const SecureProgress& secure() const { return secure_; }
+  // Who contributed to this phase, in canonical order.
+  std::vector<SiteId> Survivors() const;
+  // Whether the step of secure aggregation under way waits for this site.
+  bool AwaitsSecurely(const SiteId& site) const;
   // The receipt of the site's newest contribution if it is `digest`.
   std::optional<UploadReceipt> FindReceipt(const SiteId& site,
                                            const UploadHeader& header) const;
-  // True if the site contributed to this round and kind (now or before).
-  bool HasContributed(const SiteId& site, RoundId round, TaskKind kind) const;
+  // True if the site contributed to the header's round and kind (now or
+  // before); of masked updates: to its attempt.
+  bool HasContributed(const SiteId& site, const UploadHeader& header) const;
   const std::vector<RoundRecord>& history() const { return history_; }
   uint32_t RoundsContributed(const SiteId& site) const;
   const std::map<std::string, double>& Scalars(const SiteId& site) const;
@@ -168,6 +176,7 @@ class RunState {
   }
   struct Receipt {
     RoundId round;
+    uint32_t secure_attempt = 0;
     UploadReceipt receipt;
   };
   struct SiteFacts {
@@ -185,6 +194,12 @@ class RunState {
   absl::Status On(RunClosed record, absl::Time, uint64_t sequence);
   absl::Status On(RunPaused record, absl::Time, uint64_t sequence);
   absl::Status On(SiteReported record, absl::Time, uint64_t sequence);
+  absl::Status On(SecureAnswered record, absl::Time, uint64_t sequence);
+  absl::Status On(SecureAdvanced record, absl::Time, uint64_t sequence);
+  // Whether a masked sum of this phase may be made now.
+  absl::Status CheckUnmasked() const;
+  // Begins the first, or the next, attempt at this phase's sum.
+  void BeginSecure(uint32_t attempt);
   void TakeSolve(SolveAdvanced solve);
   // OK if a round of this kind brings what it brings.
   absl::Status CheckAdvances(const RoundReduced& record) const;
@@ -203,6 +218,7 @@ class RunState {
   Solve solve_;
   Statistics statistics_;
   ModelRef rule_state_;
+  SecureProgress secure_;
   std::optional<Best> best_;
   int without_improvement_ = 0;  // evaluations
   bool final_ = false;           // the chosen model is being evaluated, or was

@@ -46,8 +46,8 @@ absl::Status SpoolUpload::Append(ByteSpan bytes) {
   return session_->Append(turn_, bytes);
 }
 
-absl::StatusOr<SpooledUpdate> SpoolUpload::Finish() {
-  return session_->Finish(turn_);
+absl::StatusOr<SpooledUpdate> SpoolUpload::Finish(const SpoolCheck& check) {
+  return session_->Finish(turn_, check);
 }
 
 Spool::Spool(FileStore& files, Options options)
@@ -59,8 +59,7 @@ Spool::~Spool() = default;
 
 std::string Spool::SlotOf(const SpoolKey& key) {
   return absl::StrCat(key.run.value, ".", key.round.value, ".",
-                      TaskKindName(key.kind), ".",
-                      key.site.value);
+                      TaskKindName(key.kind), ".", key.site.value);
 }
 
 std::string Spool::PathOf(const SpoolKey& key) const {

@@ -76,6 +76,14 @@ absl::Status CheckTask(const RunContext& run, const Task& task) {
                                     run.descriptor.run.value, ", plan ",
                                     run.descriptor.plan_hash.Short()));
   }
+  // Whatever the aggregator says: a plan with secure aggregation lets out no
+  // update without masks.
+  const bool masked = task.secure.step == SecureStep::kMask;
+  if (masked != run.plan.secure_aggregation.is_on) {
+    return Wrong(task, masked ? "asks for a masked update; the plan does not"
+                              : "asks for an update without masks; the plan "
+                                "has secure aggregation");
+  }
   FG_RETURN_IF_ERROR(CheckRounds(run.plan, task));
   FG_RETURN_IF_ERROR(CheckPreparing(task));
   if (task.kind == TaskKind::kSolve &&

@@ -84,6 +84,11 @@ absl::Status CheckPlan(const SitePolicy& policy, const Plan& plan) {
     return Denied("rounds_max", absl::StrCat("up to ", rounds, " rounds"),
                   absl::StrCat("at most ", policy.rounds_max));
   }
+  if (policy.require_secure_aggregation && !plan.secure_aggregation.is_on) {
+    return Denied("secure_aggregation",
+                  "each site's update to be opened by the aggregator",
+                  "sums of masked updates only");
+  }
   if (plan.quorum < policy.cohort_min) {
     return Denied("cohort_min",
                   absl::StrCat("a quorum of ", plan.quorum, " sites"),

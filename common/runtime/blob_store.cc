@@ -39,6 +39,7 @@ absl::StatusOr<Digest> BlobStore::Put(ByteSpan bytes) {
   auto writer = BeginPut(digest, bytes.size());
   if (absl::IsAlreadyExists(writer.status())) return digest;
   FG_RETURN_IF_ERROR(writer.status());
+  (*writer)->hashed_ = !(*writer)->resumed_;
   FG_RETURN_IF_ERROR((*writer)->Append(bytes.subspan((*writer)->offset())));
   const absl::Status finished = (*writer)->Finish();
   if (!absl::IsDataLoss(finished)) {
@@ -143,7 +144,7 @@ absl::Status BlobWriter::Append(ByteSpan bytes) {
                      offset() + bytes.size(), " came"));
   }
   FG_RETURN_IF_ERROR(file_->Append(bytes));
-  if (!resumed_) hash_->hasher.Update(bytes);
+  if (!resumed_ && !hashed_) hash_->hasher.Update(bytes);
   return absl::OkStatus();
 }
 
@@ -154,11 +155,11 @@ absl::Status BlobWriter::Finish() {
                      " bytes, only ", offset(), " came"));
   }
   const std::string partial = store_.PartialOf(digest_);
-  Digest found;
+  Digest found = digest_;
   if (resumed_) {
     FG_ASSIGN_OR_RETURN(const auto file, store_.files_.OpenRead(partial));
     FG_ASSIGN_OR_RETURN(found, DigestOfFile(*file));
-  } else {
+  } else if (!hashed_) {
     found = hash_->hasher.Finish();
     hash_ = std::make_unique<Hash>();
   }

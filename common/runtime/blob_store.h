@@ -89,6 +89,8 @@ class BlobWriter {
   std::unique_ptr<WritableFile> file_;
   // Hash of what this writer appended; of no use if it resumed.
   const bool resumed_;
+  // All that is appended comes from memory that the store has hashed.
+  bool hashed_ = false;
   struct Hash;
   std::unique_ptr<Hash> hash_;
 };

@@ -7,6 +7,7 @@
 #include "common/base/bytes.h"
 #include "common/base/digest.h"
 #include "common/base/ids.h"
+#include "common/config/plan.h"
 #include "common/protocol/messages.h"
 
 // Secure aggregation: Bonawitz et al., "Practical Secure Aggregation for
@@ -70,6 +71,8 @@ struct SecureRules {
   // Survivors that a sum needs at least.
   int SurvivorsMin(size_t n) const;
 };
+// The plan's; a site's policy may raise cohort_min.
+SecureRules SecureRulesOf(const Plan& plan);
 inline constexpr int kSecureSitesMax = 255;  // share indices are bytes
 inline constexpr int kSecureSitesMin = 3;
 

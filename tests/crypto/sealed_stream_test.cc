@@ -168,6 +168,63 @@ TEST_F(SealedStreamTest, OpenerChecksSizesAndShape) {
   }
 }
 
+TEST_F(SealedStreamTest, OpensOnlyWithTheAlgorithmItWasSealedWith) {
+  const SealedStreamShape shape{16, 16 + kK + 8};
+  const Bytes plain = Pattern(shape.total_bytes);
+  const std::pair<AeadAlgorithm, AeadAlgorithm> pairs[] = {
+      {AeadAlgorithm::kChaCha20Poly1305, AeadAlgorithm::kAes256Gcm},
+      {AeadAlgorithm::kAes256Gcm, AeadAlgorithm::kChaCha20Poly1305}};
+  for (const auto& [own, other] : pairs) {
+    ScriptedRandom random(Ascending(0));
+    Bytes sealed;
+    ASSERT_TRUE(SealStream({.recipient_public_key = pair_->public_key,
+                            .info = AsBytes("info"),
+                            .context = AsBytes("context"),
+                            .head_bytes = shape.head_bytes,
+                            .algorithm = own},
+                           plain, random,
+                           [&](ByteSpan part) {
+                             sealed.insert(sealed.end(), part.begin(),
+                                           part.end());
+                             return absl::OkStatus();
+                           })
+                    .ok());
+    EXPECT_EQ(sealed.size(), shape.SealedTotal());
+    const auto open = [&](AeadAlgorithm algorithm, Bytes& out) {
+      const auto opener = SealedStreamOpener::Create(
+          ByteSpan(sealed).subspan(0, 32), pair_->private_key.span(),
+          AsBytes("info"), AsBytes("context"), shape, algorithm);
+      EXPECT_TRUE(opener.ok());
+      out.assign(shape.PlainSize(1), 0xff);
+      return opener
+          ->Open(1,
+                 ByteSpan(sealed).subspan(shape.SealedOffset(1),
+                                          shape.SealedSize(1)),
+                 absl::MakeSpan(out))
+          .code();
+    };
+    Bytes out;
+    EXPECT_EQ(open(own, out), absl::StatusCode::kOk);
+    EXPECT_EQ(ByteSpan(out), ByteSpan(plain).subspan(16, kK));
+    EXPECT_EQ(open(other, out), absl::StatusCode::kDataLoss);
+    EXPECT_EQ(out, Bytes(kK, 0));
+  }
+}
+
+TEST_F(SealedStreamTest, OpensInPlace) {
+  const SealedStreamShape shape{16, 16 + kK};
+  const Bytes plain = Pattern(shape.total_bytes);
+  const Bytes sealed = Seal(plain, shape.head_bytes);
+  const auto opener = SealedStreamOpener::Create(
+      ByteSpan(sealed).subspan(0, 32), pair_->private_key.span(),
+      AsBytes("info"), AsBytes("context"), shape);
+  ASSERT_TRUE(opener.ok());
+  Bytes chunk = ToBytes(ByteSpan(sealed).subspan(shape.SealedOffset(1)));
+  ASSERT_TRUE(
+      opener->Open(1, chunk, absl::MakeSpan(chunk).subspan(0, kK)).ok());
+  EXPECT_EQ(ByteSpan(chunk).first(kK), ByteSpan(plain).subspan(16));
+}
+
 TEST_F(SealedStreamTest, StopsAtTheSinksFirstError) {
   int calls = 0;
   const absl::Status status =

@@ -13,9 +13,13 @@
 #include "aggregator/admin/allow_list.h"
 #include "aggregator/round/journal_codec.h"
 #include "aggregator/store/log_format.h"
+#include "client/update/update_file.h"
+#include "client/update/update_pipeline.h"
 #include "common/audit/audit_log.h"
 #include "common/base/check.h"
 #include "common/config/plan_loader.h"
+#include "common/crypto/ed25519.h"
+#include "common/crypto/key_wrap.h"
 #include "common/crypto/sealed_stream.h"
 #include "common/crypto/sha256.h"
 #include "common/model/safetensors.h"
@@ -320,6 +324,43 @@ void AddSealed(const Corpus& corpus) {
   }
 }
 
+void AddKeys(const Corpus& corpus) {
+  testing::SimRandom random(4);
+  const auto wrapped = WrapSecret(Bytes(32, 1), "fuzz", Bytes(32, 2), random);
+  FG_CHECK(wrapped.ok());
+  corpus.Add("wrapped_key", "secret_of_32", *wrapped);
+  const auto key = SigningKey::FromSeed(Bytes(32, 3));
+  FG_CHECK(key.ok());
+  corpus.Add("signing_key", "pkcs8.pem", key->ToPem().span());
+}
+
+void AddUpdateFile(const Corpus& corpus) {
+  Plan plan;
+  plan.classes = {"a", "b"};
+  auto layout = ParameterLayout::Create({{"w", {4}, TensorKind::kWeight}});
+  FG_CHECK(layout.ok());
+  auto raw = RawUpdate::Create(
+      std::make_shared<const ParameterLayout>(*std::move(layout)), {1, 2, 3, 4},
+      5);
+  FG_CHECK(raw.ok());
+  auto quantized = QuantizedUpdate::FromUpdate(
+      ClippedUpdate::Clip(*std::move(raw), plan), plan, 0);
+  FG_CHECK(quantized.ok());
+  testing::SimFileStore files;
+  testing::SimRandom random(5);
+  const auto key = SigningKey::FromSeed(Bytes(32, 3));
+  FG_CHECK(key.ok());
+  UploadHeader header;
+  header.run = {"run-1"};
+  header.round = {2};
+  UpdateSealer sealer(SiteId{"alpha"}, *key, random, files);
+  FG_CHECK(sealer
+               .Seal(*std::move(quantized), header,
+                     fuzz::SealedStreamPair().public_key, "update")
+               .ok());
+  corpus.Add("update_file", "four_words", files.Content("update"));
+}
+
 void AddJson(const Corpus& corpus) {
   const Roster roster = {.federation = "demo",
                          .keys = {{SiteId{"alpha"}, Bytes(32, 1)},
@@ -377,6 +418,8 @@ int main(int argc, char** argv) {
   fedgraft::AddStatistics(corpus);
   fedgraft::AddLog(corpus);
   fedgraft::AddSealed(corpus);
+  fedgraft::AddKeys(corpus);
+  fedgraft::AddUpdateFile(corpus);
   fedgraft::AddJson(corpus);
   return 0;
 }

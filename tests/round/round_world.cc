@@ -14,6 +14,7 @@
 #include "common/model/evaluation_layout.h"
 #include "common/numeric/fed_nova.h"
 #include "common/numeric/update_payload.h"
+#include "common/protocol/seal_suite.h"
 #include "common/protocol/statements.h"
 #include "common/solve/solve_statistics.h"
 #include "gtest/gtest.h"
@@ -75,9 +76,10 @@ Plan MakePlan(const PlanSpec& spec) {
                    : "",
       "update: {range: 4, clip_norm: ", spec.clip_norm,
       ", weight_cap: 1000, weighting: ", spec.uniform ? "uniform" : "samples",
+      ", rounding: ", spec.stochastic ? "stochastic" : "nearest",
       "}\nevaluation: {every: ", spec.evaluate_every,
-      "}\nstopping: {patience: ", spec.patience, "}\nrule: {", spec.rule,
-      "}\n");
+      "}\nstopping: {patience: ", spec.patience, "}\nrule: {", spec.rule, "}\n",
+      spec.secure ? "privacy: {secure_aggregation: {mode: \"on\"}}\n" : "");
   const absl::StatusOr<Plan> plan = ParsePlanYaml(yaml, "test.yaml");
   if (!plan.ok()) ADD_FAILURE() << plan.status();
   FG_CHECK(plan.ok());
@@ -239,9 +241,13 @@ TestUpdate TestSite::Sign(UploadHeader header, Bytes sealed) const {
 TestUpdate TestSite::Seal(const RunDescriptor& run, UploadHeader header,
                           ByteSpan payload, RandomSource& random) const {
   Bytes sealed;
+  const Bytes context = UpdateContext(peer_.id, header);
   const absl::Status status =
-      SealStream(run.hpke_public_key, AsBytes(kUpdateSealInfo),
-                 UpdateContext(peer_.id, header), UpdatePayloadHead::kBytes,
+      SealStream({.recipient_public_key = run.hpke_public_key,
+                  .info = AsBytes(kUpdateSealInfo),
+                  .context = context,
+                  .head_bytes = UpdatePayloadHead::kBytes,
+                  .algorithm = AlgorithmOf(header.suite)},
                  payload, random, [&](ByteSpan piece) {
                    sealed.insert(sealed.end(), piece.begin(), piece.end());
                    return absl::OkStatus();

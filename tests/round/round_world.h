@@ -34,11 +34,13 @@ struct PlanSpec {
   int evaluate_every = -1;  // never
   bool uniform = false;
   double clip_norm = 0;
-  int patience = 0;     // of early stopping by the loss
-  bool solver = false;  // an exact head before the rounds of training
+  bool stochastic = false;  // rounding of updates
+  int patience = 0;         // of early stopping by the loss
+  bool solver = false;      // an exact head before the rounds of training
   // Class counts and Fisher information before the rounds of training.
   bool gathers = false;
   std::string rule = "kind: fed_avg";  // keys of the plan's rule
+  bool secure = false;                 // secure aggregation
   absl::Duration round_deadline = absl::Minutes(10);
   absl::Duration progress_timeout = absl::Seconds(30);
   absl::Duration enrol_deadline = absl::Minutes(5);

@@ -94,6 +94,25 @@ TEST_F(RunStateTest, FollowsARunFromOpenToClosed) {
   EXPECT_EQ(state_.RoundsContributed(kA), 2u);
 }
 
+TEST_F(RunStateTest, AMaskedSumIsNotReducedBeforeItCanBeUnmasked) {
+  constexpr auto kWrong = absl::StatusCode::kDataLoss;
+  PlanSpec spec;
+  spec.secure = true;
+  Open(spec);
+  ASSERT_THAT(Apply(RoundOpened{{1}}), IsOk());
+  EXPECT_EQ(state_.secure().step(), SecureStep::kAdvertise);
+  EXPECT_THAT(Contribute(kA, 1), HasCode(kWrong));
+  EXPECT_THAT(Reduce(1, {}), HasCode(kWrong));
+  // Nobody has advertised; this is not the step that answers say it is.
+  EXPECT_THAT(Apply(SecureAdvanced{1, SecureStep::kShare}), HasCode(kWrong));
+  EXPECT_THAT(Apply(SecureAnswered{kA, 1, SecureStep::kUnmask, Bytes()}),
+              HasCode(kWrong));
+  EXPECT_THAT(Apply(SecureAdvanced{3, SecureStep::kAdvertise}),
+              HasCode(kWrong));
+  EXPECT_THAT(Apply(SecureAdvanced{2, SecureStep::kAdvertise}), IsOk());
+  EXPECT_EQ(state_.secure().attempt(), 2u);
+}
+
 TEST_F(RunStateTest, KeepsTheNewestReceiptOfEachKind) {
   Open({});
   ASSERT_THAT(Apply(RoundOpened{{1}}), IsOk());
@@ -107,8 +126,10 @@ TEST_F(RunStateTest, KeepsTheNewestReceiptOfEachKind) {
   header.sealed_digest.bytes.fill(7);
   ASSERT_TRUE(state_.FindReceipt(kA, header).has_value());
   EXPECT_EQ(state_.FindReceipt(kA, header)->sequence, sequence);
-  EXPECT_TRUE(state_.HasContributed(kA, {1}, TaskKind::kTrain));
-  EXPECT_FALSE(state_.HasContributed(kA, {1}, TaskKind::kEvaluate));
+  EXPECT_TRUE(state_.HasContributed(kA, header));
+  UploadHeader evaluated = header;
+  evaluated.kind = TaskKind::kEvaluate;
+  EXPECT_FALSE(state_.HasContributed(kA, evaluated));
   header.sealed_digest.bytes.fill(8);
   EXPECT_FALSE(state_.FindReceipt(kA, header).has_value());
   header.sealed_digest.bytes.fill(7);

@@ -41,7 +41,7 @@ void Checker::Fail(const std::string& what) {
 
 Checker::Key Checker::KeyOf(const SiteId& site, const UploadHeader& header) {
   return {header.run.value, header.round.value, static_cast<int>(header.kind),
-          site.value};
+          site.value, header.secure_attempt};
 }
 
 void Checker::Acknowledged(const SiteId& site, const UploadHeader& header,
@@ -60,6 +60,12 @@ void Checker::Asked(const SiteId& site, const Task& task) {
   header.run = task.run;
   header.round = task.round;
   header.kind = task.kind;
+  header.secure_attempt = task.secure.attempt;
+  if (plan_.has_value() && plan_->secure_aggregation.is_on !=
+                               (task.secure.step != SecureStep::kNone)) {
+    Fail("a task with masks in a run without, or the other way round");
+  }
+  if (!task.secure.AsksUpdate()) return;
   if (acknowledged_.contains(KeyOf(site, header))) {
     Fail(absl::StrCat("round ", task.round.value, ": site ", site.value,
                       " is asked again for what was acknowledged"));
@@ -239,11 +245,66 @@ void Checker::CheckPublished(const RoundReduced& reduced, const Bytes& model) {
   values_ = *actual;
 }
 
+void Checker::Said(const SiteId& site, const SecureAnswer& answer) {
+  if (answer.step != SecureStep::kUnmask) return;
+  const auto shares = DecodeReleasedShares(answer.payload);
+  if (!shares.ok()) return Fail(shares.status().ToString());
+  for (const auto& [of, share] : *shares) {
+    const Key key{answer.run.value, answer.round.value,
+                  static_cast<int>(answer.kind), of.value, answer.attempt};
+    if (released_.emplace(key, share.kind).first->second != share.kind) {
+      Fail(absl::StrCat("round ", answer.round.value, ": site ", site.value,
+                        " released another kind of share of ", of.value,
+                        " than was released before"));
+    }
+  }
+}
+
+void Checker::CheckUnmasked(const std::vector<SiteId>& sites,
+                            const SecureWatch& watch) {
+  const size_t threshold = 2 * watch.advertised / 3 + 1;
+  if (watch.advertised >= 3 && watch.step == SecureStep::kUnmask &&
+      watch.released >= threshold && sites.size() >= threshold) {
+    return;
+  }
+  Fail(absl::StrCat("a sum over ", sites.size(), " of ", watch.advertised,
+                    " sites was unmasked in step ", SecureStepName(watch.step),
+                    " with ", watch.released, " answers, expected ",
+                    threshold));
+}
+
+// Nothing is unmasked below the threshold.
+void Checker::CheckSecure(const Record& record, SecureWatch& watch) {
+  if (const auto* said = std::get_if<SecureAnswered>(&record)) {
+    if (said->step == SecureStep::kAdvertise) ++watch.advertised;
+    if (said->step == SecureStep::kUnmask) ++watch.released;
+  } else if (const auto* advanced = std::get_if<SecureAdvanced>(&record)) {
+    if (advanced->step == SecureStep::kAdvertise) watch = SecureWatch();
+    watch.step = advanced->step;
+  } else if (const auto* reduced = std::get_if<RoundReduced>(&record)) {
+    CheckUnmasked(reduced->sites, watch);
+    watch = SecureWatch();
+  } else if (const auto* closed = std::get_if<EvaluationClosed>(&record)) {
+    if (!closed->metrics.empty()) CheckUnmasked(closed->sites, watch);
+    watch = SecureWatch();
+  }
+}
+
 void Checker::CheckRecords(const std::vector<Record>& records) {
   std::map<Key, Digest> contributions;
   std::map<uint32_t, std::vector<SiteId>> sites;  // of train updates, by round
   size_t rounds = 0;
+  SecureWatch watch;
+  abandoned_ = 0;
   for (const Record& record : records) {
+    if (plan_.has_value() && plan_->secure_aggregation.is_on) {
+      CheckSecure(record, watch);
+    }
+    if (const auto* advanced = std::get_if<SecureAdvanced>(&record);
+        advanced != nullptr && advanced->step == SecureStep::kAdvertise) {
+      ++abandoned_;
+      if (!sites.empty()) sites.rbegin()->second.clear();
+    }
     if (const auto* opened = std::get_if<RunOpened>(&record);
         opened != nullptr && run_ != opened->run.value) {
       run_ = opened->run.value;

@@ -155,7 +155,7 @@ struct SimSite::Process {
         strand(&world->loop),
         executor(&world->loop, site->random_.Next()),
         random(site->random_.Fork()),
-        link(&world->network, &strand, site->peer()),
+        link(&world->network, &strand, site->peer(), world->said),
         trainer(world->seed, site->id(), world->layout, site->random_.Fork(),
                 &strand, &site->files_),
         agent(std::make_unique<Agent>(
@@ -173,6 +173,9 @@ struct SimSite::Process {
     options.policy.samples_min = 1;
     options.policy.share_site_scalars = true;
     options.software_version = "simulated";
+    options.pinned_roster = [roster = world.roster] {
+      return absl::StatusOr<Roster>(roster);
+    };
     options.backoff = {absl::Milliseconds(100), absl::Seconds(5)};
     return options;
   }

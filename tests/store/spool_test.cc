@@ -208,6 +208,32 @@ TEST_F(SpoolTest, RefusesBytesBeyondTheAnnouncedSize) {
   EXPECT_THAT(upload->Append({}), HasCode(absl::StatusCode::kAborted));
 }
 
+TEST_F(SpoolTest, AsksTheCheckBeforeTheBytesCountAndReturnsItsRefusal) {
+  for (const size_t size : {kSmall, kLarge}) {
+    MakeUpdate(size, "checked");
+    const auto upload = Begin(0);
+    ASSERT_THAT(upload->Append(Part(0, size)), IsOk());
+    int asked = 0;
+    const auto refuse = [&](const SpooledUpdate& update) -> absl::Status {
+      ++asked;
+      ExpectContent(update);
+      return absl::PermissionDeniedError("not signed");
+    };
+    EXPECT_THAT(upload->Finish(refuse),
+                IsError(absl::StatusCode::kPermissionDenied, "not signed"));
+    EXPECT_EQ(asked, 1);
+    const auto accept = [&](const SpooledUpdate& update) {
+      ++asked;
+      ExpectContent(update);
+      return absl::OkStatus();
+    };
+    EXPECT_THAT(upload->Finish(accept), IsOk());
+    EXPECT_THAT(upload->Finish(accept), IsOk());
+    EXPECT_EQ(asked, 3) << "finished or not, the check is asked";
+    spool_->Discard(key_);
+  }
+}
+
 TEST_F(SpoolTest, MissingBytesKeepWhatArrived) {
   MakeUpdate(kSmall);
   const auto upload = Begin(0);
