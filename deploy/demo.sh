@@ -113,7 +113,7 @@ for given in "${backbone_file:-}" "${data:-}"; do
 done
 rm -rf "${out:?}/kept"
 [ $keep_features = false ] || [ ! -d "$out/sites" ] || mv "$out/sites" "$out/kept"
-rm -rf "${out:?}"/{pki,aggregator,sites,logs,model,result.json,plan.yaml,key}
+rm -rf "${out:?}"/{pki,aggregator,sites,logs,model,result.json,report.html,plan.yaml,key}
 mkdir -p "$out"/{sites,logs,model}
 pids=()
 cleanup() {
@@ -299,7 +299,8 @@ echo
 attach=()
 for name in "${names[@]}"; do attach+=(--attach "$name=$out/sites/$name/state/summary.json"); done
 "$aggregator" report --config "$out/aggregator.yaml" --json "${attach[@]}" >"$out/result.json"
+"$aggregator" report --config "$out/aggregator.yaml" --html "$out/report.html" >>"$out/logs/pki.log"
 "$aggregator" export --config "$out/aggregator.yaml" --backbone "$backbone_file" --out "$out/model/final.safetensors" >>"$out/logs/pki.log"
 kill "${pids[0]}" && wait "${pids[0]}" || fail "the aggregator did not stop cleanly"
 pids=()
-echo "Done in $((SECONDS - started)) s after the build: $out/result.json, $out/model/final.safetensors"
+echo "Done in $((SECONDS - started)) s after the build: $out/report.html, $out/result.json, $out/model/final.safetensors"

@@ -128,8 +128,8 @@ grpc::ServerWriteReactor<pb::BlobChunk>* FederationService::FetchBlob(
 
 grpc::ServerReadReactor<pb::SubmitChunk>* FederationService::Submit(
     grpc::CallbackServerContext* context, pb::UploadReceipt* receipt) {
-  return new UploadReactor(coordinator_, strand_, authenticator_, context,
-                           receipt);
+  return new UploadReactor({coordinator_, strand_, authenticator_, refusals_},
+                           context, receipt);
 }
 
 }  // namespace fedgraft

@@ -21,8 +21,16 @@ struct SealedTask {
   std::map<std::string, double> scalars;
 };
 
-}  // namespace
+// What of the site's budget its policy may let out.
+std::map<std::string, double> BudgetScalars(
+    const std::optional<PrivacyCharge>& charge, const PrivacyBudget& budget) {
+  if (!charge.has_value()) return {};
+  return {{"privacy_epsilon", charge->epsilon()},
+          {"privacy_epsilon_max", budget.epsilon_max},
+          {"privacy_delta", budget.delta}};
+}
 
+}  // namespace
 TaskRunner::TaskRunner(AgentPorts ports, const AgentOptions& options,
                        AgentKeys keys, Background& background,
                        BlobFetcher& fetcher, ConfiguredTrainer& trainer,
@@ -341,7 +349,8 @@ void TaskRunner::SealTrained(const TrainResult& result) {
     return QuantizedUpdate::FromPrivateUpdate(std::move(clipped), run->plan,
                                               *charge, seed, random);
   };
-  Seal(std::move(quantize), result.loss, {});
+  Seal(std::move(quantize), result.loss,
+       BudgetScalars(charge_, options_.policy.budget));
 }
 
 void TaskRunner::SealEvaluated(EvaluateResult result) {

@@ -1,6 +1,5 @@
 #include "common/crypto/sealed_stream.h"
 
-#include <chrono>
 #include <string>
 #include <tuple>
 #include <utility>
