@@ -5,6 +5,7 @@
 
 #include "aggregator/net/peer_authenticator.h"
 #include "aggregator/net/refusal_counter.h"
+#include "aggregator/net/shift_status.h"
 #include "aggregator/net/watch_hub.h"
 #include "aggregator/round/coordinator.h"
 #include "common/runtime/clock.h"
@@ -51,7 +52,7 @@ class AdminService final : public pb::Admin::CallbackService {
       grpc::CallbackServerContext* context,
       const pb::StatusRequest* request) override;
   // On the strand: what operators are told now.
-  pb::StatusReply CurrentStatus(bool with_history) const;
+  pb::StatusReply CurrentStatus(bool with_history);
   // On the strand: something changed.
   void Changed() { watches_.Changed(); }
   // Ends the watches, so that the server can stop.
@@ -64,6 +65,7 @@ class AdminService final : public pb::Admin::CallbackService {
 
   AdminPorts ports_;
   const std::string federation_;
+  ShiftStatus shift_;
   RunModelLoader load_model_;
   WatchHub watches_;
 };

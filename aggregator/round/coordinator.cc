@@ -265,6 +265,31 @@ const std::vector<RoundRecord>& Coordinator::History() const {
   return impl_->context.state.history();
 }
 
+ShiftFindings Coordinator::Findings(const RunId& known,
+                                    uint64_t version) const {
+  const RunState& state = impl_->context.state;
+  ShiftFindings findings;
+  if (state.run() == nullptr) return findings;
+  const Plan& plan = state.run()->plan;
+  findings.run = state.run()->id;
+  findings.version = state.findings_version();
+  if (findings.run == known && findings.version == version) return findings;
+  findings.every = static_cast<uint32_t>(plan.shift.every);
+  findings.false_alarm_rate = plan.shift.false_alarm_rate;
+  findings.classes = plan.classes;
+  if (plan.shift.every > 0) {
+    // One after the last round, whether it is a multiple or not.
+    findings.looks = static_cast<uint32_t>(
+        std::max(1, (plan.rounds + plan.shift.every - 1) / plan.shift.every));
+  }
+  for (const auto& [round, sites] : state.findings()) {
+    for (const auto& [site, values] : sites) {
+      findings.values[round.value][site.value] = values;
+    }
+  }
+  return findings;
+}
+
 void Coordinator::SetListener(std::function<void()> changed) {
   impl_->listener = std::move(changed);
 }

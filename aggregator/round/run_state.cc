@@ -574,6 +574,7 @@ void RunState::AddFinding(RoundId round, const SiteId& site,
   auto& found = findings_[round][site];
   if (found.size() < kScalarsPerSiteMax || found.contains(name)) {
     found[name] = value;
+    ++findings_version_;
   }
 }
 

@@ -128,6 +128,7 @@ class RunState {
   // of training that was looked at.
   using Findings = std::map<SiteId, std::map<std::string, double>>;
   const std::map<RoundId, Findings>& findings() const { return findings_; }
+  uint64_t findings_version() const { return findings_version_; }
   // What the rule remembers (aggregator/rules/rule_state.h). No size: nothing,
   // or no round of training yet.
   const ModelRef& rule_state() const { return rule_state_; }
@@ -243,6 +244,7 @@ class RunState {
   Statistics statistics_;
   Look look_;
   std::map<RoundId, Findings> findings_;
+  uint64_t findings_version_ = 0;
   ModelRef rule_state_;
   SecureProgress secure_;
   std::optional<Best> best_;

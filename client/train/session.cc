@@ -29,6 +29,7 @@
 #include "client/train/session_stores.h"
 #include "client/train/shift_look.h"
 #include "client/train/site_model.h"
+#include "client/train/transfer_scalars.h"
 #include "common/base/status_macros.h"
 #include "common/config/identity.h"
 #include "common/model/backbone_file.h"
@@ -391,9 +392,14 @@ absl::StatusOr<TrainerSession::Evaluated> TrainerSession::State::RunEvaluate(
     evaluated.scalars.merge(drift);
     FG_RETURN_IF_ERROR(
         TrainAlone(std::move(initial), Part(progress, share, 0.95)));
-    FG_ASSIGN_OR_RETURN(predictions,
+    FG_ASSIGN_OR_RETURN(const Predictions local,
                         learner->Predict(*store, Part(progress, 0.95, 1)));
-    evaluated.scalars.merge(SiteMetrics(predictions, "local_"));
+    evaluated.scalars.merge(SiteMetrics(local, "local_"));
+    FG_ASSIGN_OR_RETURN(
+        auto transfer,
+        TransferScalars(predictions, local, config.data->Samples(task.split),
+                        config.plan.seed));
+    evaluated.scalars.merge(transfer);
   }
   if (personal != nullptr) {
     FG_ASSIGN_OR_RETURN(predictions, personal->Predict(task.round, *store,

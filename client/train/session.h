@@ -67,7 +67,8 @@ class TrainerSession {
     std::string model_path;
     Split split = Split::kVal;
     // Also train alone from `initial_model_path` for rounds * epochs, and
-    // evaluate that: scalars local_*; and tell how far the backbone's stages
+    // evaluate that: scalars local_*, and transfer.* (transfer_scalars.h); and
+    // tell how far the backbone's stages
     // have moved from the initial model: scalars drift_*.
     bool compare_local = false;
     std::string initial_model_path;
