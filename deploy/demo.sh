@@ -28,6 +28,8 @@
 #   --noise Z            differential privacy for each training image: Gaussian noise
 #                        of Z times --record-clip (default 1) in every step
 #   --batch-size N --momentum X
+#   --shift-every N      look at shift between the sites every N rounds (default:
+#                        5 with 4 sites or more; 0: never)
 #   --patience N         stop after N evaluations that are no better, and publish
 #                        the best model (default: 0, never)
 #   --stop-metric M      what "better" means: loss (default), auc or
@@ -49,14 +51,14 @@ data=phantom backbone='' size='' sites='' strategy=linear_probe rounds='' epochs
 word_bits=32 range=4 rounding=nearest
 patience=0 stop_metric=loss classes='' solver=none lambdas='[1]' site_intercept=false
 batch_norm=frozen optimizer_kind=sgd unfreeze='' augmentation='{}' layer_rates='{}' compare=true keep_features=false
-seed=1 noise='' record_clip=1 batch_size=32 momentum='' learning_rate='' label_column=projection final_split=test out=$root/demo-out
+seed=1 noise='' shift_every='' record_clip=1 batch_size=32 momentum='' learning_rate='' label_column=projection final_split=test out=$root/demo-out
 while [ $# -gt 0 ]; do
   case "$1" in
     --site-intercept) site_intercept=true; shift; continue ;;
     --no-compare) compare=false; shift; continue ;;
     --keep-features) keep_features=true; shift; continue ;;
     -h | --help) awk 'NR > 1 { if (!/^#/) exit; print substr($0, 3) }' "$0"; exit 0 ;;
-    --data | --backbone | --image-size | --sites | --strategy | --solver | --lambdas | --patience | --stop-metric | --classes | --rounds | --epochs | --seed | --learning-rate | --word-bits | --range | --rounding | --label-column | --final-split | --unfreeze | --batch-norm | --optimizer | --augmentation | --layer-rates | --noise | --record-clip | --batch-size | --momentum | --out)
+    --data | --backbone | --image-size | --sites | --strategy | --solver | --lambdas | --patience | --stop-metric | --classes | --rounds | --epochs | --seed | --learning-rate | --word-bits | --range | --rounding | --label-column | --final-split | --unfreeze | --batch-norm | --optimizer | --augmentation | --layer-rates | --noise | --record-clip | --batch-size | --momentum | --shift-every | --out)
       [ $# -ge 2 ] || { echo "demo.sh: $1 needs a value" >&2; exit 2; } ;;&
     --data) data=$2 ;; --backbone) backbone=$2 ;; --image-size) size=$2 ;;
     --sites) sites=$2 ;; --strategy) strategy=$2 ;; --rounds) rounds=$2 ;;
@@ -68,6 +70,7 @@ while [ $# -gt 0 ]; do
     --unfreeze) unfreeze=$2 ;; --augmentation) augmentation=$2 ;; --layer-rates) layer_rates=$2 ;;
     --noise) noise=$2 ;; --record-clip) record_clip=$2 ;;
     --batch-size) batch_size=$2 ;; --momentum) momentum=$2 ;;
+    --shift-every) shift_every=$2 ;;
     --patience) patience=$2 ;; --stop-metric) stop_metric=$2 ;;
     --classes) classes=$2 ;;
     --solver) solver=$2 ;; --lambdas) lambdas=$2 ;;
@@ -196,6 +199,10 @@ else
   rounds=${rounds:-20} epochs=${epochs:-2}
 fi
 if [ "$solver" != none ] && [ "$strategy" = linear_probe ]; then rounds=0; fi
+if [ -z "$shift_every" ]; then
+  # Each site is compared with three others or more, and without noise.
+  shift_every=$([ "$count" -ge 4 ] && [ -z "$noise" ] && echo 5 || echo 0)
+fi
 digest=$(sha256sum "$backbone_file" | cut -d' ' -f1)
 cat >"$out/plan.yaml" <<YAML
 version: 1
@@ -221,6 +228,7 @@ local:
 update: {word_bits: $word_bits, range: $range, rounding: $rounding}
 solver: {kind: $solver, lambdas: $lambdas, site_intercept: $site_intercept}
 stopping: {patience: $patience, metric: $stop_metric}
+shift: {every: $shift_every}
 evaluation: {every: $([ "$patience" = 0 ] && echo 5 || echo 1), split: val, final_split: $final_split, compare_local: $([ -z "$noise" ] && echo $compare || echo false)}
 YAML
 if [ -n "$noise" ]; then

@@ -117,8 +117,11 @@ std::string RenderReport(const pb::StatusReply& status) {
                     NumberIn(metrics, "auc", 3), Interval(metrics, "auc"),
                     NumberIn(metrics, "accuracy", 3), ""});
   }
-  absl::StrAppend(&text, TextTable(rows), RenderTransfer(status),
-                  status.shift_table());
+  absl::StrAppend(&text, TextTable(rows), RenderTransfer(status));
+  if (!status.shift_table().empty()) {
+    absl::StrAppend(&text, "\nShift: what differs between the sites\n",
+                    status.shift_table());
+  }
   absl::StrAppend(&text, "\nMedian round ", HumanSeconds(MedianSeconds(status)),
                   ", received ", HumanBytes(BytesReceived(status)), ", sent ",
                   HumanBytes(BytesSent(status)), "; model ",

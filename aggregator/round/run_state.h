@@ -93,6 +93,8 @@ class RunState {
   const RunFacts* run() const { return run_.get(); }
   std::shared_ptr<const RunFacts> shared_run() const { return run_; }
   RoundId round() const { return round_; }
+  // The same without the rounds of looks at shift, which make no model.
+  RoundId model_round() const { return RoundId{round_.value - look_rounds()}; }
   // What sites are asked in this phase; nullopt if nothing.
   std::optional<TaskKind> task_kind() const;
   const ModelRef& model() const { return model_; }  // newest published
@@ -192,8 +194,10 @@ class RunState {
   // Whether training has yet to begin.
   bool prepares() const { return solve_.open || statistics_.open; }
   uint32_t preparing_rounds() const {
-    return solve_.rounds + statistics_.rounds + look_.rounds +
-           (phase_ == Phase::kSketching ? 1 : 0);
+    return solve_.rounds + statistics_.rounds + look_rounds();
+  }
+  uint32_t look_rounds() const {
+    return look_.rounds + (phase_ == Phase::kSketching ? 1 : 0);
   }
   struct Receipt {
     RoundId round;

@@ -57,13 +57,12 @@ CoordinatorSnapshot MakeSnapshot(
   snapshot.run = run.id;
   snapshot.plan_name = run.plan.name;
   snapshot.plan_hash = run.plan.hash;
-  snapshot.round = state.round();
+  snapshot.round = state.model_round();
   // While the head is being solved, how many rounds that takes is not known.
   snapshot.rounds = static_cast<uint32_t>(run.plan.rounds) +
                     std::max(state.solve().rounds,
                              state.solve().open ? state.round().value : 0) +
-                    (state.statistics().open ? 1 : state.statistics().rounds) +
-                    state.look().rounds + (state.look().open ? 1 : 0);
+                    (state.statistics().open ? 1 : state.statistics().rounds);
   snapshot.quorum = static_cast<uint32_t>(run.plan.quorum);
   snapshot.model = state.model().digest;
   snapshot.started = run.opened;

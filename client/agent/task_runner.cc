@@ -146,6 +146,8 @@ void TaskRunner::PrepareStatistics() {
   blob.digest = task_.statistics;
   blob.path = task_.kind == TaskKind::kSketch ? run_->files.SketchPath()
                                               : run_->files.StatisticsPath();
+  // The next stage has another sketch.
+  blob.keep = task_.kind != TaskKind::kSketch;
   blob.size_bytes = task_.statistics_size_bytes;
   blob.size_bytes_max = options_.blob_size_bytes_max;
   fetching_ = true;

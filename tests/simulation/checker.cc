@@ -443,7 +443,7 @@ void Checker::LookAtRestart(const Coordinator& coordinator) {
   const bool same_run = replayed.run() == nullptr
                             ? !shown.run.has_value()
                             : shown.run == replayed.run()->id &&
-                                  shown.round == replayed.round() &&
+                                  shown.round == replayed.model_round() &&
                                   shown.model == replayed.model().digest;
   bool same =
       same_run && coordinator.History().size() == replayed.history().size();
