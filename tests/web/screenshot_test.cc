@@ -158,6 +158,22 @@ TEST_F(ScreenshotTest, EveryPanelWithoutData) {
   Examine(File("empty.html", Render(EmptyReport())), "empty");
 }
 
+// What `report --json` gave of deploy/demo.sh, with real trainers.
+TEST_F(ScreenshotTest, PanelsOfARecordedRun) {
+  const char* source = std::getenv("FEDGRAFT_SOURCE_DIR");
+  ASSERT_NE(source, nullptr)
+      << "FEDGRAFT_SOURCE_DIR is not set (ctest sets it)";
+  const auto report = nlohmann::json::parse(ReadFileOrEmpty(
+      absl::StrCat(source, "/tests/web/data/phantom_run.json")));
+  Examine(File("recorded.html", Render(report)), "recorded");
+  for (const char* panel : {"sites", "auc", "convergence", "drift", "rounds"}) {
+    EXPECT_EQ(browser_->Evaluate(absl::StrCat(
+                  "return document.querySelector('#", panel, " .absent')")),
+              nullptr)
+        << panel;
+  }
+}
+
 TEST_F(ScreenshotTest, FocusShows) {
   browser_->Open(File("full.html", Render(SampleReport(5, 40))));
   EXPECT_EQ(browser_->Evaluate("const a = document.querySelector('nav a');"
