@@ -179,7 +179,8 @@ std::string RenderLineChart(const LineChart& chart) {
         "<path class=limit d=\"M%.0f %.1fH%.0f\"/><text class=limit x=%.0f "
         "y=%.1f>%s</text>",
         kLeft, frame.Y(limit.value), kWidth - kRight, kLeft + 4,
-        frame.Y(limit.value) - 4, Escape(limit.label));
+        frame.Y(limit.value) + (frame.Y(limit.value) < 2 * kTop ? 14 : -4),
+        Escape(limit.label));
   }
   for (const LineChart::Marker& marker : chart.markers) {
     absl::StrAppendFormat(

@@ -16,18 +16,20 @@ constexpr size_t kNamesMax = 5;
 // Share of a site's privacy budget from which it is told.
 constexpr double kBudgetShare = 0.8;
 
+// What is bad stands before what is only to be watched.
 class Items {
  public:
   // `text` is HTML.
   void Add(absl::string_view role, absl::string_view word,
            absl::string_view text, absl::string_view panel) {
-    absl::StrAppend(&html_, "<li>", Pill(role, word), " <span>", text,
-                    " <a href=\"#", panel, "\">details</a></span></li>");
+    absl::StrAppend(role == "bad" ? &bad_ : &other_, "<li>", Pill(role, word),
+                    " <span>", text, " <a href=\"#", panel,
+                    "\">details</a></span></li>");
   }
-  const std::string& html() const { return html_; }
+  std::string html() const { return bad_ + other_; }
 
  private:
-  std::string html_;
+  std::string bad_, other_;
 };
 
 std::string Names(const std::vector<std::string>& names) {

@@ -17,12 +17,13 @@ constexpr PanelText kText = {
     "heat", "Tests by site, over rounds",
     "For each site and test, the adjusted p-value in the newest round: how "
     "easily chance alone would make such a difference. The strip below it is "
-    "its history, the oldest round at the left; darker is less likely chance.",
-    "Light almost everywhere. Specks are chance: of the differences that a "
+    "its history, the oldest round at the left; the stronger the colour, the "
+    "less likely chance.",
+    "Pale almost everywhere. Specks are chance: of the differences that a "
     "round names, about one in twenty is false.",
-    "A strip that turns dark and stays dark: something changed then; see "
-    "Change over time. Dark from the start: the site has always differed; see "
-    "What differs."};
+    "A strip that turns red and stays red: something changed then; see Change "
+    "over time. Red from the start: the site has always differed; see What "
+    "differs."};
 
 // Shades, beside none: weak, counts, strong.
 constexpr int kLevels = 3;

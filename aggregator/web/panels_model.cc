@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <cmath>
 #include <vector>
 
 #include "absl/strings/match.h"
@@ -70,7 +71,8 @@ std::string AucRow(const SiteAuc& site, const RowScale& scale, bool pooled) {
   row.marks = {
       {MarkShape::kRing, site.local, "loc"},
       {pooled ? MarkShape::kDiamond : MarkShape::kDot, site.auc, "fed"}};
-  const double gain = site.auc - site.local;
+  // Rounded as it is shown, so that there is no -0.000.
+  const double gain = std::round(1000 * (site.auc - site.local)) / 1000 + 0.0;
   return absl::StrCat(
       pooled ? "<tr class=total>" : "<tr>", "<th scope=row>", Escape(site.site),
       "</th><td class=num>", Number(site.n, 0), "</td><td class=plot>",

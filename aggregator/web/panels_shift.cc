@@ -23,8 +23,8 @@ constexpr PanelText kTriage = {
     "triage", "What differs",
     "In words, what tells each site's data apart from the other sites' in the "
     "newest round that was tested: the images (covariate shift), how common "
-    "the findings are (label shift), or how alike images are labelled (concept "
-    "shift).",
+    "the findings are (label shift), or how images that look alike are "
+    "labelled (concept shift).",
     "Most sites: no difference found. Hospitals do differ, so a few are no "
     "cause for alarm.",
     "Follow the recommendation beside the site. Talk to the site before "
@@ -294,7 +294,7 @@ std::string AlarmsPanel(const Json& report) {
     absl::StrAppend(&rows, "<tr><th scope=row>", WholeAt(alarm, "round"),
                     "</th><td>", Escape(TextAt(alarm, "site")), "</td><td>",
                     Escape(view.TitleOf(TextAt(alarm, "test"))), "</td><td>",
-                    TextAt(alarm, "direction") == "down" ? "less" : "more",
+                    TextAt(alarm, "direction") == "down" ? "smaller" : "larger",
                     "</td><td class=wrap>", Escape(TextAt(alarm, "words")),
                     "</td></tr>");
   }
@@ -303,7 +303,8 @@ std::string AlarmsPanel(const Json& report) {
       Table(shown < alarms.size() ? absl::StrCat("The newest ", shown, " of ",
                                                  alarms.size(), " alarms")
                                   : "Alarms, newest first",
-            Head({"Round", "Site", "Test", "Difference", "In words"}), rows));
+            Head({"Round", "Site", "Test", "Difference is now", "In words"}),
+            rows));
 }
 
 }  // namespace fedgraft

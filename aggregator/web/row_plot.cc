@@ -38,7 +38,7 @@ void AppendMark(const RowMark& mark, double percent, std::string& svg) {
       return;
     case MarkShape::kBar:
       absl::StrAppend(&svg, "<line class=", mark.role, " x1=", x, " x2=", x,
-                      " y1=4 y2=16 />");
+                      " y1=2 y2=18 />");
       return;
   }
 }
@@ -104,7 +104,7 @@ std::string RowPlot(const RowScale& scale, const Row& row, double reference) {
     absl::StrAppend(&svg, "<line class=grid x1=", x, " x2=", x,
                     " y1=0 y2=20 />");
   }
-  if (std::isfinite(reference)) {
+  if (scale.Covers(reference)) {
     const std::string x = Position(scale.Percent(reference));
     absl::StrAppend(&svg, "<line class=ref x1=", x, " x2=", x,
                     " y1=0 y2=20 />");

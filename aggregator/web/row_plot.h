@@ -20,6 +20,8 @@ class RowScale {
 
   // 0 … 100, cut to the axis.
   double Percent(double value) const;
+  // Whether it lies on the axis.
+  bool Covers(double value) const { return value >= low_ && value <= high_; }
   const std::vector<double>& ticks() const { return ticks_; }
   int digits() const { return digits_; }
 
@@ -47,7 +49,7 @@ struct Row {
   std::vector<RowRange> ranges;
   std::vector<RowMark> marks;
 };
-// `reference`: a dashed line; kNoNumber: none.
+// `reference`: a dashed line, if it lies on the axis.
 std::string RowPlot(const RowScale& scale, const Row& row, double reference);
 // The axis with its numbers, for the column's head.
 std::string RowAxis(const RowScale& scale, absl::string_view label);

@@ -6,7 +6,7 @@ const absl::string_view kStyle = R"css(
 :root{color-scheme:light dark;--page:#f4f6f8;--card:#fff;--text:#18212b;
 --muted:#51606f;--line:#d6dde4;--track:#e3e8ed;--fed:#0b5fae;--loc:#8a4b00;
 --good:#17713a;--goodbg:#e2f4e8;--warn:#7a4a00;--warnbg:#fdeed3;--bad:#a61b1b;
---badbg:#fde5e3;--calmbg:#e4ecf5;--calm:#274a6e;--h1:#fbe8c8;--h2:#c2571a;
+--badbg:#fde5e3;--calmbg:#e4ecf5;--calm:#274a6e;--h1:#fbe8c8;--h2:#b44f15;
 --h3:#7d1512;--h1t:#18212b;--h2t:#fff;--h3t:#fff;--quiet:#8797a6}
 @media(prefers-color-scheme:dark){:root{--page:#0e1318;--card:#171e25;
 --text:#e7ecf1;--muted:#a4b1be;--line:#2e3944;--track:#2b3640;--fed:#6cb4f5;
@@ -51,7 +51,7 @@ font-size:.9rem;color:var(--muted);max-width:68rem}
 .guide dd{margin:0}
 .attention ul{list-style:none;margin:.4rem 0 0;padding:0}
 .attention li{display:flex;gap:.6rem;align-items:baseline;padding:.25rem 0}
-.attention li .pill{flex:none;min-width:7.2rem;text-align:center}
+.attention li .pill{flex:none;min-width:8.4rem;text-align:center}
 .attention p{margin:.4rem 0 0}
 .pill{display:inline-block;padding:.05rem .55rem;border-radius:99px;
 font-size:.88rem;font-weight:600;line-height:1.5}
@@ -76,6 +76,7 @@ vertical-align:bottom}
 tbody th{font-weight:600}
 .num{text-align:right;font-variant-numeric:tabular-nums}
 .wrap{white-space:normal;min-width:13rem;overflow-wrap:anywhere}
+.num+td:not(.num),.num+th:not(.num){padding-left:.9rem}
 .ci{color:var(--muted)}
 .total th,.total td{border-top:2px solid var(--line)}
 .plot{min-width:14rem;width:38%;padding-left:.7rem}
@@ -138,7 +139,8 @@ footer p{margin:.2rem 0;overflow-wrap:anywhere}
 padding-right:.8rem}.panel{padding:.9rem}.guide{grid-template-columns:1fr}
 .tiles{grid-template-columns:1fr 1fr}.tile{padding:.6rem .7rem}
 .tile dd{font-size:1.2rem}.plot{min-width:11rem}.wrap{min-width:11rem}
-.attention li{flex-direction:column;gap:0}}
+.attention li{flex-direction:column;gap:0}
+tbody th{position:sticky;left:0;background:var(--card)}}
 @media print{.panel,.tile{break-inside:avoid}.skip,nav{display:none}}
 @media(prefers-reduced-motion:no-preference){html{scroll-behavior:smooth}}
 )css";

@@ -81,6 +81,12 @@ TEST(RowPlotTest, MarksWithoutNumberAreNotDrawn) {
   EXPECT_THAT(svg, Not(HasSubstr("nan")));
 }
 
+TEST(RowPlotTest, AReferenceBeyondTheAxisIsNotDrawnAtItsEnd) {
+  const RowScale scale({0.8, 0.9}, 0, 1);
+  EXPECT_THAT(RowPlot(scale, {}, 0.5), Not(HasSubstr("class=ref")));
+  EXPECT_THAT(RowPlot(scale, {}, 0.85), HasSubstr("class=ref"));
+}
+
 TEST(LineChartTest, HasTitleDescriptionAndNoGapForMissingNumbers) {
   LineChart chart;
   chart.title = "AUC & loss";

@@ -158,6 +158,22 @@ TEST_F(ScreenshotTest, EveryPanelWithoutData) {
   Examine(File("empty.html", Render(EmptyReport())), "empty");
 }
 
+// What `report --json` gave of deploy/demo.sh, with real trainers.
+TEST_F(ScreenshotTest, PanelsOfARecordedRun) {
+  const char* source = std::getenv("FEDGRAFT_SOURCE_DIR");
+  ASSERT_NE(source, nullptr)
+      << "FEDGRAFT_SOURCE_DIR is not set (ctest sets it)";
+  const auto report = nlohmann::json::parse(ReadFileOrEmpty(
+      absl::StrCat(source, "/tests/web/data/phantom_run.json")));
+  Examine(File("recorded.html", Render(report)), "recorded");
+  for (const char* panel : {"sites", "auc", "convergence", "drift", "rounds"}) {
+    EXPECT_EQ(browser_->Evaluate(absl::StrCat(
+                  "return document.querySelector('#", panel, " .absent')")),
+              nullptr)
+        << panel;
+  }
+}
+
 TEST_F(ScreenshotTest, FocusShows) {
   browser_->Open(File("full.html", Render(SampleReport(5, 40))));
   EXPECT_EQ(browser_->Evaluate("const a = document.querySelector('nav a');"
@@ -172,6 +188,7 @@ TEST_F(ScreenshotTest, FocusShows) {
 
 // The bound is for a machine that does other work; the target is 1 s.
 TEST_F(ScreenshotTest, FiftySitesOverAHundredRoundsOpenFast) {
+  browser_->SetDark(false);
   browser_->Resize(1280, 900);
   browser_->Open(File("large.html", Render(SampleReport(50, 100))));
   const double ms = browser_->Evaluate(
