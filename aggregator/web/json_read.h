@@ -27,6 +27,12 @@ inline const Json& At(const Json& list, size_t index) {
   static const Json null;
   return list.is_array() && index < list.size() ? list[index] : null;
 }
+// The member if it is a list, or an empty one.
+inline const Json& ListAt(const Json& object, std::string_view name) {
+  static const Json empty = Json::array();
+  const Json& value = At(object, name);
+  return value.is_array() ? value : empty;
+}
 // A number, or kNoNumber.
 inline double AsNumber(const Json& value) {
   return value.is_number() ? value.get<double>() : kNoNumber;

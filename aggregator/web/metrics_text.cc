@@ -82,7 +82,7 @@ void AppendRun(const Json& report, std::string& text) {
   gauge("fedgraft_storage_error",
         "1: the aggregator cannot write and accepts nothing.",
         state == "storage error" ? 1 : 0);
-  const Json& history = At(report, "history");
+  const Json& history = ListAt(report, "history");
   if (!history.empty()) {
     gauge("fedgraft_round_duration_seconds", "Of the newest complete round.",
           NumberAt(history.back(), "seconds"));
@@ -119,7 +119,7 @@ void AppendSites(const Json& report, int64_t now_unix_ms, std::string& text) {
                "Epsilon that the site has spent, over all its runs.");
   Metric allowed("fedgraft_site_privacy_epsilon_max", "gauge",
                  "Epsilon that the site allows; absent: no limit.");
-  for (const Json& site : At(report, "sites")) {
+  for (const Json& site : ListAt(report, "sites")) {
     const Labels labels = {{"site", TextAt(site, "site")}};
     const Json& scalars = At(site, "scalars");
     connected.Add(labels, TrueAt(site, "connected") ? 1 : 0);
@@ -148,12 +148,12 @@ void AppendShift(const Json& shift, std::string& text) {
                "1: the site's data have changed during the run.");
   Metric level("fedgraft_shift_chart_ratio", "gauge",
                "Evidence for a change, as a share of the alarm limit.");
-  for (const Json& chart : At(shift, "charts")) {
+  for (const Json& chart : ListAt(shift, "charts")) {
     const Labels labels = {{"site", TextAt(chart, "site")},
                            {"test", TextAt(chart, "test")}};
     alarm.Add(labels, TextAt(chart, "state") == "alarm" ? 1 : 0);
-    const Json& high = At(chart, "high");
-    const Json& low = At(chart, "low");
+    const Json& high = ListAt(chart, "high");
+    const Json& low = ListAt(chart, "low");
     if (high.empty()) continue;
     const double top = std::fmax(AsNumber(At(high, high.size() - 1)),
                                  AsNumber(At(low, high.size() - 1)));
@@ -161,10 +161,10 @@ void AppendShift(const Json& shift, std::string& text) {
   }
   Metric differs("fedgraft_shift_site_differs", "gauge",
                  "1: the site's data differ from the others' in this way.");
-  for (const Json* triage : NewestBySite(At(shift, "triage"))) {
+  for (const Json* triage : NewestBySite(ListAt(shift, "triage"))) {
     for (const absl::string_view kind : {"covariate", "label", "concept"}) {
       bool named = false;
-      for (const Json& one : At(*triage, "kinds")) {
+      for (const Json& one : ListAt(*triage, "kinds")) {
         named = named || (one.is_string() && one.get<std::string>() == kind);
       }
       differs.Add(
@@ -174,7 +174,7 @@ void AppendShift(const Json& shift, std::string& text) {
   }
   Metric harm("fedgraft_transfer_harms", "gauge",
               "1: a model of its own would serve the site better.");
-  for (const Json* transfer : NewestBySite(At(shift, "transfer"))) {
+  for (const Json* transfer : NewestBySite(ListAt(shift, "transfer"))) {
     harm.Add({{"site", TextAt(*transfer, "site")}},
              TextAt(*transfer, "verdict") == "harms" ? 1 : 0);
   }

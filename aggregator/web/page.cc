@@ -122,11 +122,11 @@ RunLine SummarizeRun(const Json& report) {
   line.run = TextAt(report, "run");
   line.plan = TextAt(report, "plan");
   line.state = TextAt(report, "state");
-  line.rounds_complete = At(report, "history").size();
+  line.rounds_complete = ListAt(report, "history").size();
   line.rounds = WholeAt(report, "rounds");
-  line.sites = At(report, "sites").size();
+  line.sites = ListAt(report, "sites").size();
   line.auc = NumberAt(At(report, "pooled"), "auc");
-  line.alarms = At(At(report, "shift"), "alarms").size();
+  line.alarms = ListAt(At(report, "shift"), "alarms").size();
   line.started = absl::FromUnixMillis(
       static_cast<int64_t>(WholeAt(report, "started_unix_ms")));
   return line;

@@ -47,7 +47,7 @@ std::string Names(const std::vector<std::string>& names) {
 
 void AddSites(const Json& report, Items& items) {
   std::vector<std::string> away, refused;
-  for (const Json& site : At(report, "sites")) {
+  for (const Json& site : ListAt(report, "sites")) {
     const std::string name = TextAt(site, "site");
     if (!HasEnded(report) && !TrueAt(site, "connected")) away.push_back(name);
     if (!TextAt(site, "last_refusal").empty()) refused.push_back(name);
@@ -64,7 +64,7 @@ void AddSites(const Json& report, Items& items) {
 
 void AddShift(const Json& shift, Items& items) {
   std::set<std::string> alarmed;
-  for (const Json& chart : At(shift, "charts")) {
+  for (const Json& chart : ListAt(shift, "charts")) {
     if (TextAt(chart, "state") == "alarm") {
       alarmed.insert(TextAt(chart, "site"));
     }
@@ -76,8 +76,8 @@ void AddShift(const Json& shift, Items& items) {
               "alarms");
   }
   std::vector<std::string> differ;
-  for (const Json* triage : NewestBySite(At(shift, "triage"))) {
-    if (!At(*triage, "kinds").empty()) {
+  for (const Json* triage : NewestBySite(ListAt(shift, "triage"))) {
+    if (!ListAt(*triage, "kinds").empty()) {
       differ.push_back(TextAt(*triage, "site"));
     }
   }
@@ -86,7 +86,7 @@ void AddShift(const Json& shift, Items& items) {
               absl::StrCat("from the other sites: ", Names(differ)), "triage");
   }
   std::vector<std::string> harmed;
-  for (const Json* transfer : NewestBySite(At(shift, "transfer"))) {
+  for (const Json* transfer : NewestBySite(ListAt(shift, "transfer"))) {
     if (TextAt(*transfer, "verdict") == "harms") {
       harmed.push_back(TextAt(*transfer, "site"));
     }
@@ -101,7 +101,7 @@ void AddShift(const Json& shift, Items& items) {
 
 void AddPrivacy(const Json& report, Items& items) {
   std::vector<std::string> nearly;
-  for (const Json& site : At(report, "sites")) {
+  for (const Json& site : ListAt(report, "sites")) {
     const Json& scalars = At(site, "scalars");
     const double spent = NumberAt(scalars, "privacy_epsilon");
     const double most = NumberAt(scalars, "privacy_epsilon_max");

@@ -63,7 +63,7 @@ std::string TransferRow(const Json& transfer, const RowScale& scale) {
 
 std::string TransferPanel(const Json& report) {
   std::vector<const Json*> newest =
-      NewestBySite(At(At(report, "shift"), "transfer"));
+      NewestBySite(ListAt(At(report, "shift"), "transfer"));
   if (newest.empty()) {
     return EmptyPanel(
         kTransfer, "No site has compared the shared model with its own.",
@@ -98,7 +98,7 @@ std::string TransferPanel(const Json& report) {
 
 std::string PrivacyPanel(const Json& report) {
   std::string rows;
-  for (const Json& site : At(report, "sites")) {
+  for (const Json& site : ListAt(report, "sites")) {
     const Json& scalars = At(site, "scalars");
     const double spent = NumberAt(scalars, "privacy_epsilon");
     if (!std::isfinite(spent)) continue;

@@ -68,9 +68,10 @@ std::string AucRow(const SiteAuc& site, const RowScale& scale, bool pooled) {
     absl::StrAppend(&row.title, "; alone ", Number(site.local, 3));
   }
   row.ranges = {{site.low, site.high, "fed"}};
+  // The ring above the dot: alike values show as a dot in a ring.
   row.marks = {
-      {MarkShape::kRing, site.local, "loc"},
-      {pooled ? MarkShape::kDiamond : MarkShape::kDot, site.auc, "fed"}};
+      {pooled ? MarkShape::kDiamond : MarkShape::kDot, site.auc, "fed"},
+      {MarkShape::kRing, site.local, "loc"}};
   // Rounded as it is shown, so that there is no -0.000.
   const double gain = std::round(1000 * (site.auc - site.local)) / 1000 + 0.0;
   return absl::StrCat(
@@ -118,7 +119,7 @@ std::string ForestPanel(const Json& report) {
       values.push_back(value);
     }
   };
-  for (const Json& site : At(report, "sites")) {
+  for (const Json& site : ListAt(report, "sites")) {
     sites.push_back(AucOf(TextAt(site, "site"), At(site, "scalars")));
     take(sites.back());
   }
@@ -160,7 +161,7 @@ std::string ForestPanel(const Json& report) {
 }
 
 std::string ConvergencePanel(const Json& report) {
-  const Json& history = At(report, "history");
+  const Json& history = ListAt(report, "history");
   std::string charts;
   LineChart auc = MetricChart(history, "auc", "AUC (higher is better)");
   auc.y_least = 0;
@@ -187,7 +188,7 @@ std::string ConvergencePanel(const Json& report) {
 }
 
 std::string DriftPanel(const Json& report) {
-  const Json& drift = At(At(report, "transfer"), "drift");
+  const Json& drift = ListAt(At(report, "transfer"), "drift");
   if (!drift.is_array() || drift.empty()) {
     return EmptyPanel(
         kDrift, "No site has told its drift.",

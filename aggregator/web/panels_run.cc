@@ -32,7 +32,7 @@ std::string Bytes(double bytes) {
 
 size_t Connected(const Json& report) {
   size_t count = 0;
-  for (const Json& site : At(report, "sites")) {
+  for (const Json& site : ListAt(report, "sites")) {
     count += TrueAt(site, "connected") ? 1 : 0;
   }
   return count;
@@ -51,7 +51,7 @@ std::string TimeTile(const Json& report, absl::Time now) {
                                 : "";
   if (HasEnded(report)) {
     double seconds = 0;
-    for (const Json& round : At(report, "history")) {
+    for (const Json& round : ListAt(report, "history")) {
       const double one = NumberAt(round, "seconds");
       if (one > 0) seconds += one;
     }
@@ -97,10 +97,10 @@ absl::string_view StateRole(absl::string_view state) {
 }
 
 std::string SummaryPanel(const Json& report, absl::Time now) {
-  const Json& sites = At(report, "sites");
+  const Json& sites = ListAt(report, "sites");
   const Json& pooled = At(report, "pooled");
   const uint64_t rounds = WholeAt(report, "rounds");
-  const Json& history = At(report, "history");
+  const Json& history = ListAt(report, "history");
   const size_t complete = history.size();
   std::string tiles = Tile(
       "Rounds complete", absl::StrCat(complete, " of ", rounds),
@@ -136,7 +136,7 @@ std::string SitesPanel(const Json& report, absl::Time now) {
       "Not connected for more than a minute: ask the site whether its client "
       "runs and its firewall lets it out. Refused: the reason names the check; "
       "the site's own log tells more."};
-  const Json& sites = At(report, "sites");
+  const Json& sites = ListAt(report, "sites");
   if (sites.empty()) {
     return EmptyPanel(kText, "No site has called yet.",
                       "Sites appear here once they are approved "
@@ -144,7 +144,7 @@ std::string SitesPanel(const Json& report, absl::Time now) {
                       "runs.");
   }
   const bool ended = HasEnded(report);
-  const Json& history = At(report, "history");
+  const Json& history = ListAt(report, "history");
   const Json& influence =
       history.empty() ? Json() : At(history.back(), "influence");
   std::string rows;
@@ -199,7 +199,7 @@ std::string RoundsPanel(const Json& report) {
       "Rounds that grow slower: a site's machine or line. A site missing: see "
       "Sites. Cut values above 0 in many rounds: raise update.range in the "
       "plan."};
-  const Json& history = At(report, "history");
+  const Json& history = ListAt(report, "history");
   if (history.empty()) {
     return EmptyPanel(kText, "No round is complete yet.",
                       "The first one ends when at least as many sites "
@@ -212,7 +212,8 @@ std::string RoundsPanel(const Json& report) {
     const Json& metrics = At(round, "metrics");
     absl::StrAppend(
         &rows, "<tr><th scope=row>", WholeAt(round, "round"),
-        "</th><td class=num>", At(round, "sites").size(), "</td><td class=num>",
+        "</th><td class=num>", ListAt(round, "sites").size(),
+        "</td><td class=num>",
         HumanSeconds(std::max(NumberAt(round, "seconds"), 0.0)),
         "</td><td class=num>", HumanBytes(WholeAt(round, "bytes_up")),
         "</td><td class=num>", HumanBytes(WholeAt(round, "bytes_down")),

@@ -70,7 +70,7 @@ absl::string_view RemedyWords(absl::string_view remedy) {
 
 std::string Notes(const Json& shift) {
   std::string notes;
-  for (const Json& note : At(shift, "notes")) {
+  for (const Json& note : ListAt(shift, "notes")) {
     if (note.is_string()) {
       absl::StrAppend(&notes, "<li>", Escape(note.get<std::string>()), "</li>");
     }
@@ -89,13 +89,13 @@ LineChart::Series ChartSeries(const Json& chart,
   series.role = alarm ? "bad" : "quiet";
   if (alarm) series.name = TextAt(chart, "site");
   series.y.assign(rounds.size(), kNoNumber);
-  const Json& own = At(chart, "rounds");
+  const Json& own = ListAt(chart, "rounds");
   for (size_t i = 0; i < own.size(); ++i) {
     const auto at =
         std::lower_bound(rounds.begin(), rounds.end(), AsNumber(At(own, i)));
     if (at == rounds.end() || !(limit > 0)) continue;
-    const double high = AsNumber(At(At(chart, "high"), i));
-    const double low = AsNumber(At(At(chart, "low"), i));
+    const double high = AsNumber(At(ListAt(chart, "high"), i));
+    const double low = AsNumber(At(ListAt(chart, "low"), i));
     series.y[at - rounds.begin()] = std::fmax(high, low) / limit;
   }
   return series;
@@ -112,7 +112,7 @@ std::string TestChart(const ShiftView& view, const ShiftView::Test& test,
   std::vector<std::string> alarmed;
   for (const Json* chart : charts) {
     LineChart::Series series = ChartSeries(*chart, view.rounds());
-    for (const Json& round : At(*chart, "alarms")) {
+    for (const Json& round : ListAt(*chart, "alarms")) {
       const auto at =
           std::lower_bound(drawing.x.begin(), drawing.x.end(), AsNumber(round));
       if (at == drawing.x.end()) continue;
@@ -121,7 +121,7 @@ std::string TestChart(const ShiftView& view, const ShiftView::Test& test,
       drawing.markers.push_back(
           {*at, y,
            absl::StrCat("alarm at ", TextAt(*chart, "site"), " in round ",
-                        static_cast<int64_t>(*at))});
+                        Number(*at, 0))});
     }
     if (!series.name.empty()) {
       alarmed.push_back(series.name);
@@ -146,7 +146,7 @@ std::string TestChart(const ShiftView& view, const ShiftView::Test& test,
 
 std::string TriagePanel(const Json& report) {
   const Json& shift = At(report, "shift");
-  const std::vector<const Json*> newest = NewestBySite(At(shift, "triage"));
+  const std::vector<const Json*> newest = NewestBySite(ListAt(shift, "triage"));
   if (newest.empty()) {
     return EmptyPanel(kTriage, "No site's data have been compared yet.",
                       kTurnOn, Notes(shift));
@@ -155,7 +155,7 @@ std::string TriagePanel(const Json& report) {
   std::vector<std::string> alike;
   for (const Json* triage : newest) {
     const std::string site = TextAt(*triage, "site");
-    if (At(*triage, "kinds").empty()) {
+    if (ListAt(*triage, "kinds").empty()) {
       alike.push_back(site);
       continue;
     }
@@ -186,7 +186,7 @@ std::string ChartsPanel(const Json& report) {
   size_t learning = 0;
   for (const ShiftView::Test& test : view.tests()) {
     std::vector<const Json*> charts;
-    for (const Json& chart : At(shift, "charts")) {
+    for (const Json& chart : ListAt(shift, "charts")) {
       if (TextAt(chart, "test") != test.name) continue;
       charts.push_back(&chart);
       learning += TextAt(chart, "state") == "learning" ? 1 : 0;
@@ -220,12 +220,13 @@ std::string ChartsPanel(const Json& report) {
 
 std::string PriorsPanel(const Json& report) {
   const Json& shift = At(report, "shift");
-  const std::vector<const Json*> priors = OfNewestRound(At(shift, "priors"));
+  const std::vector<const Json*> priors =
+      OfNewestRound(ListAt(shift, "priors"));
   if (priors.empty()) {
     return EmptyPanel(kPriors, "No estimate has been released.", kTurnOn);
   }
   // With two classes, the second one's share tells the first one's.
-  const Json& classes = At(shift, "classes");
+  const Json& classes = ListAt(shift, "classes");
   const std::string only = classes.size() == 2 && classes[1].is_string()
                                ? classes[1].get<std::string>()
                                : "";
@@ -279,12 +280,12 @@ std::string AlarmsPanel(const Json& report) {
     return EmptyPanel(kAlarms, "Nothing watches for changes in this run.",
                       kTurnOn);
   }
-  const Json& alarms = At(shift, "alarms");
+  const Json& alarms = ListAt(shift, "alarms");
   if (alarms.empty()) {
-    return Panel(kAlarms,
-                 absl::StrCat("<p>", Pill("good", "No alarm"), " in ",
-                              Count(At(shift, "rounds").size(), "tested round"),
-                              ".</p>"));
+    return Panel(kAlarms, absl::StrCat("<p>", Pill("good", "No alarm"), " in ",
+                                       Count(ListAt(shift, "rounds").size(),
+                                             "tested round"),
+                                       ".</p>"));
   }
   const ShiftView view(shift);
   std::string rows;

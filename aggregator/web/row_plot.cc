@@ -11,6 +11,8 @@ namespace fedgraft {
 namespace {
 
 constexpr int kTicks = 5;
+// Numbers beyond are nobody's measurement.
+constexpr double kLargest = 1e100;
 
 // Room for the marks at both ends.
 constexpr double kMarginPercent = 3;
@@ -29,7 +31,7 @@ void AppendMark(const RowMark& mark, double percent, std::string& svg) {
       return;
     case MarkShape::kRing:
       absl::StrAppend(&svg, "<circle class=\"ring ", mark.role, "\" cx=", x,
-                      " cy=10 r=3.5 />");
+                      " cy=10 r=5 />");
       return;
     case MarkShape::kDiamond:
       absl::StrAppend(&svg, "<svg x=", x,
@@ -46,7 +48,11 @@ void AppendMark(const RowMark& mark, double percent, std::string& svg) {
 }  // namespace
 
 std::vector<double> NiceTicks(double low, double high, int count) {
-  if (!(high > low)) high = low + 1;
+  if (!(std::fabs(low) < kLargest)) low = 0;
+  if (!(std::fabs(high) < kLargest)) high = low;
+  const double size = std::max(std::fabs(low), std::fabs(high));
+  if (!(high - low > std::max(1e-9 * size, 1 / kLargest)))
+    high = low + std::max(1.0, 0.1 * size);
   const double rough = (high - low) / count;
   double step = std::pow(10, std::floor(std::log10(rough)));
   for (const double factor : {1.0, 2.0, 5.0, 10.0}) {
@@ -58,7 +64,9 @@ std::vector<double> NiceTicks(double low, double high, int count) {
   std::vector<double> ticks;
   const double first = std::floor(low / step + 1e-9);
   const double last = std::ceil(high / step - 1e-9);
-  for (double i = first; i <= last; ++i) ticks.push_back(i * step);
+  for (int i = 0; i <= count + 2 && first + i <= last; ++i) {
+    ticks.push_back((first + i) * step);
+  }
   return ticks;
 }
 
@@ -77,7 +85,7 @@ RowScale::RowScale(const std::vector<double>& values, double least,
     low = std::min(low, value);
     high = std::max(high, value);
   }
-  if (low > high) {
+  if (!(low < high)) {
     low = least;
     high = most;
   }

@@ -8,13 +8,13 @@ namespace fedgraft {
 ShiftView::ShiftView(const Json& shift) : shift_(shift) {
   const double rate = NumberAt(shift, "false_discovery_rate");
   if (rate > 0 && rate < 1) rate_ = rate;
-  for (const Json& site : At(shift, "sites")) {
+  for (const Json& site : ListAt(shift, "sites")) {
     sites_.push_back(site.is_string() ? site.get<std::string>() : "");
   }
-  for (const Json& round : At(shift, "rounds")) {
+  for (const Json& round : ListAt(shift, "rounds")) {
     rounds_.push_back(AsNumber(round));
   }
-  for (const Json& test : At(shift, "tests")) {
+  for (const Json& test : ListAt(shift, "tests")) {
     Test one;
     one.index = tests_.size();
     one.name = TextAt(test, "name");

@@ -91,7 +91,7 @@ svg .ref{stroke:var(--muted);stroke-dasharray:3 3}
 circle.fed,svg path.fed{fill:var(--fed)}
 circle.good{fill:var(--good)}circle.warn{fill:var(--warn)}
 circle.bad,svg path.bad{fill:var(--bad)}
-circle.ring{fill:var(--card);stroke:var(--loc);stroke-width:2}
+circle.ring{fill:none;stroke:var(--loc);stroke-width:2}
 line.fed{stroke:var(--fed)}line.loc{stroke:var(--loc)}
 line.good{stroke:var(--good)}line.warn{stroke:var(--warn)}
 line.bad{stroke:var(--bad)}

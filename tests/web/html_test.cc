@@ -2,6 +2,8 @@
 
 #include <limits>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "aggregator/web/line_chart.h"
 #include "aggregator/web/row_plot.h"
@@ -57,6 +59,21 @@ TEST(RowPlotTest, TicksAreRoundAndCoverTheNumbers) {
   EXPECT_THAT(NiceTicks(0, 100, 5), ElementsAre(0, 20, 40, 60, 80, 100));
   EXPECT_EQ(TickDigits(NiceTicks(0.71, 0.94, 5)), 2);
   EXPECT_EQ(TickDigits(NiceTicks(0, 100, 5)), 0);
+}
+
+TEST(RowPlotTest, TicksAreFewWhateverTheNumbers) {
+  for (const auto& [low, high] :
+       std::vector<std::pair<double, double>>{{1e300, 1e300 * (1 + 1e-15)},
+                                              {-1e308, 1e308},
+                                              {1e99, 1e99},
+                                              {0, 5e-324},
+                                              {kNaN, kNaN},
+                                              {3, 2},
+                                              {0.3, 0.3 + 1e-16}}) {
+    const auto ticks = NiceTicks(low, high, 5);
+    EXPECT_GE(ticks.size(), 2u) << low << " " << high;
+    EXPECT_LE(ticks.size(), 8u) << low << " " << high;
+  }
 }
 
 TEST(RowPlotTest, PositionsGrowWithValuesAndStayInside) {

@@ -209,6 +209,10 @@ TEST(RunPageTest, WrongTypesAreLikeMissingData) {
   report["shift"]["priors"][0]["low"] = nullptr;
   report["pooled"] = nlohmann::json::array();
   EXPECT_EQ(Unbalanced(PageOf(report)), "");
+  for (const char* list : {"history", "sites", "shift", "pooled"}) {
+    report[list] = "text";
+    EXPECT_EQ(Unbalanced(PageOf(report)), "") << list;
+  }
 }
 
 // Budgets of a page for the largest federation that people look at.
