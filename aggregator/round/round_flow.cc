@@ -371,6 +371,7 @@ void RoundFlow::Publish(absl::StatusOr<NewModel> model) {
     obsolete.blobs.push_back(rule_state.digest);
   }
   reduced.opens_next = !state.EvaluationDue(solved) && OpensNext(solved);
+  obsolete.more_follow = !state.IsLastRound(solved);
   Journal(std::move(reduced), std::move(obsolete));
 }
 
@@ -475,7 +476,9 @@ void RoundFlow::Remove(Obsolete obsolete) {
                                spool = context_.spool, blobs = context_.blobs] {
     // A file that stays costs space until the next restart looks.
     for (const std::string& file : obsolete.spool_files) {
-      if (const absl::Status removed = spool->Remove(file); !removed.ok()) {
+      const absl::Status removed =
+          obsolete.more_follow ? spool->Recycle(file) : spool->Remove(file);
+      if (!removed.ok()) {
         FG_LOG_WARNING("spool file {} stays: {}", file,
                        std::string(removed.message()));
       }

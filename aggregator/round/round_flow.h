@@ -69,6 +69,7 @@ class RoundFlow {
   // On disk, but of no use once a record is applied.
   struct Obsolete {
     std::vector<std::string> spool_files;
+    bool more_follow = false;  // updates like those in the files
     std::vector<Digest> blobs;
   };
 

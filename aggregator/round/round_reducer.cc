@@ -6,13 +6,13 @@
 #include <vector>
 
 #include "aggregator/round/memory_file.h"
+#include "aggregator/round/model_file.h"
 #include "aggregator/round/rule_reduce.h"
 #include "aggregator/rules/rule_pass.h"
 #include "aggregator/store/reduce.h"
 #include "common/base/status_macros.h"
 #include "common/crypto/sha256.h"
 #include "common/model/evaluation_layout.h"
-#include "common/model/safetensors.h"
 #include "common/runtime/blob_store.h"
 #include "common/solve/head_solver.h"
 #include "common/solve/head_values.h"
@@ -71,8 +71,8 @@ absl::StatusOr<Bytes> LoadBytes(const ModelRef& model, FileStore& files) {
 
 absl::StatusOr<ParameterVector> LoadBase(const PhaseJob& job,
                                          FileStore& files) {
-  FG_ASSIGN_OR_RETURN(const Bytes content, LoadBytes(job.base, files));
-  return DecodeTrainableSet(*job.run->layout, content);
+  FG_ASSIGN_OR_RETURN(const auto file, OpenModel(files, job.base));
+  return ReadTrainableSet(*job.run->layout, *file);
 }
 
 absl::Status Prepare(RoundWork& work, FileStore& files, ReduceJob& reduce) {
@@ -116,19 +116,23 @@ absl::StatusOr<Digest> Keep(Bytes bytes, const PhaseJob& job, FileStore& files,
 }
 
 absl::StatusOr<NewModel> EncodeModel(const PhaseJob& job,
-                                     ParameterVector values, FileStore& files) {
-  Bytes encoded = EncodeTrainableSet(*job.run->layout, values);
-  values = ParameterVector();
+                                     const ParameterVector& values,
+                                     FileStore& files) {
+  BlobStore blobs(files, kBlobFolder);
+  FG_ASSIGN_OR_RETURN(
+      KeptModel kept,
+      KeepTrainableSet(*job.run->layout, values, job.inline_bytes_max, blobs));
   NewModel model;
-  FG_ASSIGN_OR_RETURN(model.digest, Keep(std::move(encoded), job, files,
-                                         model.size_bytes, model.inline_bytes));
+  model.digest = kept.digest;
+  model.size_bytes = kept.size_bytes;
+  model.inline_bytes = std::move(kept.inline_bytes);
   return model;
 }
 
 absl::StatusOr<NewModel> Encode(RoundWork& work, FileStore& files) {
   FromMoments(*work.job->run->layout, work.values);
   FG_ASSIGN_OR_RETURN(NewModel model,
-                      EncodeModel(*work.job, std::move(work.values), files));
+                      EncodeModel(*work.job, work.values, files));
   model.saturated = work.saturated;
   model.influence = work.pass->Influence();
   if (work.pass->state().slots() == 0) return model;
@@ -239,8 +243,7 @@ absl::StatusOr<NewModel> AdvanceSolve(const PhaseJob& job, FileStore& files) {
   FG_ASSIGN_OR_RETURN(const SolverState state, Advance(plan, before, sums));
   FG_ASSIGN_OR_RETURN(ParameterVector values, LoadBase(job, files));
   SetHead(plan, *job.run->layout, PublishedHead(state), values);
-  FG_ASSIGN_OR_RETURN(NewModel model,
-                      EncodeModel(job, std::move(values), files));
+  FG_ASSIGN_OR_RETURN(NewModel model, EncodeModel(job, values, files));
   model.metrics = SolveMetrics(plan, state);
   model.metrics.merge(TransferMetrics(point, sums));
   FG_RETURN_IF_ERROR(AlignSites(job, files, point, sums, model.metrics));

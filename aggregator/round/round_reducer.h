@@ -65,7 +65,7 @@ struct NewModel {
 
 // The base model plus the rule's delta, as safetensors bytes. Begins on the
 // calling worker, reduces on all, and calls `done` on the last. Peak memory:
-// two copies of the trainable set, and twice the rule's memory; for rules on
+// one copy of the trainable set, and twice the rule's memory; for rules on
 // single updates also one shard of each update and worker. UNAVAILABLE,
 // RESOURCE_EXHAUSTED: the disk failed; DATA_LOSS: what was accepted does not
 // open any more.

@@ -90,6 +90,7 @@ class Spool {
     // Of all uploads in memory; beyond it small ones go to files as well.
     uint64_t memory_bytes_max = uint64_t{256} << 20;
     size_t sessions_max = 4096;
+    size_t spares_max = 64;
   };
 
   Spool(FileStore& files, Options options);
@@ -121,6 +122,11 @@ class Spool {
       std::string_view spool_file);
   // Removes a finished file that is not needed any more; OK if it is gone.
   absl::Status Remove(std::string_view spool_file);
+  // The same, but a few files stay for later uploads to be written over: their
+  // place on disk and in memory is there already. REQUIRES: nobody reads it.
+  absl::Status Recycle(const std::string& spool_file);
+  // Removes what Recycle left, as far as the disk lets it.
+  void DropSpares();
   // Removes every file of the folder except these and those of sessions: what
   // a restart found no use for.
   absl::Status RemoveExcept(const std::set<std::string>& spool_files);
@@ -143,6 +149,7 @@ class Spool {
   mutable std::mutex mutex_;
   std::map<std::string, std::shared_ptr<SpoolSession>> sessions_
       ABSL_GUARDED_BY(mutex_);
+  std::set<std::string> spares_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace fedgraft

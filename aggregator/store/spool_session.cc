@@ -61,6 +61,17 @@ absl::StatusOr<std::shared_ptr<SpoolSession>> SpoolSession::InFile(
   return session;
 }
 
+absl::StatusOr<std::shared_ptr<SpoolSession>> SpoolSession::OverFile(
+    FileStore& files, std::string path, const SpoolKey& key) {
+  std::shared_ptr<SpoolSession> session(
+      new SpoolSession(files, std::move(path), key));
+  std::lock_guard lock(session->mutex_);
+  FG_ASSIGN_OR_RETURN(session->file_,
+                      files.OpenOverwrite(session->path_, key.size_bytes));
+  session->hasher_.emplace();
+  return session;
+}
+
 std::shared_ptr<SpoolSession> SpoolSession::InMemory(
     FileStore& files, const SpoolKey& key,
     std::shared_ptr<std::atomic<uint64_t>> memory_bytes) {

@@ -24,6 +24,10 @@ class SpoolSession {
   // Goes on with the file at `path` if there is one.
   static absl::StatusOr<std::shared_ptr<SpoolSession>> InFile(
       FileStore& files, std::string path, const SpoolKey& key);
+  // Over the file at `path`, whose bytes are of no use any more. It does not
+  // survive a restart before it is finished: nobody asks for it by that name.
+  static absl::StatusOr<std::shared_ptr<SpoolSession>> OverFile(
+      FileStore& files, std::string path, const SpoolKey& key);
   // In memory; gives size_bytes back to `memory_bytes` in the end.
   static std::shared_ptr<SpoolSession> InMemory(
       FileStore& files, const SpoolKey& key,

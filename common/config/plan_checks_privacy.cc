@@ -106,6 +106,12 @@ void CheckSitePrivacy(const Plan& plan, ConfigErrors& errors) {
                "found samples with site privacy, for which a site's weight may "
                "not depend on its data; expected uniform");
   }
+  if (plan.update.rounding == Rounding::kStochastic) {
+    errors.Add(
+        "update.rounding",
+        "found stochastic with site privacy, whose noise is drawn on the "
+        "grid; expected nearest");
+  }
   if (plan.rule.kind == "scaffold" || plan.rule.kind == "fed_nova") {
     errors.Add("rule.kind", absl::StrCat("found ", plan.rule.kind,
                                          ", for which sites send more than a "

@@ -33,9 +33,12 @@ absl::StatusOr<EmbeddingMoments> MomentsOfEmbedding(const MatrixView& mapped) {
   const Eigen::RowVectorXd mean = rows.colwise().mean();
   const Matrix centred = rows.rowwise() - mean;
   // Traces of powers of C from the smaller of the two products.
-  const Eigen::MatrixXd product = mapped.rows < mapped.columns
-                                      ? centred * centred.transpose()
-                                      : centred.transpose() * centred;
+  Eigen::MatrixXd product;
+  if (mapped.rows < mapped.columns) {
+    product = centred * centred.transpose();
+  } else {
+    product = centred.transpose() * centred;
+  }
   const double square = product.squaredNorm();
   const double cube = (product * product).cwiseProduct(product).sum();
   const auto n = static_cast<double>(mapped.rows);

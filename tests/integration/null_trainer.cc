@@ -23,6 +23,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -158,6 +159,15 @@ void Send(const pb::TrainerReply& reply) {
   }
 }
 
+absl::Status WriteDelta(const std::string& path,
+                        const std::vector<float>& delta) {
+  std::ofstream file(path, std::ios::binary);
+  file.write(reinterpret_cast<const char*>(delta.data()),
+             static_cast<std::streamsize>(delta.size() * sizeof(float)));
+  if (file.flush()) return absl::OkStatus();
+  return absl::ResourceExhaustedError(absl::StrCat("cannot write ", path));
+}
+
 // Waits, but not longer than the daemon lives.
 void Pause(int ms) {
   pollfd socket = {kSocket, POLLRDHUP, 0};
@@ -186,11 +196,14 @@ class NullTrainer {
   void SendProgress(uint64_t id, float fraction);
   void Delay(uint64_t id, double ms);
   std::vector<float> MakeDelta(uint32_t round, ByteSpan model) const;
+  // A name for a file that is written once: the daemon removes only names.
+  absl::Status LinkQuickDelta(const std::string& path);
 
   Control control_;
   std::optional<Plan> plan_;
   ParameterLayout layout_;
   pb::PhantomConfig data_;
+  bool has_quick_delta_ = false;
 };
 
 void NullTrainer::Serve() {
@@ -284,6 +297,19 @@ std::vector<float> NullTrainer::MakeDelta(uint32_t round,
   return delta;
 }
 
+absl::Status NullTrainer::LinkQuickDelta(const std::string& path) {
+  const std::string prepared = path + ".quick";
+  if (!has_quick_delta_) {
+    const auto value = static_cast<float>(control_.Get("delta", 0.01));
+    FG_RETURN_IF_ERROR(WriteDelta(
+        prepared,
+        std::vector<float>(static_cast<size_t>(layout_.Count()), value)));
+    has_quick_delta_ = true;
+  }
+  if (link(prepared.c_str(), path.c_str()) == 0) return absl::OkStatus();
+  return absl::ErrnoToStatus(errno, absl::StrCat("cannot link ", path));
+}
+
 absl::StatusOr<pb::TrainerTrained> NullTrainer::Train(
     uint64_t id, const pb::TrainerTrain& request) {
   const bool quick = control_.Get("quick", 0) != 0;
@@ -305,18 +331,9 @@ absl::StatusOr<pb::TrainerTrained> NullTrainer::Train(
     SendProgress(id, 0.5f);
     Pause(kProgressMs);
   }
-  const std::vector<float> delta =
-      quick
-          ? std::vector<float>(static_cast<size_t>(layout_.Count()),
-                               static_cast<float>(control_.Get("delta", 0.01)))
-          : MakeDelta(request.round(), model);
-  std::ofstream file(request.delta_path(), std::ios::binary);
-  file.write(reinterpret_cast<const char*>(delta.data()),
-             static_cast<std::streamsize>(delta.size() * sizeof(float)));
-  if (!file.flush()) {
-    return absl::ResourceExhaustedError(
-        absl::StrCat("cannot write ", request.delta_path()));
-  }
+  FG_RETURN_IF_ERROR(quick ? LinkQuickDelta(request.delta_path())
+                           : WriteDelta(request.delta_path(),
+                                        MakeDelta(request.round(), model)));
   pb::TrainerTrained trained;
   trained.set_samples(data_.train());
   trained.set_loss(1.0 / request.round());
