@@ -26,6 +26,7 @@
 #include "common/net/roster.h"
 #include "common/numeric/update_payload.h"
 #include "common/protocol/codec.h"
+#include "common/shift/look.h"
 #include "common/solve/head_solver.h"
 #include "common/solve/solve_statistics.h"
 #include "common/statistics/gathered_statistics.h"
@@ -279,6 +280,27 @@ void AddStatistics(const Corpus& corpus) {
   }
 }
 
+// A whole look of four sites, and its first stages.
+void AddLook(const Corpus& corpus) {
+  Plan plan;
+  plan.classes = {"a", "b"};
+  plan.architecture = "resnet18";
+  plan.quorum = plan.expected_sites = 4;
+  const ParameterLayout layout =
+      *ParameterLayout::Create({{"fc.weight", {2, 5}}, {"fc.bias", {2}}});
+  Look look = *Look::Create(plan, layout);
+  for (int stage = 0; !look.done(); ++stage) {
+    std::vector<uint64_t> words(static_cast<size_t>(look.words()));
+    for (const char* name : {"a", "b", "c", "d"}) {
+      const auto one = *look.Pack(
+          testing::FakeLook(7, SiteId{name}, plan, layout, look.Encode()));
+      for (size_t i = 0; i < words.size(); ++i) words[i] += one[i];
+    }
+    FG_CHECK(look.Add(std::move(words)).ok());
+    corpus.Add("look", "stage_" + std::to_string(stage), look.Encode());
+  }
+}
+
 void AddLog(const Corpus& corpus) {
   std::vector<Bytes> entries;
   for (const Record& record : SomeRecords()) {
@@ -416,6 +438,7 @@ int main(int argc, char** argv) {
   fedgraft::AddPlans(corpus, folder / "../../../deploy/config");
   fedgraft::AddSolver(corpus);
   fedgraft::AddStatistics(corpus);
+  fedgraft::AddLook(corpus);
   fedgraft::AddLog(corpus);
   fedgraft::AddSealed(corpus);
   fedgraft::AddKeys(corpus);

@@ -1,8 +1,8 @@
 // A stand-in for fedgraft-trainer without torch: speaks proto/trainer.proto on
 // descriptor 3, derives the trainable set from plan and backbone as the real
 // one does, and answers with updates and evaluation sums that depend only on
-// the site's data seed, the round and the model's bytes. Solve and gather tasks
-// are answered with the sums of records that the data seed draws.
+// the site's data seed, the round and the model's bytes. Solve, gather and
+// sketch tasks are answered with the sums of records that the data seed draws.
 //
 // The config's data.path names a control file with lines "key value", read
 // anew for each request:
@@ -46,6 +46,7 @@
 #include "common/solve/solve_point.h"
 #include "common/statistics/gathered_statistics.h"
 #include "proto/trainer.pb.h"
+#include "tests/shift/plain_look.h"
 #include "tests/support/plain_statistics.h"
 
 namespace fedgraft {
@@ -190,6 +191,7 @@ class NullTrainer {
                                           const pb::TrainerSolve& request);
   absl::StatusOr<pb::TrainerGathered> Gather(uint64_t id,
                                              const pb::TrainerGather& request);
+  absl::StatusOr<pb::TrainerSketched> Sketch(const pb::TrainerSketch& request);
   // As many records of each class, features around its number.
   testing::PlainRecords DrawRecords(uint64_t seed, int count,
                                     int64_t dim) const;
@@ -240,6 +242,8 @@ absl::StatusOr<pb::TrainerReply> NullTrainer::Answer(
   } else if (request.has_gather()) {
     FG_ASSIGN_OR_RETURN(*reply.mutable_gathered(),
                         Gather(request.id(), request.gather()));
+  } else if (request.has_sketch()) {
+    FG_ASSIGN_OR_RETURN(*reply.mutable_sketched(), Sketch(request.sketch()));
   } else {
     return absl::InvalidArgumentError("the request asks for nothing");
   }
@@ -399,6 +403,22 @@ absl::StatusOr<pb::TrainerGathered> NullTrainer::Gather(
   pb::TrainerGathered gathered;
   gathered.set_samples(data_.train());
   return gathered;
+}
+
+absl::StatusOr<pb::TrainerSketched> NullTrainer::Sketch(
+    const pb::TrainerSketch& request) {
+  control_.Log("sketch 0");
+  Bytes pooled;
+  if (!request.pooled_path().empty()) {
+    FG_ASSIGN_OR_RETURN(pooled, ReadBytes(request.pooled_path()));
+  }
+  FG_RETURN_IF_ERROR(
+      WriteSums(request.sums_path(),
+                testing::PlainLook(data_.seed(), *plan_, layout_, pooled)));
+  pb::TrainerSketched sketched;
+  sketched.set_samples(data_.train());
+  (*sketched.mutable_scalars())["shift.covariate_mmd.p"] = 0.5;
+  return sketched;
 }
 
 absl::StatusOr<pb::TrainerEvaluated> NullTrainer::Evaluate(

@@ -1,3 +1,4 @@
+#include <map>
 #include <string>
 
 #include "gmock/gmock.h"
@@ -45,6 +46,42 @@ TEST(SecureRunTest, EverySumOfARunCanBeMasked) {
   const std::string plain = ModelOf(plan);
   plan.more += kSecure;
   EXPECT_EQ(ModelOf(plan), plain);
+}
+
+// What the looks at shift of a run of four sites came to: its published
+// metrics.
+std::map<std::string, double> Verdicts(const std::string& more) {
+  Federation federation(4);
+  federation.PinRosters();
+  EXPECT_TRUE(federation.StartAggregator());
+  federation.StartSites();
+  PlanText plan;
+  plan.architecture = "identity";
+  plan.quorum = 4;
+  plan.more = "shift: {every: 1}\n" + more;
+  const CommandResult start = federation.RunStart(plan);
+  EXPECT_EQ(start.exit_code, 0) << start.err;
+  EXPECT_TRUE(federation.WaitFinished(absl::Seconds(60))) << federation.Logs();
+  pb::StatusReply status;
+  EXPECT_TRUE(federation.WaitFor([&status](const auto& now) {
+    status = now;
+    return true;
+  }));
+  std::map<std::string, double> verdicts;
+  EXPECT_FALSE(status.history().empty());
+  for (const auto& [name, value] :
+       status.history(status.history_size() - 1).metrics()) {
+    if (name.starts_with("shift_sites")) verdicts[name] = value;
+  }
+  EXPECT_NE(status.shift_report().find("covariate_mmd"), std::string::npos);
+  return verdicts;
+}
+
+TEST(SecureRunTest, LooksAtShiftSayTheSameMasked) {
+  const auto plain = Verdicts("");
+  ASSERT_TRUE(plain.contains("shift_sites"));
+  EXPECT_EQ(plain.at("shift_sites"), 4);
+  EXPECT_EQ(Verdicts(kSecure), plain);
 }
 
 TEST(SecureRunTest, AKilledAggregatorGoesOnWithTheSum) {

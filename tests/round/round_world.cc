@@ -5,7 +5,6 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "client/shift/shift_test.h"
 #include "common/base/check.h"
 #include "common/base/logging.h"
 #include "common/config/plan_loader.h"
@@ -20,6 +19,7 @@
 #include "common/shift/look.h"
 #include "common/solve/solve_statistics.h"
 #include "gtest/gtest.h"
+#include "tests/shift/plain_look.h"
 #include "tests/support/plain_statistics.h"
 
 namespace fedgraft::testing {
@@ -170,35 +170,7 @@ std::vector<double> FakeStatistics(uint64_t seed, const SiteId& site,
 std::vector<double> FakeLook(uint64_t seed, const SiteId& site,
                              const Plan& plan, const ParameterLayout& layout,
                              ByteSpan pooled) {
-  constexpr int64_t kRecords = 40, kFeatures = 5;
-  SimRandom random(SeedOf(seed, site, 1, Digest()));
-  const auto uniform = [&] {
-    return static_cast<double>(random.Below(1'000'001)) * 1e-6;
-  };
-  std::vector<double> features(kRecords * kFeatures), outputs(kRecords * 2);
-  std::vector<int64_t> labels(kRecords);
-  for (int64_t i = 0; i < kRecords; ++i) {
-    labels[i] = i % 2;
-    for (int64_t j = 0; j < kFeatures; ++j) {
-      features[i * kFeatures + j] =
-          uniform() + uniform() + uniform() + 0.3 * static_cast<double>(i % 2);
-    }
-    outputs[2 * i] = uniform();
-    outputs[2 * i + 1] = 1 - outputs[2 * i];
-  }
-  Look look = *Look::Create(plan, layout);
-  const Look target = *Look::Decode(plan, layout, pooled);
-  SiteSketch sketch =
-      *SiteSketch::Create(look.sketch(), {{features, kRecords, kFeatures},
-                                          labels,
-                                          {outputs, kRecords, 2},
-                                          MatrixView{}});
-  for (const std::vector<uint64_t>& stage : target.stages()) {
-    FG_CHECK(sketch.Sums(look.sketch()).ok());
-    FG_CHECK(look.Add(stage).ok());
-  }
-  if (!look.asks_verdicts()) return *sketch.Sums(look.sketch());
-  return VerdictsOf(*fedgraft::TestSite(look.sketch(), sketch, kRecords));
+  return PlainLook(SeedOf(seed, site, 1, Digest()), plan, layout, pooled);
 }
 
 std::vector<double> FakeSums(uint64_t seed, const SiteId& site,
