@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <map>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -48,10 +49,11 @@ struct ShiftPrior {
 enum class ShiftRemedy {
   kNone,
   kNormalization,    // local normalisation (FedBN), or importance weights
-  kPriorCorrection,  // predict --prior-correction, site intercept
-  kPersonalHead,     // Ditto or a local head; review the labels
-  kReview,           // people first
+  kPriorCorrection,  // at prediction, or a site intercept
+  kPersonalHead,     // Ditto or a local head, once the labels were looked at
+  kReview,           // all at once: people first
 };
+std::string_view ShiftRemedyName(ShiftRemedy remedy);
 
 struct SiteTriage {
   uint32_t round = 0;
@@ -60,7 +62,7 @@ struct SiteTriage {
   std::string verdict;           // "covariate and label shift"
   std::string reason;            // which tests, how large, in words
   ShiftRemedy remedy = ShiftRemedy::kNone;
-  std::string remedy_name, advice;
+  std::string advice;
 };
 
 enum class ChartState { kLearning, kQuiet, kAlarm };
@@ -111,8 +113,9 @@ struct ShiftReport {
   std::vector<std::string> notes;      // what could not be said, and why
 };
 
-// INVALID_ARGUMENT: options outside their range, or a p-value outside [0, 1]:
-// the message names round, site and scalar.
+// A value that is no number, or a p-value outside [0, 1], counts as not
+// released, and a note says so: one site cannot spoil the report.
+// INVALID_ARGUMENT: options outside their range.
 absl::StatusOr<ShiftReport> MakeShiftReport(const ShiftHistory& history,
                                             const ShiftReportOptions& options);
 

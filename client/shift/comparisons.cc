@@ -62,7 +62,8 @@ absl::StatusOr<ShiftResult> CompareEmbeddings(const MatrixView& embedding,
   FG_ASSIGN_OR_RETURN(const MmdTest test, TestMmd(moments, mean, others_n));
   const double by_chance = (1 / static_cast<double>(moments.n) + 1 / others_n) *
                            moments.covariance_trace;
-  return ShiftResult{test.statistic / test.scale, test.dof, test.p,
+  FG_ASSIGN_OR_RETURN(const double p, MmdTail(moments, test, others_n));
+  return ShiftResult{test.statistic / test.scale, test.dof, p,
                      std::max(test.statistic - by_chance, 0.0)};
 }
 

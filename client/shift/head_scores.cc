@@ -56,6 +56,12 @@ class Problem {
   }
   // Empty columns: too few records for any slope.
   MatrixXd SlopeBasis() const { return Basis(directions_); }
+  // Those along the head's own slopes: few, so that what they take from other
+  // coefficients is sure.
+  MatrixXd OwnSlopeBasis() const {
+    return Basis(directions_.leftCols(
+        std::min(directions_.cols(), sample_->contrasts())));
+  }
 
  private:
   absl::Status TakeRecords(const SiteView& view) {
@@ -229,7 +235,7 @@ absl::StatusOr<ScoreTest> TestSlopes(const SiteView& view) {
 
 absl::StatusOr<ScoreTest> TestInterceptsProfiled(const SiteView& view) {
   FG_ASSIGN_OR_RETURN(const Problem problem, Problem::Create(view, false));
-  const MatrixXd slopes = problem.SlopeBasis();
+  const MatrixXd slopes = problem.OwnSlopeBasis();
   const VectorXd ridge = VectorXd::Constant(slopes.cols(), kSlopeRidge);
   FG_ASSIGN_OR_RETURN(const VectorXd at,
                       Fit(problem.sample(), problem.head(), slopes, ridge));
@@ -242,7 +248,7 @@ absl::StatusOr<InterceptChange> FitInterceptChange(const SiteView& view) {
   const int64_t contrasts = basis.cols();
   const auto slopes_hold = TestSlopesOf(problem);
   if (slopes_hold.ok() && slopes_hold->p < kSlopesHoldP) {
-    const MatrixXd slopes = problem.SlopeBasis();
+    const MatrixXd slopes = problem.OwnSlopeBasis();
     basis.conservativeResize(Eigen::NoChange, contrasts + slopes.cols());
     basis.rightCols(slopes.cols()) = slopes;
   }

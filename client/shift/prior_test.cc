@@ -40,6 +40,7 @@ bool CompareMeans(const RowMajorMatrix& posteriors,
                   ShiftResult& result) {
   const auto n = static_cast<double>(posteriors.rows());
   const int64_t contrasts = posteriors.cols() - 1;
+  if (!(n > static_cast<double>(contrasts + 1))) return false;
   const RowMajorMatrix p = posteriors.rightCols(contrasts);
   const Eigen::RowVectorXd mean = p.colwise().mean();
   const RowMajorMatrix centred = p.rowwise() - mean;
@@ -57,7 +58,10 @@ bool CompareMeans(const RowMajorMatrix& posteriors,
       Eigen::Map<const Eigen::VectorXd>(shares.data() + 1, contrasts);
   result.statistic = std::max(difference.dot(ldlt.solve(difference)), 0.0);
   result.dof = static_cast<double>(contrasts);
-  result.p = ChiSquareTail(result.statistic, result.dof);
+  // Hotelling: the covariance is of n records.
+  const double rest = n - result.dof;
+  result.p = FisherTail(result.statistic * rest / (result.dof * (n - 1)),
+                        result.dof, rest);
   return true;
 }
 

@@ -34,6 +34,13 @@ double ChiSquareTail(double x, double dof) {
   return Eigen::numext::igammac(dof / 2, x / 2);
 }
 
+double FisherTail(double x, double dof, double rest_dof) {
+  FG_CHECK(dof > 0 && rest_dof > 0);
+  if (!(x > 0)) return 1;
+  return Eigen::numext::betainc(rest_dof / 2, dof / 2,
+                                rest_dof / (rest_dof + dof * x));
+}
+
 double StudentCdf(double x, double dof) {
   FG_CHECK(dof > 0);
   const double tail =

@@ -12,6 +12,8 @@ double NormalTail(double z);
 double NormalQuantile(double p);
 // P(chi-square > x). REQUIRES: dof > 0, which need not be whole.
 double ChiSquareTail(double x, double dof);
+// P(Fisher's F > x). REQUIRES: both degrees of freedom above 0.
+double FisherTail(double x, double dof, double rest_dof);
 // P(Student's t <= x). REQUIRES: dof > 0.
 double StudentCdf(double x, double dof);
 

@@ -1,6 +1,7 @@
 #include "common/shift/mmd.h"
 
 #include <Eigen/Core>
+#include <algorithm>
 #include <cmath>
 
 #include "absl/strings/str_cat.h"
@@ -31,10 +32,15 @@ absl::StatusOr<EmbeddingMoments> MomentsOfEmbedding(const MatrixView& mapped) {
                                       mapped.columns);
   const Eigen::RowVectorXd mean = rows.colwise().mean();
   const Matrix centred = rows.rowwise() - mean;
-  // |C|_F^2 from the smaller of the two products.
-  const double square = mapped.rows < mapped.columns
-                            ? (centred * centred.transpose()).squaredNorm()
-                            : (centred.transpose() * centred).squaredNorm();
+  // Traces of powers of C from the smaller of the two products.
+  Eigen::MatrixXd product;
+  if (mapped.rows < mapped.columns) {
+    product = centred * centred.transpose();
+  } else {
+    product = centred.transpose() * centred;
+  }
+  const double square = product.squaredNorm();
+  const double cube = (product * product).cwiseProduct(product).sum();
   const auto n = static_cast<double>(mapped.rows);
   EmbeddingMoments moments;
   moments.n = mapped.rows;
@@ -44,6 +50,13 @@ absl::StatusOr<EmbeddingMoments> MomentsOfEmbedding(const MatrixView& mapped) {
   const double trace2 = moments.covariance_trace * moments.covariance_trace;
   moments.covariance_square =
       (n - 1) * (n - 1) / ((n - 2) * (n + 1)) * (biased - trace2 / (n - 1));
+  // E tr W^3 of a Wishart matrix W of v = n - 1 degrees of freedom, solved for
+  // the covariance's.
+  const double v = n - 1;
+  const double t = moments.covariance_trace;
+  moments.covariance_cube =
+      (cube - 3 * v * (v + 1) * t * moments.covariance_square - v * t * t * t) /
+      (v * (v * v + 3 * v + 4));
   return moments;
 }
 
@@ -84,6 +97,24 @@ absl::StatusOr<MmdTest> TestMmd(const EmbeddingMoments& sample,
   test.dof = t * t / f;
   test.p = ChiSquareTail(test.statistic / test.scale, test.dof);
   return test;
+}
+
+absl::StatusOr<double> MmdTail(const EmbeddingMoments& sample,
+                               const MmdTest& test, double reference_n) {
+  const double t1 = sample.covariance_trace;
+  const double s = 1 / static_cast<double>(sample.n) + 1 / reference_n;
+  const double t2 = test.scale * t1 / s;
+  if (!(t1 > 0) || !(t2 > 0) || !(s > 0)) {
+    return absl::FailedPreconditionError(
+        "sample: its records are all equal, so that chance cannot be judged");
+  }
+  // Between what Cauchy and Schwarz allow, whatever chance made of it.
+  const double t3 =
+      std::clamp(sample.covariance_cube, t2 * t2 / t1, t2 * std::sqrt(t2));
+  const double scale = t3 / t2;
+  const double dof = t2 * t2 * t2 / (t3 * t3);
+  const double x = (test.statistic / s - t1) / scale + dof;
+  return x > 0 ? ChiSquareTail(x, dof) : 1.0;
 }
 
 absl::StatusOr<std::vector<double>> LeaveOneOutMean(

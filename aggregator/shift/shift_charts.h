@@ -1,0 +1,24 @@
+#pragma once
+
+#include <vector>
+
+#include "absl/status/status.h"
+#include "aggregator/shift/shift_report.h"
+
+namespace fedgraft {
+
+// Charts need so many values before they say more than "learning".
+inline constexpr int kChartBaseline = 10;
+// A site that has always differed may have values that spread more than those
+// of one that does not; if the first kChartBaseline of them spread by more
+// than this, the chart is divided by their spread.
+inline constexpr double kChartSpreadMax = 1.5;
+
+// Fills charts and alarms from the report's cells: for each site and charted
+// test the CUSUM (common/shift/cusum.h) of the normal deviates of its p-values,
+// of rounds in which the site had new records only. The threshold is solved
+// from the report's false alarm rate over all charts and planned rounds.
+absl::Status AddCharts(const ShiftHistory& history,
+                       const ShiftReportOptions& options, ShiftReport& report);
+
+}  // namespace fedgraft

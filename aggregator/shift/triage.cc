@@ -1,0 +1,141 @@
+#include "aggregator/shift/triage.h"
+
+#include <algorithm>
+#include <string_view>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
+
+namespace fedgraft {
+namespace {
+
+using Cells = std::map<std::string, ShiftCell>;
+
+bool Differs(const Cells& cells, std::string_view test) {
+  const auto cell = cells.find(std::string(test));
+  return cell != cells.end() && cell->second.differs;
+}
+
+bool Has(const std::vector<ShiftKind>& kinds, ShiftKind kind) {
+  return std::find(kinds.begin(), kinds.end(), kind) != kinds.end();
+}
+
+// The tests that speak for each kind, given the others.
+std::vector<std::string_view> Witnesses(const Cells& cells) {
+  std::vector<std::string_view> found;
+  const auto add = [&](std::string_view test) {
+    const bool differs = Differs(cells, test);
+    if (differs) found.push_back(test);
+    return differs;
+  };
+  const bool is_concept = Differs(cells, "concept_score");
+  const bool is_label =
+      Differs(cells, is_concept ? "label_profiled" : "label_score");
+  if (is_label) {
+    add("covariate_adjusted");
+  } else {
+    add("covariate_mmd");
+    for (const ShiftTestSpec& test : ShiftTests()) {
+      if (test.name.starts_with("acquisition_")) add(test.name);
+    }
+  }
+  if (is_label) add(is_concept ? "label_profiled" : "label_score");
+  if (is_concept) add("concept_score");
+  return found;
+}
+
+std::string Verdict(const std::vector<ShiftKind>& kinds) {
+  if (kinds.empty()) return "no shift";
+  std::vector<std::string> names;
+  for (ShiftKind kind : kinds) names.emplace_back(ShiftKindName(kind));
+  const std::string last = names.back();
+  names.pop_back();
+  return absl::StrCat(absl::StrJoin(names, ", "), names.empty() ? "" : " and ",
+                      last, " shift");
+}
+
+ShiftRemedy Remedy(const std::vector<ShiftKind>& kinds) {
+  if (kinds.size() == 3) return ShiftRemedy::kReview;
+  if (Has(kinds, ShiftKind::kConcept)) return ShiftRemedy::kPersonalHead;
+  if (Has(kinds, ShiftKind::kCovariate)) return ShiftRemedy::kNormalization;
+  if (Has(kinds, ShiftKind::kLabel)) return ShiftRemedy::kPriorCorrection;
+  return ShiftRemedy::kNone;
+}
+
+std::string Advice(const std::vector<ShiftKind>& kinds) {
+  std::vector<std::string> advice;
+  if (kinds.size() == 3) {
+    advice.push_back(
+        "Everything differs: look at this site's images and labels before "
+        "anything is trained on them.");
+  }
+  if (Has(kinds, ShiftKind::kConcept)) {
+    advice.push_back(
+        "Compare how this site reads and labels images; if both are right, "
+        "give it a head of its own (personal head or Ditto).");
+  }
+  if (Has(kinds, ShiftKind::kCovariate)) {
+    advice.push_back(
+        "Check scanner, protocol and preprocessing; then normalise locally "
+        "(BatchNorm local) or weight records by importance.");
+  }
+  if (Has(kinds, ShiftKind::kLabel)) {
+    advice.push_back(
+        "Correct predictions for this site's base rates, or fit an intercept "
+        "of its own.");
+  }
+  if (advice.empty()) advice.push_back("Nothing to do.");
+  return absl::StrJoin(advice, " ");
+}
+
+std::string Reason(const Cells& cells,
+                   const std::vector<std::string_view>& witnesses) {
+  if (witnesses.empty()) {
+    return "No test tells this site from the others.";
+  }
+  std::vector<std::string> parts;
+  for (std::string_view name : witnesses) {
+    const ShiftCell& cell = cells.at(std::string(name));
+    parts.push_back(absl::StrFormat("%s (p %.2g after adjustment, effect %.2g)",
+                                    std::string(FindShiftTest(name)->title),
+                                    cell.adjusted, cell.effect));
+  }
+  return absl::StrCat("Differs from the other sites in ",
+                      absl::StrJoin(parts, "; "), ".");
+}
+
+}  // namespace
+
+std::string_view ShiftRemedyName(ShiftRemedy remedy) {
+  switch (remedy) {
+    case ShiftRemedy::kNone:
+      return "none";
+    case ShiftRemedy::kNormalization:
+      return "normalization";
+    case ShiftRemedy::kPriorCorrection:
+      return "prior_correction";
+    case ShiftRemedy::kPersonalHead:
+      return "personal_head";
+    case ShiftRemedy::kReview:
+      return "review";
+  }
+  return "";
+}
+
+SiteTriage TriageSite(const Cells& cells) {
+  SiteTriage triage;
+  const std::vector<std::string_view> witnesses = Witnesses(cells);
+  for (std::string_view name : witnesses) {
+    const ShiftKind kind = FindShiftTest(name)->kind;
+    if (!Has(triage.kinds, kind)) triage.kinds.push_back(kind);
+  }
+  triage.verdict = Verdict(triage.kinds);
+  triage.reason = Reason(cells, witnesses);
+  triage.remedy = Remedy(triage.kinds);
+  triage.advice = Advice(triage.kinds);
+  return triage;
+}
+
+}  // namespace fedgraft
