@@ -290,7 +290,8 @@ TEST(SketchNoiseTest, HasTheStatedDeviationAndLeavesTheNumberOfSites) {
     const double expected = 0.5 * layout.ScaledSensitivity() * part.record_norm;
     EXPECT_NEAR(std::sqrt(squares / part.count) / expected, 1, 0.12) << name;
   }
-  EXPECT_TRUE(CheckSketch(layout, after, 1, 0.5).ok());
+  const absl::Status status = CheckSketch(layout, after, 1, 0.5);
+  EXPECT_TRUE(status.ok()) << status;
 }
 
 TEST(SketchNoiseTest, OneRecordChangesNoPartBeyondItsNorm) {
