@@ -33,13 +33,16 @@ double CusumAlarmProbability(double threshold, int values, double slack) {
   // One side: state i stands for S in ((i - 1/2) w, (i + 1/2) w], 0 for S = 0.
   const double width = 2 * threshold / (2 * kStates - 1);
   Eigen::MatrixXd step(kStates, kStates);
-  const auto below = [&](int from, double edge) {
-    return 1 - NormalTail(edge - from * width + slack);
-  };
+  // By how many states the upper edge of j lies above i, from 1 - kStates on.
+  Eigen::VectorXd below(2 * kStates - 1);
+  for (int i = 0; i < below.size(); ++i) {
+    below[i] = 1 - NormalTail((i + 1.5 - kStates) * width + slack);
+  }
   for (int i = 0; i < kStates; ++i) {
-    step(i, 0) = below(i, width / 2);
+    const int own = kStates - 1 - i;
+    step(i, 0) = below[own];
     for (int j = 1; j < kStates; ++j) {
-      step(i, j) = below(i, (j + 0.5) * width) - below(i, (j - 0.5) * width);
+      step(i, j) = below[own + j] - below[own + j - 1];
     }
   }
   Eigen::RowVectorXd state = Eigen::RowVectorXd::Zero(kStates);
@@ -59,7 +62,7 @@ absl::StatusOr<double> CusumThreshold(double rate, int charts, int values) {
   }
   const double per_chart = -std::expm1(std::log1p(-rate) / charts);
   double low = 0, high = kThresholdMax;
-  for (int i = 0; i < 60; ++i) {
+  for (int i = 0; i < 40; ++i) {
     const double middle = (low + high) / 2;
     (CusumAlarmProbability(middle, values) > per_chart ? low : high) = middle;
   }
