@@ -55,13 +55,17 @@ absl::Status RunSetup::Verify() {
 
 absl::Status RunSetup::CheckRoster() const {
   if (!options_.pinned_roster) {
-    return absl::FailedPreconditionError("no roster is pinned at this site");
+    return absl::FailedPreconditionError(
+        "no roster is pinned at this site; expected one "
+        "(fedgraft-client enroll --roster, then --confirm)");
   }
   FG_ASSIGN_OR_RETURN(const Roster roster, options_.pinned_roster());
   if (roster.keys.contains(options_.site)) return absl::OkStatus();
   return absl::FailedPreconditionError(
       absl::StrCat("the roster that is pinned here does not have this site, ",
-                   options_.site.value));
+                   options_.site.value,
+                   "; expected a newer one (fedgraft-client enroll --roster, "
+                   "then --confirm)"));
 }
 
 void RunSetup::FetchBackbone() {

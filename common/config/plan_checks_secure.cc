@@ -6,9 +6,9 @@ namespace fedgraft {
 namespace {
 
 constexpr int kSitesMin = 3;
-// Shares are numbered by bytes, and a round takes up to twice the expected
-// sites.
-constexpr int kSitesMax = 127;
+// Half of kSecureSitesMax (common/secagg/session.h): a round takes up to twice
+// the expected sites.
+constexpr int kSitesMax = 512;
 
 }  // namespace
 

@@ -73,7 +73,8 @@ struct SecureRules {
 };
 // The plan's; a site's policy may raise cohort_min.
 SecureRules SecureRulesOf(const Plan& plan);
-inline constexpr int kSecureSitesMax = 255;  // share indices are bytes
+// Keys and shares of all pairs pass through the aggregator: 150 MB at the most.
+inline constexpr int kSecureSitesMax = 1024;
 inline constexpr int kSecureSitesMin = 3;
 
 // Signed by a site: these keys are mine, in this session.

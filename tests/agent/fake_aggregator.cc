@@ -282,6 +282,7 @@ void FakeLink::AnswerStep(SecureAnswer answer, Reply<Done> reply) {
   if (!tasks.empty() && tasks.front().secure.step == answer.step) {
     tasks.pop_front();
   }
+  aggregator_.answers.push_back(std::move(answer));
   Answer<Done>(reply, Done{});
 }
 

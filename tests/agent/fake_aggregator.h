@@ -54,6 +54,7 @@ class FakeAggregator {
   std::map<Digest, UploadReceipt> receipts;
   std::vector<UploadHeader> acknowledged;
   std::vector<SiteReport> reports;
+  std::vector<SecureAnswer> answers;
   std::vector<Heartbeat> heartbeats;
 
   // Faults: the next calls of this name ("Join", "NextTask", "Fetch", "Query",

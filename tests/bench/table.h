@@ -24,7 +24,7 @@ inline void PrintRow(const std::string& what, const std::string& measured,
 
 template <typename... Args>
 std::string Format(const char* format, Args... args) {
-  char text[128];
+  char text[192];
   std::snprintf(text, sizeof(text), format, args...);
   return text;
 }

@@ -38,9 +38,10 @@ TEST(SecurePlanTest, IsOffUnlessAskedForAndKeepsItsNumbers) {
 
 TEST(SecurePlanTest, NeedsThreeSites) {
   EXPECT_THAT(Why(Secure(2)), HasSubstr("sites.expected: found 2; secure "
-                                        "aggregation expects 3 to 127"));
+                                        "aggregation expects 3 to 512"));
   EXPECT_TRUE(Secure(3).ok());
-  EXPECT_THAT(Why(Secure(128)), HasSubstr("sites.expected: found 128"));
+  EXPECT_TRUE(Secure(512).ok());
+  EXPECT_THAT(Why(Secure(513)), HasSubstr("sites.expected: found 513"));
 }
 
 TEST(SecurePlanTest, TheThresholdIsAMajorityAndNoMoreThanAll) {
