@@ -32,6 +32,7 @@
 #include "common/statistics/gathered_statistics.h"
 #include "tests/fuzz/sealed_stream_key.h"
 #include "tests/import/pickle_writer.h"
+#include "tests/shift/plain_look.h"
 #include "tests/support/sim_file_store.h"
 #include "tests/support/sim_random.h"
 
@@ -291,9 +292,9 @@ void AddLook(const Corpus& corpus) {
   Look look = *Look::Create(plan, layout);
   for (int stage = 0; !look.done(); ++stage) {
     std::vector<uint64_t> words(static_cast<size_t>(look.words()));
-    for (const char* name : {"a", "b", "c", "d"}) {
-      const auto one = *look.Pack(
-          testing::FakeLook(7, SiteId{name}, plan, layout, look.Encode()));
+    for (uint64_t site = 1; site <= 4; ++site) {
+      const auto one =
+          *look.Pack(testing::PlainLook(site, plan, layout, look.Encode()));
       for (size_t i = 0; i < words.size(); ++i) words[i] += one[i];
     }
     FG_CHECK(look.Add(std::move(words)).ok());

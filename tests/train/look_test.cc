@@ -77,7 +77,9 @@ class LookTest : public ::testing::Test {
   absl::StatusOr<TrainerSession::Sketched> Sketch(TrainerSession& session,
                                                   const Look& look) {
     const std::string pooled = look.stages().empty() ? "" : pooled_;
-    if (!pooled.empty()) EXPECT_THAT(WriteFile(pooled, look.Encode()), IsOk());
+    if (!pooled.empty()) {
+      EXPECT_THAT(WriteFile(pooled, look.Encode()), IsOk());
+    }
     return session.RunSketch({1, model_, pooled, sums_}, Silent);
   }
   std::vector<double> Sums() const {
