@@ -268,7 +268,7 @@ def compare(federation, method):
         auc, expected = (r["report"]["pooled"]["auc"] for r in (run, reference))
         print(f"| {name} | {what} | {sites} | "
               f"{difference(run['model'], reference['model']):.3g} | "
-              f"{auc:.4f} | {auc - expected:+.4f} | {run['seconds']:.1f} |",
+              f"{auc:.4f} | {abs(auc - expected):.4f} | {run['seconds']:.1f} |",
               flush=True)
 
     row("without masks", plain, plain, SITES)
