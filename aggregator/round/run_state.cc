@@ -473,6 +473,9 @@ absl::Status RunState::On(SketchClosed record, absl::Time, uint64_t) {
   if (abandoned && record.open) {
     return absl::DataLossError("a stage without content has no next one");
   }
+  if (record.opens_next && !record.open && IsLastTraining(true)) {
+    return absl::DataLossError("no round can be opened after it");
+  }
   FG_RETURN_IF_ERROR(CheckSites(record.sites));
   if (!abandoned) FG_RETURN_IF_ERROR(CheckUnmasked());
   for (const auto& [site, contribution] : contributions_) {
@@ -485,9 +488,6 @@ absl::Status RunState::On(SketchClosed record, absl::Time, uint64_t) {
   look_.open = record.open;
   phase_ = Phase::kPublished;
   ++look_.rounds;
-  if (record.opens_next && IsLastRound()) {
-    return absl::DataLossError("no round can be opened after it");
-  }
   BeginSecure(1);
   if (record.opens_next) OpenNext();
   return absl::OkStatus();

@@ -29,8 +29,8 @@ absl::Status CheckVerdicts(absl::Span<const uint64_t> words, int sites_min) {
   for (size_t i = 1; i < words.size(); ++i) {
     if (words[i] <= sites) continue;
     return absl::InvalidArgumentError(
-        absl::StrCat("verdicts: ", std::string(ShiftTests()[i - 1].name), " of ", words[i],
-                     " sites; expected at most ", sites));
+        absl::StrCat("verdicts: ", std::string(ShiftTests()[i - 1].name),
+                     " of ", words[i], " sites; expected at most ", sites));
   }
   return absl::OkStatus();
 }
@@ -103,12 +103,21 @@ absl::StatusOr<std::vector<uint64_t>> Look::Pack(
   return words;
 }
 
-absl::Status Look::Check(absl::Span<const uint64_t> words,
-                         int sites_min) const {
-  if (sketch_.done()) return CheckVerdicts(words, sites_min);
-  FG_ASSIGN_OR_RETURN(const std::vector<double> sums,
-                      UnpackSketch(sketch_.layout(), words));
-  return CheckSketch(sketch_.layout(), sums, sites_min);
+absl::Status Look::Check(absl::Span<const uint64_t> words) const {
+  double sites = 0;
+  if (sketch_.done()) {
+    FG_RETURN_IF_ERROR(CheckVerdicts(words, 1));
+    sites = static_cast<double>(words[0]);
+  } else {
+    const SketchLayout& layout = sketch_.layout();
+    FG_ASSIGN_OR_RETURN(const std::vector<double> sums,
+                        UnpackSketch(layout, words));
+    FG_RETURN_IF_ERROR(CheckSketch(layout, sums));
+    sites = SketchValues(layout, sums, "sites")[0];
+  }
+  if (sites == 1) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("sketch of one site: it counts as ", sites, " sites"));
 }
 
 absl::Status Look::Add(std::vector<uint64_t> words) {

@@ -54,11 +54,11 @@ class Look {
   // numbers that are not finite or do not fit.
   absl::StatusOr<std::vector<uint64_t>> Pack(
       absl::Span<const double> sums) const;
-  // Whether these may be the words of at least `sites_min` sites.
-  // INVALID_ARGUMENT naming what was expected and what came.
-  absl::Status Check(absl::Span<const uint64_t> words, int sites_min = 1) const;
-  // The total over sites. INVALID_ARGUMENT: what Check refuses, or fewer than
-  // kSketchSitesMin sites. FAILED_PRECONDITION: features that do not vary. The
+  // Whether these may be one site's words. INVALID_ARGUMENT naming what was
+  // expected and what came.
+  absl::Status Check(absl::Span<const uint64_t> words) const;
+  // The total over sites. INVALID_ARGUMENT: words that no kSketchSitesMin sites
+  // or more have. FAILED_PRECONDITION: features that do not vary. The
   // look is of no further use then.
   absl::Status Add(std::vector<uint64_t> words);
 

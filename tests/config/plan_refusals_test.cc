@@ -108,7 +108,8 @@ TEST(PlanRefusalsTest, NoCheckIsMissingInTheList) {
   std::set<std::string> listed;
   for (const Refusal& refusal : Refusals()) listed.insert(refusal.key);
   const std::regex added("errors\\.Add\\(\\s*\"([a-z_.]+)\"");
-  for (const char* area : {"privacy", "rule", "secure", "statistics"}) {
+  for (const char* area :
+       {"privacy", "rule", "secure", "shift", "statistics"}) {
     const std::string code =
         SourceText(absl::StrCat("common/config/plan_checks_", area, ".cc"));
     ASSERT_NE(code, "") << area;
