@@ -201,7 +201,9 @@ void RoundFlow::ConsiderPhase() {
     const bool complete = CountAwaited() == 0 || have >= most;
     if (have >= quorum && (complete || deadline_passed_)) {
       context_.closing = true;
-    } else if (deadline_passed_ && IsDispensable(kind)) {
+    } else if ((deadline_passed_ && IsDispensable(kind)) ||
+               (complete && kind == TaskKind::kSketch)) {
+      // Nobody is left who could make a look complete.
       context_.closing = true;
     } else if (deadline_passed_) {
       return Extend();

@@ -37,7 +37,9 @@ void RoundFlow::ConsiderSecure() {
     if (!context_.admitting.empty()) return;
     return EndSecureStep();
   }
-  if (!deadline_passed_) return;
+  // A look that nobody is left to complete is given up at once.
+  const bool hopeless = kind == TaskKind::kSketch && CountAwaited() == 0;
+  if (!deadline_passed_ && !hopeless) return;
   // A site that has released shares takes part in no other attempt with fewer
   // sites: those that are missing have to come back.
   const bool released = step == SecureStep::kUnmask && have > 0;
