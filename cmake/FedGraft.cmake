@@ -20,11 +20,12 @@ find_package(nlohmann_json REQUIRED)
 find_package(spdlog REQUIRED)
 find_package(CLI11 REQUIRED)
 find_package(Eigen3 REQUIRED NO_MODULE)
+find_package(PkgConfig REQUIRED)
+pkg_check_modules(HTTPLIB REQUIRED IMPORTED_TARGET cpp-httplib)
 if(FEDGRAFT_TRAINER)  # decoders and torch: the trainer process only
   find_package(Torch REQUIRED)
   find_package(OpenCV 4 REQUIRED COMPONENTS core imgproc imgcodecs)
   # Debian's libzip CMake files ask for tools that its -dev package lacks.
-  find_package(PkgConfig REQUIRED)
   pkg_check_modules(LIBZIP REQUIRED IMPORTED_TARGET libzip)
 endif()
 if(FEDGRAFT_TESTS)

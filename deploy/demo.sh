@@ -28,11 +28,18 @@
 #   --noise Z            differential privacy for each training image: Gaussian noise
 #                        of Z times --record-clip (default 1) in every step
 #   --batch-size N --momentum X
+#   --shift-every N      look at shift between the sites every N rounds (default:
+#                        5 with 4 sites or more; 0: never)
 #   --patience N         stop after N evaluations that are no better, and publish
 #                        the best model (default: 0, never)
 #   --stop-metric M      what "better" means: loss (default), auc or
 #                        balanced_accuracy
 #   --classes L          names, label 0 first, such as "[normal, pneumonia]"
+#   --word-bits N        bits of a value in an update: 8, 12, 16, 20, 24, 32 or 64
+#   --range X            largest weighted value of an update (default 4)
+#   --rounding R         of updates: nearest (default) or stochastic
+#   --masks M            on: the aggregator sees sums alone (secure aggregation; of 3
+#                        sites or more), off, or auto (default): on if it can be
 #   --label-column C     for folders (default: projection)
 #   --final-split S      split of the last evaluation: test (default) or val
 #   --no-compare         do not train each site alone beside it
@@ -43,26 +50,30 @@ set -euo pipefail
 
 root=$(cd "$(dirname "$0")/.." && pwd)
 data=phantom backbone='' size='' sites='' strategy=linear_probe rounds='' epochs=''
+word_bits=32 range=4 rounding=nearest
 patience=0 stop_metric=loss classes='' solver=none lambdas='[1]' site_intercept=false
 batch_norm=frozen optimizer_kind=sgd unfreeze='' augmentation='{}' layer_rates='{}' compare=true keep_features=false
-seed=1 noise='' record_clip=1 batch_size=32 momentum='' learning_rate='' label_column=projection final_split=test out=$root/demo-out
+seed=1 noise='' shift_every='' record_clip=1 batch_size=32 momentum='' masks=auto learning_rate='' label_column=projection final_split=test out=$root/demo-out
 while [ $# -gt 0 ]; do
   case "$1" in
     --site-intercept) site_intercept=true; shift; continue ;;
     --no-compare) compare=false; shift; continue ;;
     --keep-features) keep_features=true; shift; continue ;;
     -h | --help) awk 'NR > 1 { if (!/^#/) exit; print substr($0, 3) }' "$0"; exit 0 ;;
-    --data | --backbone | --image-size | --sites | --strategy | --solver | --lambdas | --patience | --stop-metric | --classes | --rounds | --epochs | --seed | --learning-rate | --label-column | --final-split | --unfreeze | --batch-norm | --optimizer | --augmentation | --layer-rates | --noise | --record-clip | --batch-size | --momentum | --out)
+    --data | --backbone | --image-size | --sites | --strategy | --solver | --lambdas | --patience | --stop-metric | --classes | --rounds | --epochs | --seed | --learning-rate | --word-bits | --range | --rounding | --masks | --label-column | --final-split | --unfreeze | --batch-norm | --optimizer | --augmentation | --layer-rates | --noise | --record-clip | --batch-size | --momentum | --shift-every | --out)
       [ $# -ge 2 ] || { echo "demo.sh: $1 needs a value" >&2; exit 2; } ;;&
     --data) data=$2 ;; --backbone) backbone=$2 ;; --image-size) size=$2 ;;
     --sites) sites=$2 ;; --strategy) strategy=$2 ;; --rounds) rounds=$2 ;;
     --epochs) epochs=$2 ;; --seed) seed=$2 ;; --learning-rate) learning_rate=$2 ;;
+    --word-bits) word_bits=$2 ;; --range) range=$2 ;; --rounding) rounding=$2 ;;
+    --masks) masks=$2 ;;
     --label-column) label_column=$2 ;; --final-split) final_split=$2 ;;
     --out) out=$2 ;;
     --batch-norm) batch_norm=$2 ;; --optimizer) optimizer_kind=$2 ;;
     --unfreeze) unfreeze=$2 ;; --augmentation) augmentation=$2 ;; --layer-rates) layer_rates=$2 ;;
     --noise) noise=$2 ;; --record-clip) record_clip=$2 ;;
     --batch-size) batch_size=$2 ;; --momentum) momentum=$2 ;;
+    --shift-every) shift_every=$2 ;;
     --patience) patience=$2 ;; --stop-metric) stop_metric=$2 ;;
     --classes) classes=$2 ;;
     --solver) solver=$2 ;; --lambdas) lambdas=$2 ;;
@@ -108,7 +119,7 @@ for given in "${backbone_file:-}" "${data:-}"; do
 done
 rm -rf "${out:?}/kept"
 [ $keep_features = false ] || [ ! -d "$out/sites" ] || mv "$out/sites" "$out/kept"
-rm -rf "${out:?}"/{pki,aggregator,sites,logs,model,result.json,plan.yaml,key}
+rm -rf "${out:?}"/{pki,aggregator,sites,logs,model,result.json,report.html,plan.yaml,key}
 mkdir -p "$out"/{sites,logs,model}
 pids=()
 cleanup() {
@@ -152,6 +163,18 @@ for name in "${names[@]}"; do
   fi
 done
 rm -rf "${out:?}/kept"
+if [ $masks = auto ]; then
+  masks=$([ "$count" -ge 3 ] && echo on || echo off)
+fi
+if [ "$masks" = on ]; then
+  # Each site pins the keys of all. Here the hash is taken as it is shown; real
+  # sites compare fingerprints by telephone first.
+  roster=$out/pki/roster.json
+  hash=$("$client" enroll --identity "$out/sites/${names[0]}/identity" --roster "$roster" | grep -oE -m 1 '[0-9a-f]{64}')
+  for name in "${names[@]}"; do
+    "$client" enroll --identity "$out/sites/$name/identity" --roster "$roster" --confirm "$hash" >>"$out/logs/pki.log"
+  done
+fi
 
 # --- the backbone -----------------------------------------------------------
 threads=$(nproc)
@@ -191,6 +214,10 @@ else
   rounds=${rounds:-20} epochs=${epochs:-2}
 fi
 if [ "$solver" != none ] && [ "$strategy" = linear_probe ]; then rounds=0; fi
+if [ -z "$shift_every" ]; then
+  # Each site is compared with three others or more, and without noise.
+  shift_every=$([ "$count" -ge 4 ] && [ -z "$noise" ] && echo 5 || echo 0)
+fi
 digest=$(sha256sum "$backbone_file" | cut -d' ' -f1)
 cat >"$out/plan.yaml" <<YAML
 version: 1
@@ -213,13 +240,17 @@ local:
   schedule: {kind: cosine}
   augmentation: $augmentation
   layer_rates: $layer_rates
+update: {word_bits: $word_bits, range: $range, rounding: $rounding}
 solver: {kind: $solver, lambdas: $lambdas, site_intercept: $site_intercept}
 stopping: {patience: $patience, metric: $stop_metric}
+shift: {every: $shift_every}
 evaluation: {every: $([ "$patience" = 0 ] && echo 5 || echo 1), split: val, final_split: $final_split, compare_local: $([ -z "$noise" ] && echo $compare || echo false)}
 YAML
-if [ -n "$noise" ]; then
-  echo "privacy: {differential_privacy: {kind: record, noise_multiplier: $noise, record_clip_norm: $record_clip, delta: 1e-3}}" >>"$out/plan.yaml"
-fi
+cat >>"$out/plan.yaml" <<YAML
+privacy:
+  secure_aggregation: {mode: "$masks"}
+  ${noise:+differential_privacy: {kind: record, noise_multiplier: $noise, record_clip_norm: $record_clip, delta: 1e-3\}}
+YAML
 # ImageNet backbones expect ImageNet statistics.
 if [ $kind != phantom ]; then
   sed -i 's/interpolation: bilinear}/interpolation: bilinear, mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225]}/' "$out/plan.yaml"
@@ -282,7 +313,7 @@ YAML
 done
 
 # --- the run ----------------------------------------------------------------
-echo "== Run: $strategy on $architecture, solver $solver, $rounds rounds of training, $count sites, mutual TLS 1.3"
+echo "== Run: $strategy on $architecture, solver $solver, $rounds rounds of training, $count sites, mutual TLS 1.3, masks $masks"
 "$aggregator" run start --config "$out/aggregator.yaml" --backbone "$backbone_file" "$out/plan.yaml" ||
   fail "the run did not start"
 "$aggregator" watch --config "$out/aggregator.yaml" --until-finished || fail "the run did not finish"
@@ -293,7 +324,8 @@ echo
 attach=()
 for name in "${names[@]}"; do attach+=(--attach "$name=$out/sites/$name/state/summary.json"); done
 "$aggregator" report --config "$out/aggregator.yaml" --json "${attach[@]}" >"$out/result.json"
+"$aggregator" report --config "$out/aggregator.yaml" --html "$out/report.html" >>"$out/logs/pki.log"
 "$aggregator" export --config "$out/aggregator.yaml" --backbone "$backbone_file" --out "$out/model/final.safetensors" >>"$out/logs/pki.log"
 kill "${pids[0]}" && wait "${pids[0]}" || fail "the aggregator did not stop cleanly"
 pids=()
-echo "Done in $((SECONDS - started)) s after the build: $out/result.json, $out/model/final.safetensors"
+echo "Done in $((SECONDS - started)) s after the build: $out/report.html, $out/result.json, $out/model/final.safetensors"

@@ -9,13 +9,15 @@ packages=(
   libabsl-dev libprotobuf-dev protobuf-compiler
   libgrpc++-dev protobuf-compiler-grpc
   libssl-dev libyaml-cpp-dev nlohmann-json3-dev libspdlog-dev libcli11-dev libeigen3-dev
+  libcpp-httplib-dev
   libopencv-dev libzip-dev
   # LibTorch on reference BLAS is 20 times slower than on OpenBLAS.
   libtorch-dev libopenblas0-pthread
 )
 tests=(libgtest-dev libgmock-dev libbenchmark-dev openssl)
-# Only the parity test needs these; it skips where they do not exist.
-tests_optional=(python3-torch python3-torchvision)
+# Only the parity test and the pages' screenshots need these; they skip where
+# they do not exist.
+tests_optional=(python3-torch python3-torchvision chromium chromium-driver)
 
 with_tests=0
 for argument in "$@"; do

@@ -34,7 +34,9 @@ double EpsilonAfter(const ReleaseCost& cost, int rounds, double delta) {
 std::string NotCovered(const Plan& plan) {
   std::string text =
       "not covered: that a site takes part, and its number of training "
-      "images.\n";
+      "images.\n"
+      "not covered: numbers of its own that a site lets out "
+      "(policy.share_site_scalars at the site).\n";
   if (plan.evaluation.every >= 0) {
     absl::StrAppend(&text,
                     "not covered: evaluation, whose counts and histograms on "

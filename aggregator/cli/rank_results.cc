@@ -6,7 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "aggregator/cli/text_table.h"
-#include "aggregator/cli/transfer_view.h"
+#include "aggregator/web/transfer_summary.h"
 #include "common/base/status_macros.h"
 #include "common/runtime/text_file.h"
 #include "nlohmann/json.hpp"

@@ -33,7 +33,8 @@ void AddServeCommand(CLI::App& app, absl::Status& status) {
   serve->callback([config, &status] { status = Serve(*config); });
   serve->footer(
       "The state folder holds everything: after a crash, start it again and "
-      "the run goes on.\n"
+      "the run goes on. With web.listen in the config it also serves a status "
+      "page.\n"
       "Example:\n  fedgraft-aggregator serve --config aggregator.yaml");
 }
 

@@ -8,8 +8,9 @@
 #include "absl/strings/str_format.h"
 #include "aggregator/cli/text_table.h"
 #include "aggregator/cli/transfer_view.h"
+#include "aggregator/web/human.h"
+#include "aggregator/web/report_json.h"
 #include "common/base/bytes.h"
-#include "nlohmann/json.hpp"
 
 namespace fedgraft {
 namespace {
@@ -41,14 +42,6 @@ uint64_t BytesSent(const pb::StatusReply& status) {
   return bytes;
 }
 
-const pb::RoundSummary* LastEvaluated(const pb::StatusReply& status) {
-  for (int i = status.history_size() - 1; i >= 0; --i) {
-    // Solve rounds have metrics of another kind.
-    if (status.history(i).metrics().contains("loss")) return &status.history(i);
-  }
-  return nullptr;
-}
-
 double MedianSeconds(const pb::StatusReply& status) {
   std::vector<double> seconds;
   for (const auto& round : status.history()) {
@@ -60,35 +53,7 @@ double MedianSeconds(const pb::StatusReply& status) {
   return seconds[seconds.size() / 2];
 }
 
-template <typename Map>
-nlohmann::json ToJson(const Map& values) {
-  nlohmann::json json = nlohmann::json::object();
-  for (const auto& [name, value] : values) json[name] = value;
-  return json;
-}
-
 }  // namespace
-
-std::string HumanBytes(uint64_t bytes) {
-  static constexpr const char* kUnits[] = {"B", "KiB", "MiB", "GiB", "TiB"};
-  auto value = static_cast<double>(bytes);
-  int unit = 0;
-  while (value >= 1024 && unit < 4) {
-    value /= 1024;
-    ++unit;
-  }
-  return absl::StrFormat("%.*f %s", unit == 0 ? 0 : 1, value, kUnits[unit]);
-}
-
-std::string HumanSeconds(double seconds) {
-  if (seconds < 10) return absl::StrFormat("%.2gs", seconds);
-  const auto whole = static_cast<int64_t>(std::llround(seconds));
-  if (whole < 60) return absl::StrCat(whole, "s");
-  if (whole < 3600) {
-    return absl::StrFormat("%dm%02ds", whole / 60, whole % 60);
-  }
-  return absl::StrFormat("%dh%02dm", whole / 3600, whole / 60 % 60);
-}
 
 std::string RenderStatus(const pb::StatusReply& status, int width) {
   std::string text = absl::StrCat(status.federation(), ": ");
@@ -153,50 +118,15 @@ std::string RenderReport(const pb::StatusReply& status) {
                     NumberIn(metrics, "accuracy", 3), ""});
   }
   absl::StrAppend(&text, TextTable(rows), RenderTransfer(status));
+  if (!status.shift_table().empty()) {
+    absl::StrAppend(&text, "\nShift: what differs between the sites\n",
+                    status.shift_table());
+  }
   absl::StrAppend(&text, "\nMedian round ", HumanSeconds(MedianSeconds(status)),
                   ", received ", HumanBytes(BytesReceived(status)), ", sent ",
                   HumanBytes(BytesSent(status)), "; model ",
                   ToHex(AsBytes(status.model())), "\n");
   return text;
-}
-
-std::string ReportJson(const pb::StatusReply& status) {
-  nlohmann::json json;
-  json["run"] = status.run_id();
-  json["plan"] = status.plan_name();
-  json["plan_hash"] = ToHex(AsBytes(status.plan_hash()));
-  json["state"] = status.state();
-  json["rounds"] = status.rounds();
-  json["model_sha256"] = ToHex(AsBytes(status.model()));
-  json["aggregator_peak_rss_bytes"] = status.peak_rss_bytes();
-  json["pooled"] = nlohmann::json::object();
-  if (const pb::RoundSummary* round = LastEvaluated(status)) {
-    json["pooled"] = ToJson(round->metrics());
-  }
-  json["transfer"] = TransferJson(status);
-  json["sites"] = nlohmann::json::array();
-  for (const auto& site : status.sites()) {
-    json["sites"].push_back({{"site", site.site()},
-                             {"state", site.state()},
-                             {"rounds", site.rounds_contributed()},
-                             {"bytes_received", site.bytes_received()},
-                             {"bytes_sent", site.bytes_sent()},
-                             {"scalars", ToJson(site.scalars())}});
-  }
-  json["history"] = nlohmann::json::array();
-  for (const auto& round : status.history()) {
-    json["history"].push_back(
-        {{"round", round.round()},
-         {"sites",
-          std::vector<std::string>(round.sites().begin(), round.sites().end())},
-         {"seconds", round.seconds()},
-         {"bytes_up", round.bytes_up()},
-         {"bytes_down", round.bytes_down()},
-         {"saturated", round.saturated()},
-         {"metrics", ToJson(round.metrics())},
-         {"influence", ToJson(round.influence())}});
-  }
-  return json.dump(2);
 }
 
 }  // namespace fedgraft

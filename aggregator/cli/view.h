@@ -15,15 +15,8 @@ std::string RenderStatus(const pb::StatusReply& status, int width);
 // The result table: per site n, local-only AUC, federated AUC with its 95 %
 // confidence interval and rounds; pooled metrics; transfer (transfer_view.h);
 // seconds and bytes per round.
-// Numbers that a site's policy keeps in are shown as "-".
+// Numbers that a site's policy keeps in are shown as "-". The same as JSON:
+// aggregator/web/report_json.h.
 std::string RenderReport(const pb::StatusReply& status);
-
-// The same as JSON; README describes the schema.
-std::string ReportJson(const pb::StatusReply& status);
-
-// 1536 -> "1.5 KiB".
-std::string HumanBytes(uint64_t bytes);
-// 75 -> "1m15s".
-std::string HumanSeconds(double seconds);
 
 }  // namespace fedgraft

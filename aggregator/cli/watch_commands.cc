@@ -9,9 +9,13 @@
 
 #include "CLI/CLI.hpp"
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "aggregator/cli/admin_access.h"
 #include "aggregator/cli/commands.h"
 #include "aggregator/cli/view.h"
+#include "aggregator/web/human.h"
+#include "aggregator/web/page.h"
+#include "aggregator/web/report_json.h"
 #include "common/base/status_macros.h"
 #include "common/runtime/text_file.h"
 #include "nlohmann/json.hpp"
@@ -24,6 +28,7 @@ struct WatchArguments {
   bool json = false;
   bool until_finished = false;
   std::vector<std::string> attach;
+  std::string html;  // file to write
 };
 
 bool Ended(const pb::StatusReply& status) {
@@ -124,6 +129,18 @@ absl::Status RunReport(const WatchArguments& arguments) {
   if (status.run_id().empty()) {
     return absl::FailedPreconditionError("there is no run to report on yet");
   }
+  if (!arguments.html.empty()) {
+    PageOptions options;
+    options.now = absl::Now();
+    FG_ASSIGN_OR_RETURN(const std::string page,
+                        RenderRunPage(ReportJson(status), options));
+    FG_RETURN_IF_ERROR(WriteTextFile(arguments.html, page));
+    if (!arguments.json) {
+      std::printf("%s: the report as one page (%s)\n", arguments.html.c_str(),
+                  HumanBytes(page.size()).c_str());
+      return absl::OkStatus();
+    }
+  }
   std::string text = RenderReport(status);
   if (arguments.json) {
     FG_ASSIGN_OR_RETURN(text,
@@ -162,9 +179,14 @@ void AddWatchCommands(CLI::App& app, absl::Status& status) {
   report->add_flag("--json", arguments->json, "As JSON");
   report->add_option("--attach", arguments->attach,
                      "NAME=FILE: put the JSON of FILE under processes.NAME");
+  report->add_option("--html", arguments->html,
+                     "FILE: write it as one HTML page, with charts, that opens "
+                     "offline");
   report->footer(
       "Example:\n  fedgraft-aggregator report --config "
-      "aggregator.yaml --json > result.json");
+      "aggregator.yaml --json > result.json\n"
+      "  fedgraft-aggregator report --config aggregator.yaml --html "
+      "report.html");
 }
 
 }  // namespace fedgraft

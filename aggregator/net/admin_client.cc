@@ -14,6 +14,8 @@ namespace {
 constexpr absl::Duration kDeadline = absl::Seconds(15);
 // Storing a large backbone takes a while.
 constexpr absl::Duration kStartDeadline = absl::Minutes(10);
+// A long run of many sites with its shift report.
+constexpr int kMessageBytesMax = 64 << 20;
 
 void SetDeadline(grpc::ClientContext& context, absl::Duration deadline) {
   context.set_deadline(absl::ToChronoTime(absl::Now() + deadline));
@@ -24,12 +26,18 @@ void SetDeadline(grpc::ClientContext& context, absl::Duration deadline) {
 std::unique_ptr<AdminClient> AdminClient::Connect(
     const std::string& address, const TlsFiles& files,
     const std::string& federation) {
-  auto channel = grpc::CreateChannel(
+  grpc::ChannelArguments arguments;
+  arguments.SetMaxReceiveMessageSize(kMessageBytesMax);
+  auto channel = grpc::CreateCustomChannel(
       address,
-      ClientTls(files, [federation](std::string_view pem) -> absl::Status {
-        FG_ASSIGN_OR_RETURN(const CertificateInfo info, ParseCertificate(pem));
-        return CheckRole(info, CertificateRole::kAggregator, federation);
-      }));
+      ClientTls(files,
+                [federation](std::string_view pem) -> absl::Status {
+                  FG_ASSIGN_OR_RETURN(const CertificateInfo info,
+                                      ParseCertificate(pem));
+                  return CheckRole(info, CertificateRole::kAggregator,
+                                   federation);
+                }),
+      arguments);
   return std::unique_ptr<AdminClient>(
       new AdminClient(pb::Admin::NewStub(std::move(channel))));
 }

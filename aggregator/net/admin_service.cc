@@ -30,13 +30,10 @@ AdminService::AdminService(AdminPorts ports, std::string federation,
                            RunModelLoader load_model)
     : ports_(ports),
       federation_(std::move(federation)),
+      shift_(ports_.coordinator),
       load_model_(std::move(load_model)),
       watches_(ports.strand,
-               [this] { return CurrentStatus(/*with_history=*/true); }) {
-  ports_.strand.Post([this] {
-    ports_.coordinator.SetListener([this] { watches_.Changed(); });
-  });
-}
+               [this] { return CurrentStatus(/*with_history=*/true); }) {}
 
 bool AdminService::Authorized(grpc::CallbackServerContext* context,
                               grpc::ServerUnaryReactor* reactor) const {
@@ -45,10 +42,15 @@ bool AdminService::Authorized(grpc::CallbackServerContext* context,
   return id.ok();
 }
 
-pb::StatusReply AdminService::CurrentStatus(bool with_history) const {
-  return StatusToWire(federation_, ports_.coordinator.Snapshot(),
-                      ports_.coordinator.History(), with_history,
-                      ports_.clock.Wall());
+pb::StatusReply AdminService::CurrentStatus(bool with_history) {
+  pb::StatusReply status = StatusToWire(
+      federation_, ports_.coordinator.Snapshot(), ports_.coordinator.History(),
+      with_history, ports_.clock.Wall());
+  for (pb::SiteStatus& site : *status.mutable_sites()) {
+    site.set_refusals(ports_.refusals.Of(SiteId{site.site()}));
+  }
+  if (with_history) shift_.Fill(status);
+  return status;
 }
 
 grpc::ServerUnaryReactor* AdminService::StartRun(

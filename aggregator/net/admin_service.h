@@ -4,6 +4,8 @@
 #include <string>
 
 #include "aggregator/net/peer_authenticator.h"
+#include "aggregator/net/refusal_counter.h"
+#include "aggregator/net/shift_status.h"
 #include "aggregator/net/watch_hub.h"
 #include "aggregator/round/coordinator.h"
 #include "common/runtime/clock.h"
@@ -25,6 +27,7 @@ struct AdminPorts {
   Executor& executor;
   const Clock& clock;
   const PeerAuthenticator& authenticator;
+  const RefusalCounter& refusals;
 };
 
 // The operators' gRPC service: its own port, operator certificates only.
@@ -48,6 +51,10 @@ class AdminService final : public pb::Admin::CallbackService {
   grpc::ServerWriteReactor<pb::StatusReply>* Watch(
       grpc::CallbackServerContext* context,
       const pb::StatusRequest* request) override;
+  // On the strand: what operators are told now.
+  pb::StatusReply CurrentStatus(bool with_history);
+  // On the strand: something changed.
+  void Changed() { watches_.Changed(); }
   // Ends the watches, so that the server can stop.
   void Close() { watches_.Close(); }
 
@@ -55,10 +62,10 @@ class AdminService final : public pb::Admin::CallbackService {
   // False after refusing the call.
   bool Authorized(grpc::CallbackServerContext* context,
                   grpc::ServerUnaryReactor* reactor) const;
-  pb::StatusReply CurrentStatus(bool with_history) const;
 
   AdminPorts ports_;
   const std::string federation_;
+  ShiftStatus shift_;
   RunModelLoader load_model_;
   WatchHub watches_;
 };

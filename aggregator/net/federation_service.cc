@@ -107,6 +107,19 @@ grpc::ServerUnaryReactor* FederationService::Report(
                });
 }
 
+grpc::ServerUnaryReactor* FederationService::AnswerStep(
+    grpc::CallbackServerContext* context, const pb::SecureAnswer* request,
+    pb::SecureAnswerReply*) {
+  return Unary(authenticator_, strand_, context, *request,
+               [this](const SitePeer& peer, const SecureAnswer& answer,
+                      grpc::ServerUnaryReactor* reactor) {
+                 coordinator_.AnswerStep(
+                     peer, answer, [reactor](const absl::StatusOr<Done>& done) {
+                       reactor->Finish(ToGrpc(done.status()));
+                     });
+               });
+}
+
 grpc::ServerWriteReactor<pb::BlobChunk>* FederationService::FetchBlob(
     grpc::CallbackServerContext* context, const pb::FetchBlobRequest* request) {
   return new BlobReactor(coordinator_, strand_, authenticator_, context,
@@ -115,8 +128,8 @@ grpc::ServerWriteReactor<pb::BlobChunk>* FederationService::FetchBlob(
 
 grpc::ServerReadReactor<pb::SubmitChunk>* FederationService::Submit(
     grpc::CallbackServerContext* context, pb::UploadReceipt* receipt) {
-  return new UploadReactor(coordinator_, strand_, authenticator_, context,
-                           receipt);
+  return new UploadReactor({coordinator_, strand_, authenticator_, refusals_},
+                           context, receipt);
 }
 
 }  // namespace fedgraft

@@ -3,6 +3,7 @@
 #include <atomic>
 
 #include "aggregator/net/peer_authenticator.h"
+#include "aggregator/net/refusal_counter.h"
 #include "aggregator/round/coordinator.h"
 #include "common/runtime/scheduler.h"
 #include "proto/federation.grpc.pb.h"
@@ -16,10 +17,12 @@ namespace fedgraft {
 class FederationService final : public pb::Federation::CallbackService {
  public:
   FederationService(Coordinator& coordinator, Scheduler& strand,
-                    const PeerAuthenticator& authenticator)
+                    const PeerAuthenticator& authenticator,
+                    RefusalCounter& refusals)
       : coordinator_(coordinator),
         strand_(strand),
-        authenticator_(authenticator) {}
+        authenticator_(authenticator),
+        refusals_(refusals) {}
 
   grpc::ServerUnaryReactor* Join(grpc::CallbackServerContext* context,
                                  const pb::JoinRequest* request,
@@ -33,6 +36,9 @@ class FederationService final : public pb::Federation::CallbackService {
   grpc::ServerUnaryReactor* UploadOffset(grpc::CallbackServerContext* context,
                                          const pb::UploadHeader* request,
                                          pb::UploadOffsetReply* reply) override;
+  grpc::ServerUnaryReactor* AnswerStep(grpc::CallbackServerContext* context,
+                                       const pb::SecureAnswer* request,
+                                       pb::SecureAnswerReply* reply) override;
   grpc::ServerUnaryReactor* Report(grpc::CallbackServerContext* context,
                                    const pb::SiteReport* request,
                                    pb::ReportReply* reply) override;
@@ -47,6 +53,7 @@ class FederationService final : public pb::Federation::CallbackService {
   Coordinator& coordinator_;
   Scheduler& strand_;
   const PeerAuthenticator& authenticator_;
+  RefusalCounter& refusals_;
 };
 
 }  // namespace fedgraft

@@ -1,18 +1,25 @@
 #include "aggregator/net/server.h"
 
 #include <future>
+#include <memory>
 #include <set>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/synchronization/notification.h"
 #include "aggregator/admin/allow_list.h"
 #include "aggregator/admin/pki.h"
 #include "aggregator/net/admin_service.h"
 #include "aggregator/net/federation_service.h"
+#include "aggregator/net/refusal_counter.h"
+#include "aggregator/net/run_keeper.h"
 #include "aggregator/net/run_model_loader.h"
 #include "aggregator/round/coordinator.h"
+#include "aggregator/web/http_server.h"
+#include "aggregator/web/run_archive.h"
+#include "aggregator/web/status_page.h"
 #include "common/base/logging.h"
 #include "common/base/status_macros.h"
 #include "common/crypto/system_random.h"
@@ -34,6 +41,8 @@ constexpr absl::Duration kExpiryInterval = absl::Hours(1);
 constexpr size_t kGrpcMemoryBytes = 64 << 20;
 constexpr int kUploadWindowBytes = 1 << 20;
 constexpr size_t kWrappingKeyBytesMax = 4096;
+// The status page gives up on a strand that is busy for longer.
+constexpr absl::Duration kStatusTimeout = absl::Seconds(5);
 
 // Runs `work` on the strand and waits for it.
 void RunOn(Scheduler& strand, const std::function<void()>& work) {
@@ -43,6 +52,17 @@ void RunOn(Scheduler& strand, const std::function<void()>& work) {
     done.set_value();
   });
   done.get_future().wait();
+}
+
+// The same, for a caller that may give up: `work` outlives it then.
+bool RunOnWithin(Scheduler& strand, absl::Duration timeout,
+                 std::function<void()> work) {
+  auto done = std::make_shared<absl::Notification>();
+  strand.Post([done, work = std::move(work)] {
+    work();
+    done->Notify();
+  });
+  return done->WaitForNotificationWithTimeout(timeout);
 }
 
 absl::StatusOr<std::string> ReadText(FileStore& files, std::string_view path) {
@@ -71,6 +91,8 @@ class AggregatorServer::Impl {
   absl::Status OpenCoordinator();
   absl::StatusOr<std::unique_ptr<grpc::Server>> Listen(
       const std::string& address, grpc::Service& service, int& port);
+  absl::Status OpenStatusPage();
+  absl::StatusOr<pb::StatusReply> AskStatus();
   absl::Status TellPorts();
   void ReloadAllowList();
   void WarnOfExpiryEachHour();
@@ -89,8 +111,13 @@ class AggregatorServer::Impl {
   ThreadPool pool_;
   std::unique_ptr<Coordinator> coordinator_;
   std::unique_ptr<PeerAuthenticator> authenticator_;
+  RefusalCounter refusals_;
   std::unique_ptr<FederationService> federation_service_;
   std::unique_ptr<AdminService> admin_service_;
+  std::unique_ptr<RunArchive> archive_;
+  std::unique_ptr<RunKeeper> run_keeper_;
+  std::unique_ptr<StatusPage> status_page_;
+  std::unique_ptr<HttpServer> web_server_;
   std::unique_ptr<grpc::Server> server_;
   std::unique_ptr<grpc::Server> admin_server_;
   int port_ = 0;
@@ -184,8 +211,44 @@ absl::StatusOr<std::unique_ptr<grpc::Server>> AggregatorServer::Impl::Listen(
 absl::Status AggregatorServer::Impl::TellPorts() {
   const std::string text =
       absl::StrCat("sites ", HostOf(config_.listen()), ":", port_, "\nadmin ",
-                   HostOf(config_.admin_listen()), ":", admin_port_, "\n");
+                   HostOf(config_.admin_listen()), ":", admin_port_, "\n",
+                   web_server_ == nullptr
+                       ? ""
+                       : absl::StrCat("web ", HostOf(config_.web().listen()),
+                                      ":", web_server_->port(), "\n"));
   return WriteAtomically(*files_, "listening", AsBytes(text));
+}
+
+absl::StatusOr<pb::StatusReply> AggregatorServer::Impl::AskStatus() {
+  auto status = std::make_shared<pb::StatusReply>();
+  if (!RunOnWithin(strand_, kStatusTimeout, [this, status] {
+        *status = admin_service_->CurrentStatus(/*with_history=*/true);
+      })) {
+    return absl::UnavailableError(
+        absl::StrCat("the aggregator has not answered within ",
+                     absl::FormatDuration(kStatusTimeout), "; try again"));
+  }
+  return std::move(*status);
+}
+
+absl::Status AggregatorServer::Impl::OpenStatusPage() {
+  archive_ = std::make_unique<RunArchive>(*files_);
+  run_keeper_ = std::make_unique<RunKeeper>(
+      RunKeeper::Ports{strand_, pool_, clock_, *archive_},
+      [this](bool history) { return admin_service_->CurrentStatus(history); });
+  if (config_.web().listen().empty()) return absl::OkStatus();
+  status_page_ = std::make_unique<StatusPage>(
+      config_.federation(), [this] { return AskStatus(); }, *archive_, clock_);
+  FG_ASSIGN_OR_RETURN(
+      web_server_,
+      HttpServer::Start(
+          {config_.web().listen(), config_.web().certificate_file(),
+           config_.web().key_file(), config_.web().token_file()},
+          clock_, [page = status_page_.get()](const WebRequest& request) {
+            return page->Answer(request);
+          }));
+  FG_LOG_INFO("status page on port {}", web_server_->port());
+  return absl::OkStatus();
 }
 
 absl::Status AggregatorServer::Impl::Start() {
@@ -193,16 +256,23 @@ absl::Status AggregatorServer::Impl::Start() {
   FG_RETURN_IF_ERROR(OpenCoordinator());
   authenticator_ = std::make_unique<PeerAuthenticator>(*allow_list_, clock_);
   federation_service_ = std::make_unique<FederationService>(
-      *coordinator_, strand_, *authenticator_);
+      *coordinator_, strand_, *authenticator_, refusals_);
   admin_service_ = std::make_unique<AdminService>(
-      AdminPorts{*coordinator_, strand_, pool_, clock_, *authenticator_},
+      AdminPorts{*coordinator_, strand_, pool_, clock_, *authenticator_,
+                 refusals_},
       config_.federation(), MakeRunModelLoader(*files_));
   FG_ASSIGN_OR_RETURN(server_,
                       Listen(config_.listen(), *federation_service_, port_));
   FG_ASSIGN_OR_RETURN(admin_server_, Listen(config_.admin_listen(),
                                             *admin_service_, admin_port_));
+  FG_RETURN_IF_ERROR(OpenStatusPage());
   FG_RETURN_IF_ERROR(TellPorts());
   strand_.Post([this] {
+    coordinator_->SetListener([this] {
+      admin_service_->Changed();
+      run_keeper_->Changed();
+    });
+    run_keeper_->Changed();
     ReloadAllowList();
     WarnOfExpiryEachHour();
   });
@@ -243,6 +313,7 @@ void AggregatorServer::Impl::WarnOfExpiryEachHour() {
 }
 
 AggregatorServer::Impl::~Impl() {
+  web_server_.reset();
   // Parked polls would hold the server: it cancels them after a moment.
   if (admin_service_ != nullptr) admin_service_->Close();
   const auto deadline =
@@ -250,7 +321,10 @@ AggregatorServer::Impl::~Impl() {
   if (server_ != nullptr) server_->Shutdown(deadline);
   if (admin_server_ != nullptr) admin_server_->Shutdown(deadline);
   // The coordinator answers what is parked while the strand still runs.
-  RunOn(strand_, [this] { coordinator_.reset(); });
+  RunOn(strand_, [this] {
+    if (run_keeper_ != nullptr) run_keeper_->Close();
+    coordinator_.reset();
+  });
   server_.reset();
   admin_server_.reset();
   pool_.Stop();

@@ -13,13 +13,13 @@ constexpr uint64_t kReportBytes = uint64_t{1} << 20;
 
 }  // namespace
 
-UploadReactor::UploadReactor(Coordinator& coordinator, Scheduler& strand,
-                             const PeerAuthenticator& authenticator,
+UploadReactor::UploadReactor(UploadPorts ports,
                              grpc::CallbackServerContext* context,
                              pb::UploadReceipt* receipt)
-    : coordinator_(coordinator),
-      strand_(strand),
-      authenticator_(authenticator),
+    : coordinator_(ports.coordinator),
+      strand_(ports.strand),
+      authenticator_(ports.authenticator),
+      refusals_(ports.refusals),
       context_(context),
       receipt_(receipt) {
   absl::StatusOr<SitePeer> peer =
@@ -57,7 +57,7 @@ void UploadReactor::Begin() {
         peer_, header_, chunk_.offset(),
         [this](absl::StatusOr<std::shared_ptr<SpoolUpload>> upload) {
           if (!upload.ok()) {
-            Finish(ToGrpc(upload.status()));
+            Answer(upload.status());
             return;
           }
           upload_ = *std::move(upload);
@@ -97,9 +97,14 @@ void UploadReactor::Complete() {
     coordinator_.FinishUpload(peer_, header_, std::move(upload_),
                               [this](absl::StatusOr<UploadReceipt> receipt) {
                                 if (receipt.ok()) *receipt_ = ToWire(*receipt);
-                                Finish(ToGrpc(receipt.status()));
+                                Answer(receipt.status());
                               });
   });
+}
+
+void UploadReactor::Answer(const absl::Status& status) {
+  refusals_.Count(peer_.id, status);
+  Finish(ToGrpc(status));
 }
 
 void UploadReactor::Fail(const absl::Status& status) {

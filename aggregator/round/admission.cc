@@ -15,6 +15,7 @@
 #include "common/numeric/fed_nova.h"
 #include "common/numeric/update_payload.h"
 #include "common/privacy/site_noise.h"
+#include "common/protocol/seal_suite.h"
 #include "common/protocol/statements.h"
 #include "common/solve/head_values.h"
 #include "common/solve/solve_statistics.h"
@@ -68,8 +69,10 @@ absl::Status CheckNorm(const UpdateToVerify& update,
       DifferentialPrivacy::kSite) {
     return CheckNoisyNorm(update, verified);
   }
-  // Each word is off by at most half a step.
-  const double rounding = 0.5 * update.form.ring.Step() *
+  // Each word is off by at most half a step, or by less than a whole one.
+  const bool is_stochastic =
+      update.run->plan.update.rounding == Rounding::kStochastic;
+  const double rounding = (is_stochastic ? 1 : 0.5) * update.form.ring.Step() *
                           std::sqrt(static_cast<double>(update.form.count)) /
                           WeightOfWord(verified.head.weight_word);
   if (verified.l2_norm <= clip * (1 + kNormTolerance) + rounding) {
@@ -206,6 +209,45 @@ absl::Status CheckStatistics(const UpdateToVerify& update,
   return Refuse(RefusalReason::kBadLayout, sound.message());
 }
 
+absl::Status CheckSketched(const UpdateToVerify& update,
+                           const SealedContribution& contribution) {
+  ReduceJob job;
+  job.ring = update.form.ring;
+  job.count = update.form.count;
+  job.contributions = {contribution};
+  std::vector<uint64_t> all(job.count);
+  const ReduceOutcome outcome = ReduceSumsHere(
+      job, [&](uint64_t begin, absl::Span<const uint64_t> words) {
+        std::copy(words.begin(), words.end(),
+                  all.begin() + static_cast<ptrdiff_t>(begin));
+        return absl::OkStatus();
+      });
+  FG_RETURN_IF_ERROR(outcome.status);
+  const absl::Status sound = update.form.look->Check(all);
+  if (sound.ok()) return sound;
+  return Refuse(RefusalReason::kBadLayout, sound.message());
+}
+
+// A masked update belongs to one attempt, and to a site that shared its keys.
+absl::Status CheckSecureHeader(const RunState& state, const SiteId& site,
+                               const UploadHeader& header) {
+  const SecureProgress& secure = state.secure();
+  const uint32_t expected =
+      secure.step() == SecureStep::kMask ? secure.attempt() : 0;
+  const bool in_time = secure.is_on() == (expected > 0);
+  if (!in_time || header.secure_attempt != expected) {
+    return Refuse(RefusalReason::kWrongRound, "masks: expected step ",
+                  SecureStepName(secure.step()), " of attempt ",
+                  secure.attempt(), ", got an update of attempt ",
+                  header.secure_attempt);
+  }
+  if (secure.is_on() && !secure.shared().Has(site)) {
+    return Refuse(RefusalReason::kNoTask, site.value,
+                  " did not share its keys in attempt ", secure.attempt());
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::StatusOr<UpdateForm> MakeUpdateForm(const Plan& plan,
@@ -213,6 +255,7 @@ absl::StatusOr<UpdateForm> MakeUpdateForm(const Plan& plan,
                                           TaskKind kind) {
   UpdateForm form;
   form.kind = kind;
+  form.masked = plan.secure_aggregation.is_on;
   form.max_terms = MaxTerms(plan);
   if (kind == TaskKind::kTrain) {
     FG_ASSIGN_OR_RETURN(form.ring, TrainRing(plan));
@@ -231,11 +274,27 @@ absl::StatusOr<UpdateForm> MakeUpdateForm(const Plan& plan,
   return form;
 }
 
+UpdateForm MakeSketchForm(const RunState& state,
+                          std::shared_ptr<const Look> look) {
+  UpdateForm form;
+  form.kind = TaskKind::kSketch;
+  if (look == nullptr || look->done()) return form;
+  const Plan& plan = state.run()->plan;
+  form.masked = plan.secure_aggregation.is_on;
+  form.ring = StatisticsRing();
+  form.max_terms = MaxTerms(plan);
+  form.count = static_cast<uint64_t>(look->words());
+  form.look = std::move(look);
+  SetShape(form);
+  return form;
+}
+
 UpdateForm MakeSolveForm(const RunState& state) {
   UpdateForm form;
   form.kind = TaskKind::kSolve;
   if (!state.open() || !state.solve().open) return form;
   const RunFacts& run = *state.run();
+  form.masked = run.plan.secure_aggregation.is_on;
   form.ring = SolveRing();
   form.max_terms = MaxTerms(run.plan);
   form.count = static_cast<uint64_t>(
@@ -258,7 +317,7 @@ absl::Status CheckHeader(const RunState& state, const UpdateForm& form,
     return Refuse(RefusalReason::kWrongPlan, "plan: expected ",
                   run.plan.hash.Short(), ", got ", header.plan_hash.Short());
   }
-  if (state.HasContributed(site, header.round, header.kind)) {
+  if (state.HasContributed(site, header)) {
     return Refuse(RefusalReason::kAlreadyContributed, "another update of ",
                   site.value, " for round ", header.round.value, " (",
                   TaskKindName(header.kind), ") was acknowledged");
@@ -269,6 +328,7 @@ absl::Status CheckHeader(const RunState& state, const UpdateForm& form,
                   ", got ", TaskKindName(header.kind), " of round ",
                   header.round.value);
   }
+  FG_RETURN_IF_ERROR(CheckSecureHeader(state, site, header));
   if (header.base_model != state.task_model().digest) {
     return Refuse(RefusalReason::kWrongBaseModel, "base model: expected ",
                   state.task_model().digest.Short(), ", got ",
@@ -299,7 +359,8 @@ absl::StatusOr<SealedStreamOpener> OpenSealed(const SiteId& site,
   Bytes enc(kSealedEncBytes);
   FG_RETURN_IF_ERROR(sealed.ReadAt(0, absl::MakeSpan(enc)));
   return SealedStreamOpener::Create(enc, key, AsBytes(kUpdateSealInfo),
-                                    UpdateContext(site, header), form.shape);
+                                    UpdateContext(site, header), form.shape,
+                                    AlgorithmOf(header.suite));
 }
 
 absl::StatusOr<std::shared_ptr<const SealedStreamOpener>> VerifyUpdate(
@@ -324,9 +385,10 @@ absl::StatusOr<std::shared_ptr<const SealedStreamOpener>> VerifyUpdate(
   const UpdateForm& form = update.form;
   FG_ASSIGN_OR_RETURN(
       const VerifiedUpdate verified,
-      VerifySealedUpdate(
-          contribution, {form.ring, form.count, form.layout,
-                         form.ring.TermMax(form.max_terms), form.extra_words}));
+      VerifySealedUpdate(contribution, {form.ring, form.count, form.layout,
+                                        form.ring.TermMax(form.max_terms),
+                                        form.extra_words, form.masked}));
+  if (form.masked) return contribution.opener;
   FG_RETURN_IF_ERROR(CheckWeight(update, verified.head.weight_word));
   FG_RETURN_IF_ERROR(CheckExtraWords(update, verified));
   FG_RETURN_IF_ERROR(CheckNorm(update, verified));
@@ -336,6 +398,8 @@ absl::StatusOr<std::shared_ptr<const SealedStreamOpener>> VerifyUpdate(
     FG_RETURN_IF_ERROR(CheckRecords(update, contribution));
   } else if (form.kind == TaskKind::kGather) {
     FG_RETURN_IF_ERROR(CheckStatistics(update, contribution));
+  } else if (form.kind == TaskKind::kSketch) {
+    FG_RETURN_IF_ERROR(CheckSketched(update, contribution));
   }
   return contribution.opener;
 }

@@ -14,6 +14,7 @@
 #include "common/numeric/ring_codec.h"
 #include "common/protocol/messages.h"
 #include "common/runtime/file_store.h"
+#include "common/shift/look.h"
 
 // What the aggregator demands of an update before it counts. Pure functions;
 // every refusal is typed (RefusalOf).
@@ -30,11 +31,20 @@ struct UpdateForm {
   uint64_t extra_words = 0;
   Digest layout;  // of the trainable set; other kinds: zero
   SealedStreamShape shape;
+  // Secure aggregation: one update says nothing, so only shape and identity
+  // are checked.
+  bool masked = false;
+  std::shared_ptr<const Look> look;  // kSketch
 };
-// For all but kSolve. INVALID_ARGUMENT: the plan's ring is impossible.
+// For all but kSolve and kSketch. INVALID_ARGUMENT: the plan's ring is
+// impossible.
 absl::StatusOr<UpdateForm> MakeUpdateForm(const Plan& plan,
                                           const ParameterLayout& layout,
                                           TaskKind kind);
+
+// Of the stage under way; none is to be had (count 0) without `look`.
+UpdateForm MakeSketchForm(const RunState& state,
+                          std::shared_ptr<const Look> look);
 
 // Of the current solve point; none is to be had (count 0) once solved.
 UpdateForm MakeSolveForm(const RunState& state);

@@ -9,6 +9,7 @@
 #include "aggregator/round/round_flow.h"
 #include "aggregator/round/round_reducer.h"
 #include "aggregator/round/run_desk.h"
+#include "aggregator/round/secure_desk.h"
 #include "aggregator/round/snapshot.h"
 #include "aggregator/round/task_desk.h"
 #include "aggregator/round/upload_desk.h"
@@ -25,6 +26,7 @@ class Coordinator::Impl {
       : context(ports, std::move(keys), std::move(options)),
         tasks(context),
         uploads(context),
+        secure(context),
         flow(context, [this] { PhaseBegan(); }),
         runs(context, flow) {
     context.consider = [this] { flow.Consider(); };
@@ -42,6 +44,7 @@ class Coordinator::Impl {
   RoundContext context;
   TaskDesk tasks;
   UploadDesk uploads;
+  SecureDesk secure;
   RoundFlow flow;
   RunDesk runs;
   std::function<void()> listener;
@@ -130,7 +133,7 @@ void Coordinator::Impl::OpenBlob(const SitePeer& site, const Digest& digest,
     known = digest == run->plan.backbone;
     for (const ModelRef* model :
          {&run->initial_model, &state.model(), &state.solve().point,
-          &state.statistics().gathered}) {
+          &state.statistics().gathered, &state.look().pooled}) {
       if (model->digest != digest) continue;
       wanted = *model;
       known = true;
@@ -221,6 +224,11 @@ void Coordinator::Report(const SitePeer& site, const SiteReport& report,
   impl_->tasks.Report(site, report, AnswerAlways(std::move(reply)));
 }
 
+void Coordinator::AnswerStep(const SitePeer& site, const SecureAnswer& answer,
+                             Reply<Done> reply) {
+  impl_->secure.Take(site, answer, AnswerAlways(std::move(reply)));
+}
+
 void Coordinator::Revoked(const SiteId& site) {
   RoundContext& context = impl_->context;
   if (context.sites.Find(site) == nullptr) return;
@@ -255,6 +263,31 @@ CoordinatorSnapshot Coordinator::Snapshot() const {
 
 const std::vector<RoundRecord>& Coordinator::History() const {
   return impl_->context.state.history();
+}
+
+ShiftFindings Coordinator::Findings(const RunId& known,
+                                    uint64_t version) const {
+  const RunState& state = impl_->context.state;
+  ShiftFindings findings;
+  if (state.run() == nullptr) return findings;
+  const Plan& plan = state.run()->plan;
+  findings.run = state.run()->id;
+  findings.version = state.findings_version();
+  if (findings.run == known && findings.version == version) return findings;
+  findings.every = static_cast<uint32_t>(plan.shift.every);
+  findings.false_alarm_rate = plan.shift.false_alarm_rate;
+  findings.classes = plan.classes;
+  if (plan.shift.every > 0) {
+    // One after the last round, whether it is a multiple or not.
+    findings.looks = static_cast<uint32_t>(
+        std::max(1, (plan.rounds + plan.shift.every - 1) / plan.shift.every));
+  }
+  for (const auto& [round, sites] : state.findings()) {
+    for (const auto& [site, values] : sites) {
+      findings.values[round.value][site.value] = values;
+    }
+  }
+  return findings;
 }
 
 void Coordinator::SetListener(std::function<void()> changed) {

@@ -85,6 +85,19 @@ struct RoundRecord {
   // is an even share, 0 nothing at all.
   std::map<SiteId, double> influence;
 };
+// What a run's sites told of their shift tests, by round of training.
+struct ShiftFindings {
+  RunId run;
+  uint64_t version = 0;  // grows with each change within the run
+  uint32_t every = 0;    // of the plan; 0: it does not track shift
+  double false_alarm_rate = 0;
+  uint32_t looks = 0;  // that the plan has
+  std::vector<std::string> classes;
+  // Round, site, name (common/shift/shift_tests.h).
+  std::map<uint32_t, std::map<std::string, std::map<std::string, double>>>
+      values;
+};
+
 struct CoordinatorSnapshot {
   std::optional<RunId> run;
   std::string plan_name;
@@ -147,6 +160,9 @@ class Coordinator {
   void Sent(const SitePeer& site, uint64_t bytes);
   void Report(const SitePeer& site, const SiteReport& report,
               Reply<Done> reply);
+  // A step of secure aggregation that is no update.
+  void AnswerStep(const SitePeer& site, const SecureAnswer& answer,
+                  Reply<Done> reply);
   // The site's certificate was revoked: its polls end, it leaves the round.
   void Revoked(const SiteId& site);
 
@@ -156,6 +172,8 @@ class Coordinator {
   void PauseRun(const RunId& run, bool paused, Reply<Done> reply);
   CoordinatorSnapshot Snapshot() const;
   const std::vector<RoundRecord>& History() const;
+  // Of run and version alone if those are `known`.
+  ShiftFindings Findings(const RunId& known = {}, uint64_t version = 0) const;
   // `changed` runs on the strand after every visible change.
   void SetListener(std::function<void()> changed);
 

@@ -278,6 +278,68 @@ absl::StatusOr<Record> Decode(const pb::SiteReported& in) {
   return out;
 }
 
+void Encode(const SketchClosed& in, pb::JournalRecord& record) {
+  pb::SketchClosed& out = *record.mutable_sketch_closed();
+  out.set_round(in.round.value);
+  AddSites(in.sites, out);
+  out.set_pooled(in.pooled.AsWire());
+  out.set_pooled_size_bytes(in.pooled_size_bytes);
+  out.set_pooled_inline(Text(in.pooled_inline));
+  out.set_open(in.open);
+  out.mutable_metrics()->insert(in.metrics.begin(), in.metrics.end());
+  out.set_opens_next(in.opens_next);
+}
+
+absl::StatusOr<Record> Decode(const pb::SketchClosed& in) {
+  SketchClosed out;
+  out.round = RoundId{in.round()};
+  FG_ASSIGN_OR_RETURN(out.sites, Sites(in));
+  FG_ASSIGN_OR_RETURN(out.pooled, Digest::FromWire(in.pooled()));
+  out.pooled_size_bytes = in.pooled_size_bytes();
+  out.pooled_inline = Raw(in.pooled_inline());
+  out.open = in.open();
+  out.metrics.insert(in.metrics().begin(), in.metrics().end());
+  out.opens_next = in.opens_next();
+  return out;
+}
+
+absl::StatusOr<SecureStep> DecodeStep(pb::SecureStep step) {
+  if (step < pb::SECURE_STEP_ADVERTISE || step > pb::SECURE_STEP_UNMASK) {
+    return absl::DataLossError("a step that this version does not know");
+  }
+  return static_cast<SecureStep>(step);
+}
+
+void Encode(const SecureAnswered& in, pb::JournalRecord& record) {
+  pb::SecureAnswered& out = *record.mutable_secure_answered();
+  out.set_site(in.site.value);
+  out.set_attempt(in.attempt);
+  out.set_step(static_cast<pb::SecureStep>(in.step));
+  out.set_payload(Text(in.payload));
+}
+
+absl::StatusOr<Record> Decode(const pb::SecureAnswered& in) {
+  SecureAnswered out;
+  FG_ASSIGN_OR_RETURN(out.site, SiteId::Parse(in.site()));
+  FG_ASSIGN_OR_RETURN(out.step, DecodeStep(in.step()));
+  out.attempt = in.attempt();
+  out.payload = Raw(in.payload());
+  return out;
+}
+
+void Encode(const SecureAdvanced& in, pb::JournalRecord& record) {
+  record.mutable_secure_advanced()->set_attempt(in.attempt);
+  record.mutable_secure_advanced()->set_step(
+      static_cast<pb::SecureStep>(in.step));
+}
+
+absl::StatusOr<Record> Decode(const pb::SecureAdvanced& in) {
+  SecureAdvanced out;
+  FG_ASSIGN_OR_RETURN(out.step, DecodeStep(in.step()));
+  out.attempt = in.attempt();
+  return out;
+}
+
 absl::StatusOr<Record> DecodeRecord(const pb::JournalRecord& in) {
   switch (in.record_case()) {
     case pb::JournalRecord::kRunOpened:
@@ -290,6 +352,8 @@ absl::StatusOr<Record> DecodeRecord(const pb::JournalRecord& in) {
       return Decode(in.contribution());
     case pb::JournalRecord::kRoundReduced:
       return Decode(in.round_reduced());
+    case pb::JournalRecord::kSketchClosed:
+      return Decode(in.sketch_closed());
     case pb::JournalRecord::kEvaluationClosed:
       return Decode(in.evaluation_closed());
     case pb::JournalRecord::kRunClosed:
@@ -298,6 +362,10 @@ absl::StatusOr<Record> DecodeRecord(const pb::JournalRecord& in) {
       return Decode(in.paused());
     case pb::JournalRecord::kSiteReported:
       return Decode(in.site_reported());
+    case pb::JournalRecord::kSecureAnswered:
+      return Decode(in.secure_answered());
+    case pb::JournalRecord::kSecureAdvanced:
+      return Decode(in.secure_advanced());
     case pb::JournalRecord::RECORD_NOT_SET:
       break;
   }

@@ -103,6 +103,33 @@ struct EvaluationClosed {
   bool opens_next = false;  // as in RoundReduced
 };
 
+// A stage of a look at shift. Without a size: the look ends without result.
+struct SketchClosed {
+  RoundId round;
+  std::vector<SiteId> sites;
+  Digest pooled;  // common/shift/look.h
+  uint64_t pooled_size_bytes = 0;
+  Bytes pooled_inline;                    // empty: in the blob store
+  bool open = false;                      // another stage follows
+  bool opens_next = false;                // as in RoundReduced
+  std::map<std::string, double> metrics;  // last stage
+};
+
+// Secure aggregation: what a site said in the current step.
+struct SecureAnswered {
+  SiteId site;
+  uint32_t attempt = 0;
+  SecureStep step = SecureStep::kAdvertise;
+  Bytes payload;
+};
+
+// The next step. Or kAdvertise of the next attempt: the sum is abandoned, its
+// contributions with it, and begun again with fresh keys.
+struct SecureAdvanced {
+  uint32_t attempt = 0;
+  SecureStep step = SecureStep::kAdvertise;
+};
+
 struct RunClosed {
   bool stopped = false;
   std::string reason;
@@ -121,7 +148,7 @@ struct SiteReported {
 using Record =
     std::variant<RunOpened, SiteJoined, RoundOpened, ContributionAccepted,
                  RoundReduced, EvaluationClosed, RunClosed, RunPaused,
-                 SiteReported>;
+                 SiteReported, SketchClosed, SecureAnswered, SecureAdvanced>;
 
 struct JournalEntry {
   absl::Time time;  // wall, for people; no decision reads it

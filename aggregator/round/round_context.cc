@@ -30,6 +30,9 @@ RoundContext::RoundContext(CoordinatorPorts the_ports, CoordinatorKeys the_keys,
       off_strand(ports.executor, ports.strand) {}
 
 bool RoundContext::IsAwaited(const SiteId& site) const {
+  if (state.secure().is_on()) {
+    return state.AwaitsSecurely(site) && sites.MayContribute(site);
+  }
   return state.task_kind().has_value() && state.participants().contains(site) &&
          !state.contributions().contains(site) && sites.MayContribute(site);
 }

@@ -26,7 +26,8 @@ struct RunTools {
   UpdateForm train;
   UpdateForm evaluate;
   UpdateForm gather;
-  UpdateForm solve;  // of the current point; changes from round to round
+  // Of the current point, or stage; they change from round to round.
+  UpdateForm solve, sketch;
 
   const UpdateForm& form(TaskKind kind) const {
     switch (kind) {
@@ -36,6 +37,8 @@ struct RunTools {
         return evaluate;
       case TaskKind::kGather:
         return gather;
+      case TaskKind::kSketch:
+        return sketch;
       case TaskKind::kSolve:
         break;
     }
@@ -77,6 +80,8 @@ struct RoundContext {
   // What opened the contributions of this phase, as far as this process
   // verified them: the reduce need not agree on their keys again.
   std::map<SiteId, std::shared_ptr<const SealedStreamOpener>> openers;
+  // Secure aggregation: what is to be taken out of the phase's sum.
+  std::shared_ptr<const MaskRemoval> masks;
   // Sent since the round was opened.
   uint64_t bytes_down = 0;
 
@@ -96,7 +101,8 @@ struct RoundContext {
            !RunChanging() && journal->failure().ok();
   }
   bool RunChanging() const { return run_opening || run_ending; }
-  // True if `site` is to contribute to the current phase and has not.
+  // True if `site` is to contribute to the current phase, or to answer its step
+  // of secure aggregation, and has not.
   bool IsAwaited(const SiteId& site) const;
   // Logs the refusal and remembers it for the site's status.
   absl::Status Refused(const SiteId& site, absl::Status refusal);

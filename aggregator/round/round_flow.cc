@@ -4,6 +4,7 @@
 #include <string>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "common/base/check.h"
 #include "common/base/logging.h"
@@ -15,6 +16,11 @@ std::vector<SiteId> SitesOf(const std::map<SiteId, Contribution>& all) {
   std::vector<SiteId> sites;
   for (const auto& [site, contribution] : all) sites.push_back(site);
   return sites;
+}
+
+// What the run goes on without.
+bool IsDispensable(TaskKind kind) {
+  return kind == TaskKind::kEvaluate || kind == TaskKind::kSketch;
 }
 
 // An honest site whose images differ can look like a hostile one to a robust
@@ -47,8 +53,13 @@ void RoundFlow::CancelPhaseTimers() {
 void RoundFlow::Restart() {
   CancelPhaseTimers();
   deadline_passed_ = false;
-  context_.closing = false;
-  context_.openers.clear();
+  // Paused or resumed while a sum or a record is under way: it still takes no
+  // further contribution.
+  context_.closing = busy_;
+  if (!busy_) {
+    context_.openers.clear();
+    context_.masks = nullptr;
+  }
   context_.sites.BeginPhase();
   const RunState& state = context_.state;
   if (state.phase() == Phase::kEnrolling) timed_round_ = RoundId();
@@ -58,6 +69,7 @@ void RoundFlow::Restart() {
     round_opened_ = context_.ports.clock.Monotonic();
   }
   context_.tools.solve = MakeSolveForm(state);
+  context_.tools.sketch = MakeSketchForm(state, FindLook());
   if (state.open() && !state.paused()) {
     ArmDeadline();
     if (state.task_kind().has_value()) CheckProgress();
@@ -144,6 +156,7 @@ void RoundFlow::Consider() {
       return ConsiderEnrolment();
     case Phase::kSolving:
     case Phase::kGathering:
+    case Phase::kSketching:
     case Phase::kTraining:
     case Phase::kEvaluating:
       return ConsiderPhase();
@@ -176,6 +189,7 @@ size_t RoundFlow::CountAwaited() const {
 
 void RoundFlow::ConsiderPhase() {
   const RunState& state = context_.state;
+  if (state.secure().is_on()) return ConsiderSecure();
   const TaskKind kind = *state.task_kind();
   const size_t have = state.contributions().size();
   if (!context_.closing) {
@@ -187,7 +201,7 @@ void RoundFlow::ConsiderPhase() {
     const bool complete = CountAwaited() == 0 || have >= most;
     if (have >= quorum && (complete || deadline_passed_)) {
       context_.closing = true;
-    } else if (deadline_passed_ && kind == TaskKind::kEvaluate) {
+    } else if (deadline_passed_ && IsDispensable(kind)) {
       context_.closing = true;
     } else if (deadline_passed_) {
       return Extend();
@@ -197,11 +211,9 @@ void RoundFlow::ConsiderPhase() {
   }
   // What was complete at the site by now still counts.
   if (!context_.admitting.empty()) return;
-  if (kind == TaskKind::kEvaluate) {
-    PoolMetrics();
-  } else {
-    Reduce();
-  }
+  if (kind == TaskKind::kEvaluate) return PoolMetrics();
+  if (kind == TaskKind::kSketch) return PoolSketch();
+  Reduce();
 }
 
 void RoundFlow::OpenRound() {
@@ -220,8 +232,76 @@ std::shared_ptr<const PhaseJob> RoundFlow::MakeJob() const {
   job->rule_state = state.rule_state();
   job->contributions = state.contributions();
   job->openers = context_.openers;
+  job->masks = context_.masks;
   job->inline_bytes_max = context_.options.inline_bytes_max;
   return job;
+}
+
+std::shared_ptr<const Look> RoundFlow::FindLook() {
+  const RunState& state = context_.state;
+  if (state.phase() != Phase::kSketching) return nullptr;
+  const ModelRef& pooled = state.look().pooled;
+  if (look_.second == nullptr || look_.first != pooled.digest) {
+    // A first stage, or this process did not pool the one before.
+    absl::StatusOr<Look> look =
+        LoadLook(*state.run(), pooled, context_.ports.files);
+    if (!look.ok()) {
+      FG_LOG_ERROR("run {} round {}: {}", state.run()->id.value,
+                   state.round().value, look.status().ToString());
+      return nullptr;
+    }
+    look_ = {pooled.digest, std::make_shared<const Look>(*std::move(look))};
+  }
+  return look_.second;
+}
+
+void RoundFlow::PoolSketch() {
+  const RunState& state = context_.state;
+  if (state.contributions().size() <
+      static_cast<size_t>(state.run()->plan.quorum)) {
+    return CloseSketch(absl::UnavailableError(
+        absl::StrCat(state.contributions().size(), " of at least ",
+                     state.run()->plan.quorum, " sites at the deadline")));
+  }
+  busy_ = true;
+  context_.off_strand.Run<absl::StatusOr<NewSketch>>(
+      [job = MakeJob(), &files = context_.ports.files] {
+        return AdvanceSketch(*job, files);
+      },
+      [this](absl::StatusOr<NewSketch> sketch) {
+        CloseSketch(std::move(sketch));
+      });
+}
+
+void RoundFlow::CloseSketch(absl::StatusOr<NewSketch> sketch) {
+  if (closer_.requested()) return Idle();
+  const RunState& state = context_.state;
+  SketchClosed closed;
+  closed.round = state.round();
+  closed.sites = SitesOf(state.contributions());
+  if (sketch.ok()) {
+    closed.pooled = sketch->digest;
+    closed.pooled_size_bytes = sketch->size_bytes;
+    closed.pooled_inline = std::move(sketch->inline_bytes);
+    closed.open = !sketch->look->done();
+    if (!closed.open) closed.metrics = sketch->look->Verdicts();
+    look_ = {closed.pooled, std::move(sketch->look)};
+  } else {
+    // The run goes on without this look.
+    FG_LOG_WARNING("run {} round {}: no look at shift: {}",
+                   state.run()->id.value, state.round().value,
+                   std::string(sketch.status().message()));
+  }
+  FG_LOG_INFO("run {} round {}: sketches of {} sites", state.run()->id.value,
+              state.round().value, closed.sites.size());
+  closed.opens_next =
+      !state.paused() && (closed.open || !state.IsLastTraining(true));
+  Obsolete obsolete = MakeObsolete();
+  const ModelRef& before = state.look().pooled;
+  if (before.InBlobStore() && before.digest != closed.pooled) {
+    obsolete.blobs.push_back(before.digest);
+  }
+  Journal(std::move(closed), std::move(obsolete));
 }
 
 void RoundFlow::Reduce() {
@@ -245,6 +325,11 @@ void RoundFlow::Reduce() {
 
 void RoundFlow::Publish(absl::StatusOr<NewModel> model) {
   if (closer_.requested()) return Idle();  // stopped meanwhile
+  if (!model.ok() && context_.masks != nullptr &&
+      absl::IsInvalidArgument(model.status())) {
+    // The same sum gives the same again; which site spoilt it cannot be seen.
+    return ReopenSecure(model.status().message());
+  }
   if (!model.ok()) return RetryLater(model.status());
   const RunState& state = context_.state;
   RoundReduced reduced;
@@ -286,6 +371,7 @@ void RoundFlow::Publish(absl::StatusOr<NewModel> model) {
     obsolete.blobs.push_back(rule_state.digest);
   }
   reduced.opens_next = !state.EvaluationDue(solved) && OpensNext(solved);
+  obsolete.more_follow = !state.IsLastRound(solved);
   Journal(std::move(reduced), std::move(obsolete));
 }
 
@@ -390,7 +476,9 @@ void RoundFlow::Remove(Obsolete obsolete) {
                                spool = context_.spool, blobs = context_.blobs] {
     // A file that stays costs space until the next restart looks.
     for (const std::string& file : obsolete.spool_files) {
-      if (const absl::Status removed = spool->Remove(file); !removed.ok()) {
+      const absl::Status removed =
+          obsolete.more_follow ? spool->Recycle(file) : spool->Remove(file);
+      if (!removed.ok()) {
         FG_LOG_WARNING("spool file {} stays: {}", file,
                        std::string(removed.message()));
       }

@@ -8,11 +8,13 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "aggregator/round/round_context.h"
 #include "aggregator/round/round_reducer.h"
 #include "aggregator/round/run_closer.h"
 #include "common/runtime/scheduler.h"
+#include "common/shift/look.h"
 
 namespace fedgraft {
 
@@ -26,7 +28,14 @@ namespace fedgraft {
 //   never below quorum──▶
 //     reduce off the strand ──▶ RoundReduced ──▶ evaluating r or published
 //   evaluating ──all awaited contributed, or deadline──▶ published
+//   published ──▶ sketching r + 1, while a look at shift is under way
+//   sketching r ──all awaited contributed, or deadline──▶ published
 //   published ──▶ training r + 1, or RunClosed after the last round
+//
+// Where the plan asks for secure aggregation, solving, training and evaluating
+// are steps (common/secagg/session.h), each with the deadline of a round. A sum
+// that cannot be unmasked is abandoned and begun again with fresh keys; an
+// evaluation or a look at shift then does without.
 //
 // A deadline that finds too few is extended, and the round takes in whoever has
 // joined since it was opened. Single-strand; part of the Coordinator.
@@ -60,6 +69,7 @@ class RoundFlow {
   // On disk, but of no use once a record is applied.
   struct Obsolete {
     std::vector<std::string> spool_files;
+    bool more_follow = false;  // updates like those in the files
     std::vector<Digest> blobs;
   };
 
@@ -71,12 +81,23 @@ class RoundFlow {
 
   void ConsiderEnrolment();
   void ConsiderPhase();
+  // Secure aggregation (round_flow_secure.cc): the step under way.
+  void ConsiderSecure();
+  void EndSecureStep();
+  void ReopenSecure(absl::string_view why);
+  // Makes the masks that are in the sum. False: shares do not fit.
+  bool MakeMasks();
   // Awaited sites that have not contributed yet.
   size_t CountAwaited() const;
   void OpenRound();
   void Reduce();
   void Publish(absl::StatusOr<NewModel> model);
   void PoolMetrics();
+  // Where the look stands; null without one, or if what was pooled cannot be
+  // read: the stage then ends without result at its deadline.
+  std::shared_ptr<const Look> FindLook();
+  void PoolSketch();
+  void CloseSketch(absl::StatusOr<NewSketch> sketch);
   void CloseEvaluation(absl::StatusOr<std::map<std::string, double>> metrics);
   void Ended(const absl::Status& status);
 
@@ -97,6 +118,8 @@ class RoundFlow {
   // A record or a reduce of this flow is under way: nothing else is begun.
   bool busy_ = false;
   bool deadline_passed_ = false;
+  // What of `pooled` of the state's look FindLook made.
+  std::pair<Digest, std::shared_ptr<const Look>> look_;
   RoundId timed_round_;  // the one that round_opened_ is of
   absl::Time round_opened_;
   TimerId deadline_ = 0, progress_ = 0, retry_ = 0;

@@ -1,17 +1,18 @@
 #include "aggregator/round/round_reducer.h"
 
 #include <algorithm>
+#include <numeric>
 #include <utility>
 #include <vector>
 
 #include "aggregator/round/memory_file.h"
+#include "aggregator/round/model_file.h"
 #include "aggregator/round/rule_reduce.h"
 #include "aggregator/rules/rule_pass.h"
 #include "aggregator/store/reduce.h"
 #include "common/base/status_macros.h"
 #include "common/crypto/sha256.h"
 #include "common/model/evaluation_layout.h"
-#include "common/model/safetensors.h"
 #include "common/runtime/blob_store.h"
 #include "common/solve/head_solver.h"
 #include "common/solve/head_values.h"
@@ -36,6 +37,12 @@ absl::StatusOr<ReduceJob> OpenAll(const PhaseJob& job, FileStore& files) {
   ReduceJob reduce;
   reduce.ring = job.form.ring;
   reduce.count = job.form.count;
+  if (job.masks != nullptr) {
+    reduce.unmask = [masks = job.masks, word_bits = job.form.ring.word_bits](
+                        uint64_t begin, absl::Span<uint64_t> sums) {
+      masks->FromWords(word_bits, begin, sums);
+    };
+  }
   for (const auto& [site, contribution] : job.contributions) {
     SealedContribution one;
     one.site = site;
@@ -64,8 +71,8 @@ absl::StatusOr<Bytes> LoadBytes(const ModelRef& model, FileStore& files) {
 
 absl::StatusOr<ParameterVector> LoadBase(const PhaseJob& job,
                                          FileStore& files) {
-  FG_ASSIGN_OR_RETURN(const Bytes content, LoadBytes(job.base, files));
-  return DecodeTrainableSet(*job.run->layout, content);
+  FG_ASSIGN_OR_RETURN(const auto file, OpenModel(files, job.base));
+  return ReadTrainableSet(*job.run->layout, *file);
 }
 
 absl::Status Prepare(RoundWork& work, FileStore& files, ReduceJob& reduce) {
@@ -80,6 +87,10 @@ absl::Status Prepare(RoundWork& work, FileStore& files, ReduceJob& reduce) {
     work.saturated += head.saturated;
     round.sites.push_back(one.site);
     round.weight_words.push_back(head.weight_word);
+  }
+  if (job.masks != nullptr) {
+    round.total_weight_word = job.masks->FromWeight(std::accumulate(
+        round.weight_words.begin(), round.weight_words.end(), uint64_t{0}));
   }
   Bytes state;
   if (job.rule_state.size_bytes > 0) {
@@ -105,19 +116,23 @@ absl::StatusOr<Digest> Keep(Bytes bytes, const PhaseJob& job, FileStore& files,
 }
 
 absl::StatusOr<NewModel> EncodeModel(const PhaseJob& job,
-                                     ParameterVector values, FileStore& files) {
-  Bytes encoded = EncodeTrainableSet(*job.run->layout, values);
-  values = ParameterVector();
+                                     const ParameterVector& values,
+                                     FileStore& files) {
+  BlobStore blobs(files, kBlobFolder);
+  FG_ASSIGN_OR_RETURN(
+      KeptModel kept,
+      KeepTrainableSet(*job.run->layout, values, job.inline_bytes_max, blobs));
   NewModel model;
-  FG_ASSIGN_OR_RETURN(model.digest, Keep(std::move(encoded), job, files,
-                                         model.size_bytes, model.inline_bytes));
+  model.digest = kept.digest;
+  model.size_bytes = kept.size_bytes;
+  model.inline_bytes = std::move(kept.inline_bytes);
   return model;
 }
 
 absl::StatusOr<NewModel> Encode(RoundWork& work, FileStore& files) {
   FromMoments(*work.job->run->layout, work.values);
   FG_ASSIGN_OR_RETURN(NewModel model,
-                      EncodeModel(*work.job, std::move(work.values), files));
+                      EncodeModel(*work.job, work.values, files));
   model.saturated = work.saturated;
   model.influence = work.pass->Influence();
   if (work.pass->state().slots() == 0) return model;
@@ -219,12 +234,16 @@ absl::StatusOr<NewModel> AdvanceSolve(const PhaseJob& job, FileStore& files) {
   FG_ASSIGN_OR_RETURN(const SolverState before, LoadSolver(job, files));
   const SolvePoint point = NextPoint(plan, before);
   FG_ASSIGN_OR_RETURN(const std::vector<uint64_t> words, SumWords(job, files));
+  // Of single masked statistics this could not be seen.
+  if (words.empty() || static_cast<int64_t>(words[0]) <= 0) {
+    return absl::InvalidArgumentError(
+        "solve statistics: expected a positive number of records");
+  }
   const std::vector<double> sums = UnpackSolveSums(point, words);
   FG_ASSIGN_OR_RETURN(const SolverState state, Advance(plan, before, sums));
   FG_ASSIGN_OR_RETURN(ParameterVector values, LoadBase(job, files));
   SetHead(plan, *job.run->layout, PublishedHead(state), values);
-  FG_ASSIGN_OR_RETURN(NewModel model,
-                      EncodeModel(job, std::move(values), files));
+  FG_ASSIGN_OR_RETURN(NewModel model, EncodeModel(job, values, files));
   model.metrics = SolveMetrics(plan, state);
   model.metrics.merge(TransferMetrics(point, sums));
   FG_RETURN_IF_ERROR(AlignSites(job, files, point, sums, model.metrics));
@@ -254,6 +273,13 @@ absl::StatusOr<NewModel> GatherStatistics(const PhaseJob& job,
   GatheredStatistics gathered;
   gathered.model = job.base.digest;
   FG_ASSIGN_OR_RETURN(gathered.words, SumWords(job, files));
+  if (job.masks != nullptr) {
+    // Of single masked statistics this could not be seen.
+    const StatisticsLayout layout(job.run->plan, *job.run->layout);
+    StatisticsCheck check(layout);
+    check.Add(0, gathered.words);
+    FG_RETURN_IF_ERROR(check.Finish());
+  }
   model.metrics["gathered_records"] = gathered.records();
   if (NeedsModel(StatisticsLayout(job.run->plan, *job.run->layout))) {
     FG_ASSIGN_OR_RETURN(gathered.model_bytes, LoadBytes(job.base, files));
@@ -265,6 +291,30 @@ absl::StatusOr<NewModel> GatherStatistics(const PhaseJob& job,
                       Keep(std::move(encoded), job, files,
                            statistics.size_bytes, statistics.content_inline));
   return model;
+}
+
+absl::StatusOr<NewSketch> AdvanceSketch(const PhaseJob& job, FileStore& files) {
+  if (job.form.look == nullptr) {
+    return absl::UnavailableError("where the look stands could not be read");
+  }
+  Look look = *job.form.look;
+  FG_ASSIGN_OR_RETURN(std::vector<uint64_t> words, SumWords(job, files));
+  FG_RETURN_IF_ERROR(look.Add(std::move(words)));
+  NewSketch sketch;
+  FG_ASSIGN_OR_RETURN(
+      sketch.digest,
+      Keep(look.Encode(), job, files, sketch.size_bytes, sketch.inline_bytes));
+  sketch.look = std::make_shared<const Look>(std::move(look));
+  return sketch;
+}
+
+absl::StatusOr<Look> LoadLook(const RunFacts& run, const ModelRef& pooled,
+                              FileStore& files) {
+  Bytes content;
+  if (pooled.size_bytes > 0) {
+    FG_ASSIGN_OR_RETURN(content, LoadBytes(pooled, files));
+  }
+  return Look::Decode(run.plan, *run.layout, content);
 }
 
 absl::StatusOr<std::map<std::string, double>> PoolEvaluation(

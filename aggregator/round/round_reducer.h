@@ -12,9 +12,11 @@
 #include "aggregator/round/records.h"
 #include "aggregator/round/run_key.h"
 #include "aggregator/round/run_state.h"
+#include "aggregator/secagg/mask_removal.h"
 #include "common/base/digest.h"
 #include "common/runtime/executor.h"
 #include "common/runtime/file_store.h"
+#include "common/shift/look.h"
 
 // The heavy end of a round, for the executor: opens the contributions of a
 // phase shard by shard, sums them exactly and makes something of the sum. Pure
@@ -34,7 +36,17 @@ struct PhaseJob {
   // Of contributions that this process verified; the rest are opened with
   // `key` again.
   std::map<SiteId, std::shared_ptr<const SealedStreamOpener>> openers;
+  // Secure aggregation: taken out of the sums. Null: they are not masked.
+  std::shared_ptr<const MaskRemoval> masks;
   uint64_t inline_bytes_max = 0;
+};
+
+// What a look at shift has come to (common/shift/look.h).
+struct NewSketch {
+  Digest digest;
+  uint64_t size_bytes = 0;
+  Bytes inline_bytes;  // empty: in the blob store
+  std::shared_ptr<const Look> look;
 };
 
 // A model that is ready to be published: durable in the blob store, or small
@@ -53,7 +65,7 @@ struct NewModel {
 
 // The base model plus the rule's delta, as safetensors bytes. Begins on the
 // calling worker, reduces on all, and calls `done` on the last. Peak memory:
-// two copies of the trainable set, and twice the rule's memory; for rules on
+// one copy of the trainable set, and twice the rule's memory; for rules on
 // single updates also one shard of each update and worker. UNAVAILABLE,
 // RESOURCE_EXHAUSTED: the disk failed; DATA_LOSS: what was accepted does not
 // open any more.
@@ -69,6 +81,14 @@ absl::StatusOr<NewModel> AdvanceSolve(const PhaseJob& job, FileStore& files);
 // calling worker alone; peak memory: the sums twice, and the model.
 absl::StatusOr<NewModel> GatherStatistics(const PhaseJob& job,
                                           FileStore& files);
+
+// A stage of a look at shift, from the exact sums. On the calling worker alone.
+// Errors as of Look::Add.
+absl::StatusOr<NewSketch> AdvanceSketch(const PhaseJob& job, FileStore& files);
+// From what its stages have come to; no size: none. INVALID_ARGUMENT: other
+// bytes.
+absl::StatusOr<Look> LoadLook(const RunFacts& run, const ModelRef& pooled,
+                              FileStore& files);
 
 // Pooled metrics from the exact sums of an evaluation; none if no site
 // evaluated a record. On the calling worker alone.

@@ -46,6 +46,14 @@ ReduceOutcome SumLastWords(const ReduceJob& job, int count,
         sums[i - first] += words[i - begin];
       }
     }
+    if (job.unmask) {
+      // Masks are read shard by shard, as the words were.
+      words.assign(plan.Words(shard), 0);
+      job.unmask(begin, absl::MakeSpan(words));
+      for (uint64_t i = std::max(begin, first); i < end; ++i) {
+        sums[i - first] += words[i - begin];
+      }
+    }
   }
   return {};
 }

@@ -4,12 +4,13 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "aggregator/round/model_file.h"
 #include "aggregator/rules/rule.h"
 #include "common/base/check.h"
 #include "common/base/logging.h"
 #include "common/base/status_macros.h"
 #include "common/crypto/sha256.h"
-#include "common/model/safetensors.h"
+#include "common/shift/look.h"
 #include "common/solve/head_values.h"
 #include "common/statistics/start_statistics.h"
 
@@ -58,6 +59,9 @@ absl::Status CheckRun(const Plan& plan, const RunModel& model,
                      " is not linear in its features and cannot be solved "
                      "exactly; expected none, or another backbone"));
   }
+  if (plan.shift.every > 0) {
+    FG_RETURN_IF_ERROR(Look::Create(plan, model.layout).status());
+  }
   return MakeRule(plan).status();
 }
 
@@ -102,14 +106,12 @@ absl::StatusOr<RunDesk::Prepared> RunDesk::Prepare(
   RunOpened& record = prepared.record;
   FG_ASSIGN_OR_RETURN(NewRunKey key, MakeRunKey(run, plan.hash, wrapping_key,
                                                 signing_key, random));
-  Bytes encoded = EncodeTrainableSet(model.layout, model.initial);
-  record.initial_model = Sha256(encoded);
-  record.initial_model_size_bytes = encoded.size();
-  if (encoded.size() <= inline_bytes_max) {
-    record.initial_model_inline = std::move(encoded);
-  } else {
-    FG_RETURN_IF_ERROR(blobs.Put(encoded).status());
-  }
+  FG_ASSIGN_OR_RETURN(
+      KeptModel initial,
+      KeepTrainableSet(model.layout, model.initial, inline_bytes_max, blobs));
+  record.initial_model = initial.digest;
+  record.initial_model_size_bytes = initial.size_bytes;
+  record.initial_model_inline = std::move(initial.inline_bytes);
   record.run = std::move(run);
   record.plan = plan.bytes;
   record.wrapped_key = std::move(key.wrapped);

@@ -8,6 +8,8 @@
 #include "common/base/status_macros.h"
 #include "common/config/plan_loader.h"
 #include "common/crypto/sha256.h"
+#include "common/numeric/update_payload.h"
+#include "common/shift/shift_tests.h"
 #include "common/solve/head_solver.h"
 #include "common/solve/head_values.h"
 #include "common/statistics/start_statistics.h"
@@ -15,8 +17,15 @@
 namespace fedgraft {
 namespace {
 
-// A site's scalars are kept by name, at most this many.
+// A site's scalars are kept by name, at most this many; its findings of at most
+// so many looks.
 constexpr size_t kScalarsPerSiteMax = 1024;
+constexpr size_t kLooksMax = 1000;
+
+// Rounds of it are counted by site.
+bool IsTrainingWork(TaskKind kind) {
+  return kind != TaskKind::kEvaluate && kind != TaskKind::kSketch;
+}
 
 std::shared_ptr<const Bytes> Share(Bytes bytes) {
   if (bytes.empty()) return nullptr;
@@ -35,6 +44,8 @@ absl::string_view PhaseName(Phase phase) {
       return "solving";
     case Phase::kGathering:
       return "gathering";
+    case Phase::kSketching:
+      return "sketching";
     case Phase::kTraining:
       return "training";
     case Phase::kEvaluating:
@@ -76,12 +87,26 @@ bool RunState::Stops(const std::map<std::string, double>& metrics) const {
   const int patience = run_->plan.stopping.patience;
   if (patience == 0 || final_) return false;
   // Without any score there is nothing to choose from.
-  if (Improves(metrics)) return IsLastRound();
-  return best_.has_value() &&
-         (IsLastRound() || without_improvement_ + 1 >= patience);
+  const bool last = IsLastTraining(!solve_.open);
+  if (Improves(metrics)) return last;
+  return best_.has_value() && (last || without_improvement_ + 1 >= patience);
 }
 
 bool RunState::IsLastRound(bool solved) const {
+  if (final_) return !look_.open;
+  return IsLastTraining(solved) && !LookFollows(solved);
+}
+
+bool RunState::LookFollows(bool solved) const {
+  if (look_.open) return true;
+  const uint32_t every = static_cast<uint32_t>(run_->plan.shift.every);
+  if (every == 0 || !solved) return false;
+  if (phase_ == Phase::kSolving) return run_->plan.rounds == 0;
+  return phase_ == Phase::kTraining &&
+         (training_round().value % every == 0 || IsLastTraining(true));
+}
+
+bool RunState::IsLastTraining(bool solved) const {
   if (final_) return true;
   if (!solved) return false;
   const uint32_t before = prepares() ? round_.value : preparing_rounds();
@@ -92,7 +117,7 @@ bool RunState::EvaluationDue(bool solved) const {
   const int every = run_->plan.evaluation.every;
   if (every < 0 || !solved || phase_ == Phase::kGathering) return false;
   // The head is evaluated once, when it is solved.
-  if (IsLastRound(solved) || solve_.open) return true;
+  if (IsLastTraining(solved) || solve_.open) return true;
   return every > 0 &&
          training_round().value % static_cast<uint32_t>(every) == 0;
 }
@@ -113,6 +138,7 @@ absl::Status RunState::Apply(JournalEntry entry, uint64_t sequence) {
 std::optional<TaskKind> RunState::task_kind() const {
   if (phase_ == Phase::kSolving) return TaskKind::kSolve;
   if (phase_ == Phase::kGathering) return TaskKind::kGather;
+  if (phase_ == Phase::kSketching) return TaskKind::kSketch;
   if (phase_ == Phase::kTraining) return TaskKind::kTrain;
   if (phase_ == Phase::kEvaluating) return TaskKind::kEvaluate;
   return std::nullopt;
@@ -133,12 +159,28 @@ std::optional<UploadReceipt> RunState::FindReceipt(
   return receipt.receipt;
 }
 
-bool RunState::HasContributed(const SiteId& site, RoundId round,
-                              TaskKind kind) const {
+std::vector<SiteId> RunState::Survivors() const {
+  std::vector<SiteId> sites;
+  for (const auto& [site, contribution] : contributions_) sites.push_back(site);
+  return sites;
+}
+
+bool RunState::AwaitsSecurely(const SiteId& site) const {
+  const bool is_full = secure_.step() == SecureStep::kAdvertise &&
+                       secure_.advertised().keys().size() >=
+                           static_cast<size_t>(MaxTerms(run_->plan));
+  return !is_full &&
+         secure_.Awaits(site, Survivors(), participants_.contains(site));
+}
+
+bool RunState::HasContributed(const SiteId& site,
+                              const UploadHeader& header) const {
   const auto facts = sites_.find(site);
   if (facts == sites_.end()) return false;
-  const auto found = facts->second.receipts.find(kind);
-  return found != facts->second.receipts.end() && found->second.round == round;
+  const auto found = facts->second.receipts.find(header.kind);
+  return found != facts->second.receipts.end() &&
+         found->second.round == header.round &&
+         found->second.secure_attempt == header.secure_attempt;
 }
 
 uint32_t RunState::RoundsContributed(const SiteId& site) const {
@@ -194,9 +236,9 @@ absl::Status RunState::On(SiteJoined record, absl::Time, uint64_t) {
 }
 
 absl::Status RunState::On(RoundOpened record, absl::Time, uint64_t) {
-  const bool is_round = phase_ == Phase::kTraining ||
-                        phase_ == Phase::kSolving ||
-                        phase_ == Phase::kGathering;
+  const bool is_round =
+      phase_ == Phase::kTraining || phase_ == Phase::kSolving ||
+      phase_ == Phase::kGathering || phase_ == Phase::kSketching;
   if (is_round && record.round == round_) {
     participants_ = joined_;  // opened again
     return absl::OkStatus();
@@ -218,7 +260,66 @@ void RunState::OpenNext() {
   participants_ = joined_;
   phase_ = solve_.open        ? Phase::kSolving
            : statistics_.open ? Phase::kGathering
+           : look_.open       ? Phase::kSketching
                               : Phase::kTraining;
+  BeginSecure(1);
+}
+
+void RunState::BeginSecure(uint32_t attempt) {
+  secure_ = SecureProgress();
+  if (!run_->plan.secure_aggregation.is_on || !task_kind().has_value()) return;
+  secure_ = SecureProgress({run_->id, run_->plan.hash, round_, *task_kind(),
+                            task_model().digest, attempt},
+                           SecureRulesOf(run_->plan));
+}
+
+absl::Status RunState::On(SecureAnswered record, absl::Time, uint64_t) {
+  if (!secure_.is_on() || record.attempt != secure_.attempt() ||
+      record.step != secure_.step() || !AwaitsSecurely(record.site)) {
+    return absl::DataLossError(
+        absl::StrCat("an answer of site ", record.site.value, " to step ",
+                     SecureStepName(record.step), " of attempt ",
+                     record.attempt, ", which does not wait for it"));
+  }
+  return secure_.Put(record.site, record.payload);
+}
+
+absl::Status RunState::On(SecureAdvanced record, absl::Time, uint64_t) {
+  const bool again = record.step == SecureStep::kAdvertise;
+  if (!secure_.is_on() ||
+      record.attempt != secure_.attempt() + (again ? 1 : 0)) {
+    return absl::DataLossError(
+        absl::StrCat("attempt ", record.attempt, " is not under way"));
+  }
+  if (!again) {
+    const size_t have = secure_.step() == SecureStep::kMask
+                            ? contributions_.size()
+                            : secure_.Answers();
+    if (static_cast<int>(have) < secure_.AnswersMin()) {
+      return absl::DataLossError(absl::StrCat(
+          "step ", SecureStepName(secure_.step()), " ends with ", have,
+          " sites, expected at least ", secure_.AnswersMin()));
+    }
+    return secure_.Advance(record.step);
+  }
+  for (const auto& [site, contribution] : contributions_) {
+    if (IsTrainingWork(contribution.header.kind)) {
+      --sites_[site].rounds_contributed;
+    }
+  }
+  contributions_.clear();
+  participants_ = joined_;
+  BeginSecure(record.attempt);
+  return absl::OkStatus();
+}
+
+absl::Status RunState::CheckUnmasked() const {
+  if (!secure_.is_on()) return absl::OkStatus();
+  if (secure_.step() == SecureStep::kUnmask &&
+      static_cast<int>(secure_.Answers()) >= secure_.AnswersMin()) {
+    return absl::OkStatus();
+  }
+  return absl::DataLossError("a masked sum without enough shares to unmask it");
 }
 
 void RunState::TakeSolve(SolveAdvanced solve) {
@@ -252,9 +353,16 @@ absl::Status RunState::On(ContributionAccepted record, absl::Time,
     return absl::DataLossError(absl::StrCat(
         "site ", record.site.value, " takes no part or contributed already"));
   }
+  if (header.secure_attempt != secure_.attempt() ||
+      (secure_.is_on() && !AwaitsSecurely(record.site))) {
+    return absl::DataLossError(absl::StrCat(
+        "a contribution of site ", record.site.value, " to attempt ",
+        header.secure_attempt, ", which does not wait for it"));
+  }
   SiteFacts& facts = sites_[record.site];
-  facts.receipts[header.kind] = {round_, {header.sealed_digest, sequence}};
-  if (header.kind != TaskKind::kEvaluate) ++facts.rounds_contributed;
+  facts.receipts[header.kind] = {
+      round_, header.secure_attempt, {header.sealed_digest, sequence}};
+  if (IsTrainingWork(header.kind)) ++facts.rounds_contributed;
   contributions_.emplace(
       std::move(record.site),
       Contribution{header, sequence, Share(std::move(record.sealed_inline)),
@@ -306,8 +414,11 @@ absl::Status RunState::On(RoundReduced record, absl::Time, uint64_t) {
   const bool gathering = phase_ == Phase::kGathering;
   FG_RETURN_IF_ERROR(CheckAdvances(record));
   FG_RETURN_IF_ERROR(CheckSites(record.sites));
+  FG_RETURN_IF_ERROR(CheckUnmasked());
   const bool solved = !solving || record.solve->solved;
   const bool evaluation_due = EvaluationDue(solved);
+  const bool look_follows = LookFollows(solved);
+  const RoundId looked_at{solving ? 0 : training_round().value};
   FG_RETURN_IF_ERROR(CheckOpensNext(record.opens_next, evaluation_due, solved));
   if (record.sites.size() < static_cast<size_t>(run_->plan.quorum)) {
     return absl::DataLossError(absl::StrCat(record.sites.size(),
@@ -341,7 +452,43 @@ absl::Status RunState::On(RoundReduced record, absl::Time, uint64_t) {
     rule_state_ = {record.rule->state, record.rule->state_size_bytes,
                    Share(std::move(record.rule->state_inline))};
   }
+  if (look_follows) OpenLook(looked_at);
   phase_ = evaluation_due ? Phase::kEvaluating : Phase::kPublished;
+  BeginSecure(1);
+  if (record.opens_next) OpenNext();
+  return absl::OkStatus();
+}
+
+void RunState::OpenLook(RoundId training_round) {
+  look_.pooled = ModelRef();
+  look_.open = true;
+  look_.training_round = training_round;
+}
+
+absl::Status RunState::On(SketchClosed record, absl::Time, uint64_t) {
+  if (phase_ != Phase::kSketching || record.round != round_) {
+    return absl::DataLossError("this round does not sketch");
+  }
+  const bool abandoned = record.pooled_size_bytes == 0;
+  if (abandoned && record.open) {
+    return absl::DataLossError("a stage without content has no next one");
+  }
+  if (record.opens_next && !record.open && IsLastTraining(true)) {
+    return absl::DataLossError("no round can be opened after it");
+  }
+  FG_RETURN_IF_ERROR(CheckSites(record.sites));
+  if (!abandoned) FG_RETURN_IF_ERROR(CheckUnmasked());
+  for (const auto& [site, contribution] : contributions_) {
+    history_.back().bytes_up += contribution.header.size_bytes;
+  }
+  history_.back().metrics.merge(record.metrics);
+  contributions_.clear();
+  look_.pooled = {record.pooled, record.pooled_size_bytes,
+                  Share(std::move(record.pooled_inline))};
+  look_.open = record.open;
+  phase_ = Phase::kPublished;
+  ++look_.rounds;
+  BeginSecure(1);
   if (record.opens_next) OpenNext();
   return absl::OkStatus();
 }
@@ -351,6 +498,7 @@ absl::Status RunState::On(EvaluationClosed record, absl::Time, uint64_t) {
     return absl::DataLossError("this round is not being evaluated");
   }
   FG_RETURN_IF_ERROR(CheckSites(record.sites));
+  if (!record.metrics.empty()) FG_RETURN_IF_ERROR(CheckUnmasked());
   const bool stops = Stops(record.metrics);
   FG_RETURN_IF_ERROR(CheckOpensNext(record.opens_next, stops, !solve_.open));
   if (final_) history_.emplace_back().round = round_;
@@ -370,12 +518,15 @@ absl::Status RunState::On(EvaluationClosed record, absl::Time, uint64_t) {
     // evaluate again.
     model_ = best_->model;
     final_ = true;
+    if (run_->plan.shift.every > 0) OpenLook(best_->training_round);
     ++round_.value;
     participants_ = joined_;
     phase_ = Phase::kEvaluating;
+    BeginSecure(1);
     return absl::OkStatus();
   }
   phase_ = Phase::kPublished;
+  BeginSecure(1);
   if (record.opens_next) OpenNext();
   return absl::OkStatus();
 }
@@ -386,6 +537,7 @@ absl::Status RunState::On(RunClosed record, absl::Time, uint64_t) {
   stopped_ = record.stopped;
   paused_ = false;
   contributions_.clear();
+  BeginSecure(1);
   return absl::OkStatus();
 }
 
@@ -402,16 +554,34 @@ absl::Status RunState::On(SiteReported record, absl::Time, uint64_t) {
   }
   std::map<std::string, double>& scalars = sites_[record.site].scalars;
   for (const auto& [name, value] : record.scalars) {
+    if (name.starts_with(kShiftPrefix)) {
+      AddFinding(look_.training_round, record.site, name, value);
+      continue;
+    }
+    if (name.starts_with(kTransferPrefix)) {
+      AddFinding(training_round(), record.site, name, value);
+      continue;
+    }
     if (scalars.size() >= kScalarsPerSiteMax && !scalars.contains(name)) break;
     scalars[name] = value;
   }
   return absl::OkStatus();
 }
 
+void RunState::AddFinding(RoundId round, const SiteId& site,
+                          const std::string& name, double value) {
+  if (findings_.size() >= kLooksMax && !findings_.contains(round)) return;
+  auto& found = findings_[round][site];
+  if (found.size() < kScalarsPerSiteMax || found.contains(name)) {
+    found[name] = value;
+    ++findings_version_;
+  }
+}
+
 std::vector<Digest> StatesOfRun(const RunState& state) {
   std::vector<Digest> digests;
-  for (const ModelRef* ref :
-       {&state.rule_state(), &state.statistics().gathered}) {
+  for (const ModelRef* ref : {&state.rule_state(), &state.statistics().gathered,
+                              &state.look().pooled}) {
     if (ref->InBlobStore()) digests.push_back(ref->digest);
   }
   return digests;

@@ -13,6 +13,7 @@
 #include "absl/time/time.h"
 #include "aggregator/round/coordinator.h"
 #include "aggregator/round/records.h"
+#include "aggregator/round/secure_progress.h"
 #include "common/base/ids.h"
 #include "common/config/plan.h"
 #include "common/model/parameter_layout.h"
@@ -28,6 +29,7 @@ enum class Phase {
   kSolving,     // RoundOpened, while the exact head is not solved
   kGathering,   // RoundOpened, before the first of training if the plan asks
   kTraining,    // RoundOpened
+  kSketching,   // RoundOpened, while a look at shift has stages to go
   kEvaluating,  // RoundReduced, if this round's model is to be evaluated
   kPublished,   // RoundReduced or EvaluationClosed: the round is complete
   kClosed,      // RunClosed
@@ -64,8 +66,8 @@ struct RunFacts {
 };
 
 class RunState;
-// Blobs that only later rounds of the run would read: the rule's state and what
-// was gathered.
+// Blobs that only later rounds of the run would read: the rule's state, what
+// was gathered and what a look has pooled.
 std::vector<Digest> StatesOfRun(const RunState& state);
 
 // The run as the journal tells it: the state is a pure function of the records
@@ -91,6 +93,8 @@ class RunState {
   const RunFacts* run() const { return run_.get(); }
   std::shared_ptr<const RunFacts> shared_run() const { return run_; }
   RoundId round() const { return round_; }
+  // The same without the rounds of looks at shift, which make no model.
+  RoundId model_round() const { return RoundId{round_.value - look_rounds()}; }
   // What sites are asked in this phase; nullopt if nothing.
   std::optional<TaskKind> task_kind() const;
   const ModelRef& model() const { return model_; }  // newest published
@@ -114,6 +118,19 @@ class RunState {
     uint32_t rounds = 0;  // 1 once gathered
   };
   const Statistics& statistics() const { return statistics_; }
+  // The newest look at shift (plan.shift): what its stages have pooled.
+  struct Look {
+    ModelRef pooled;         // no size: no stage yet
+    bool open = false;       // rounds sketch, and do not train
+    uint32_t rounds = 0;     // that sketching took, all looks together
+    RoundId training_round;  // whose model is looked at
+  };
+  const Look& look() const { return look_; }
+  // What sites told of their tests (common/shift/shift_tests.h), by the round
+  // of training that was looked at.
+  using Findings = std::map<SiteId, std::map<std::string, double>>;
+  const std::map<RoundId, Findings>& findings() const { return findings_; }
+  uint64_t findings_version() const { return findings_version_; }
   // What the rule remembers (aggregator/rules/rule_state.h). No size: nothing,
   // or no round of training yet.
   const ModelRef& rule_state() const { return rule_state_; }
@@ -125,7 +142,8 @@ class RunState {
   }
   // True if the evaluation under way, if any, is the run's last.
   bool IsFinalEvaluation() const {
-    return final_ || (run_->plan.stopping.patience == 0 && IsLastRound());
+    return final_ ||
+           (run_->plan.stopping.patience == 0 && IsLastTraining(!solve_.open));
   }
   // Early stopping (plan.stopping): the best evaluated model so far, and
   // whether an evaluation with these metrics would replace it, or end the
@@ -142,6 +160,8 @@ class RunState {
   bool IsLastRound() const { return IsLastRound(!solve_.open); }
   // `solved`: the head is solved by this round at the latest.
   bool IsLastRound(bool solved) const;
+  // True if no round of training follows the current one.
+  bool IsLastTraining(bool solved) const;
   // Whether the model that ends the current round is to be evaluated.
   bool EvaluationDue(bool solved) const;
   const std::set<SiteId>& joined() const { return joined_; }
@@ -151,23 +171,37 @@ class RunState {
   const std::map<SiteId, Contribution>& contributions() const {
     return contributions_;
   }
+  // Secure aggregation of this phase; off if the plan has none.
+  const SecureProgress& secure() const { return secure_; }
+  // Who contributed to this phase, in canonical order.
+  std::vector<SiteId> Survivors() const;
+  // Whether the step of secure aggregation under way waits for this site.
+  bool AwaitsSecurely(const SiteId& site) const;
   // The receipt of the site's newest contribution if it is `digest`.
   std::optional<UploadReceipt> FindReceipt(const SiteId& site,
                                            const UploadHeader& header) const;
-  // True if the site contributed to this round and kind (now or before).
-  bool HasContributed(const SiteId& site, RoundId round, TaskKind kind) const;
+  // True if the site contributed to the header's round and kind (now or
+  // before); of masked updates: to its attempt.
+  bool HasContributed(const SiteId& site, const UploadHeader& header) const;
   const std::vector<RoundRecord>& history() const { return history_; }
   uint32_t RoundsContributed(const SiteId& site) const;
   const std::map<std::string, double>& Scalars(const SiteId& site) const;
 
  private:
+  // Whether a look at the model that the current round makes is under way or
+  // will follow.
+  bool LookFollows(bool solved) const;
   // Whether training has yet to begin.
   bool prepares() const { return solve_.open || statistics_.open; }
   uint32_t preparing_rounds() const {
-    return solve_.rounds + statistics_.rounds;
+    return solve_.rounds + statistics_.rounds + look_rounds();
+  }
+  uint32_t look_rounds() const {
+    return look_.rounds + (phase_ == Phase::kSketching ? 1 : 0);
   }
   struct Receipt {
     RoundId round;
+    uint32_t secure_attempt = 0;
     UploadReceipt receipt;
   };
   struct SiteFacts {
@@ -185,7 +219,17 @@ class RunState {
   absl::Status On(RunClosed record, absl::Time, uint64_t sequence);
   absl::Status On(RunPaused record, absl::Time, uint64_t sequence);
   absl::Status On(SiteReported record, absl::Time, uint64_t sequence);
+  absl::Status On(SketchClosed record, absl::Time, uint64_t sequence);
+  absl::Status On(SecureAnswered record, absl::Time, uint64_t sequence);
+  absl::Status On(SecureAdvanced record, absl::Time, uint64_t sequence);
+  // Whether a masked sum of this phase may be made now.
+  absl::Status CheckUnmasked() const;
+  // Begins the first, or the next, attempt at this phase's sum.
+  void BeginSecure(uint32_t attempt);
   void TakeSolve(SolveAdvanced solve);
+  void OpenLook(RoundId training_round);
+  void AddFinding(RoundId round, const SiteId& site, const std::string& name,
+                  double value);
   // OK if a round of this kind brings what it brings.
   absl::Status CheckAdvances(const RoundReduced& record) const;
   void OpenNext();
@@ -202,7 +246,11 @@ class RunState {
   ModelRef model_;
   Solve solve_;
   Statistics statistics_;
+  Look look_;
+  std::map<RoundId, Findings> findings_;
+  uint64_t findings_version_ = 0;
   ModelRef rule_state_;
+  SecureProgress secure_;
   std::optional<Best> best_;
   int without_improvement_ = 0;  // evaluations
   bool final_ = false;           // the chosen model is being evaluated, or was

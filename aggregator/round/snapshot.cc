@@ -57,7 +57,7 @@ CoordinatorSnapshot MakeSnapshot(
   snapshot.run = run.id;
   snapshot.plan_name = run.plan.name;
   snapshot.plan_hash = run.plan.hash;
-  snapshot.round = state.round();
+  snapshot.round = state.model_round();
   // While the head is being solved, how many rounds that takes is not known.
   snapshot.rounds = static_cast<uint32_t>(run.plan.rounds) +
                     std::max(state.solve().rounds,

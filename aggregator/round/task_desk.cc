@@ -51,6 +51,7 @@ JoinReply TaskDesk::DescribeRun() const {
   descriptor.hpke_public_key = run.hpke_public_key;
   descriptor.hpke_key_signature = run.hpke_key_signature;
   descriptor.aggregator_certificate_pem = context_.keys.certificate_pem;
+  descriptor.takes_chacha20_poly1305 = true;
   reply.run = std::move(descriptor);
   return reply;
 }
@@ -87,7 +88,7 @@ void TaskDesk::Join(const SitePeer& site, const JoinRequest& request,
       });
 }
 
-Task TaskDesk::MakeTask() const {
+Task TaskDesk::MakeTask(const SiteId& site) const {
   const RunState& state = context_.state;
   const RunFacts& run = *state.run();
   Task task;
@@ -98,12 +99,23 @@ Task TaskDesk::MakeTask() const {
   const ModelRef& model = state.task_model();
   task.model = model.digest;
   task.model_size_bytes = model.size_bytes;
-  if (model.inline_bytes != nullptr) task.model_inline = *model.inline_bytes;
+  const SecureProgress& secure = state.secure();
+  if (secure.is_on()) {
+    task.secure = {secure.step(), secure.attempt(),
+                   secure.PayloadFor(site, state.Survivors())};
+  }
+  if (model.inline_bytes != nullptr && task.secure.AsksUpdate()) {
+    task.model_inline = *model.inline_bytes;
+  }
   task.training_round = state.training_round();
   task.progress_timeout = run.plan.progress_timeout;
   if (task.kind == TaskKind::kTrain) {
     task.statistics = state.statistics().gathered.digest;
     task.statistics_size_bytes = state.statistics().gathered.size_bytes;
+  }
+  if (task.kind == TaskKind::kSketch) {
+    task.statistics = state.look().pooled.digest;
+    task.statistics_size_bytes = state.look().pooled.size_bytes;
   }
   if (task.kind == TaskKind::kEvaluate) {
     const EvaluationSpec& evaluation = run.plan.evaluation;
@@ -135,7 +147,7 @@ std::optional<NextTaskReply> TaskDesk::Decide(const SiteId& site,
   }
   LiveSite* live = context_.sites.Find(site);
   live->has_task = true;
-  const Task task = MakeTask();
+  const Task task = MakeTask(site);
   live->bytes_sent += task.model_inline.size();
   context_.bytes_down += task.model_inline.size();
   return task;
@@ -164,11 +176,12 @@ void TaskDesk::Heard(const SitePeer& site, const Heartbeat& heartbeat,
                      Reply<bool> cancel) {
   LiveSite& live = context_.sites.Heard(site.id);
   const RunState& state = context_.state;
-  const bool wanted = state.open() && !context_.RunChanging() &&
-                      heartbeat.run == state.run()->id &&
-                      heartbeat.round == state.round() &&
-                      heartbeat.kind == state.task_kind() &&
-                      !context_.closing && context_.IsAwaited(site.id);
+  const bool wanted =
+      state.open() && !context_.RunChanging() &&
+      heartbeat.run == state.run()->id && heartbeat.round == state.round() &&
+      heartbeat.kind == state.task_kind() &&
+      (!state.secure().is_on() || state.secure().step() == SecureStep::kMask) &&
+      !context_.closing && context_.IsAwaited(site.id);
   if (wanted) {
     live.has_task = true;
     live.progress = heartbeat.progress;

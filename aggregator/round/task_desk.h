@@ -31,7 +31,7 @@ class TaskDesk {
  private:
   JoinReply DescribeRun() const;
   std::optional<NextTaskReply> Decide(const SiteId& site, const RunId& run);
-  Task MakeTask() const;
+  Task MakeTask(const SiteId& site) const;
   void Decline(const SitePeer& site, const SiteReport& report);
 
   RoundContext& context_;

@@ -177,12 +177,17 @@ void UploadDesk::Finish(const SitePeer& site, const UploadHeader& header,
   if (soon) context_.journal->Expect();
   context_.off_strand.Run<absl::Status>(
       [candidate, upload = std::move(upload), update = std::move(update)] {
-        absl::StatusOr<SpooledUpdate> spooled = upload->Finish();
+        absl::Status verified;
+        const auto verify = [&](const SpooledUpdate& bytes) {
+          auto opener = VerifyUpdate(update, bytes.sealed);
+          if (opener.ok()) candidate->opener = *std::move(opener);
+          return verified = opener.status();
+        };
+        absl::StatusOr<SpooledUpdate> spooled = upload->Finish(verify);
+        if (!verified.ok()) return verified;
         if (!spooled.ok()) return SpoolRefusal(spooled.status());
         candidate->spooled = *std::move(spooled);
-        auto opener = VerifyUpdate(update, candidate->spooled.sealed);
-        if (opener.ok()) candidate->opener = *std::move(opener);
-        return opener.status();
+        return absl::OkStatus();
       },
       [this, candidate, soon](absl::Status verified) {
         Verified(candidate, verified);

@@ -51,6 +51,9 @@ absl::StatusOr<std::shared_ptr<RulePass>> RulePass::Create(
   for (const uint64_t word : facts.weight_words) {
     pass->total_weight_word_ += word;
   }
+  if (facts.total_weight_word.has_value()) {
+    pass->total_weight_word_ = *facts.total_weight_word;
+  }
   if (pass->OnSums()) return pass;
   const size_t sites = facts.sites.size();
   const auto groups = static_cast<size_t>(plan.rule.groups);

@@ -4,6 +4,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -28,6 +29,9 @@ struct RuleRound {
   int max_terms = 1;          // of the ring's headroom
   std::vector<SiteId> sites;  // canonical order
   std::vector<uint64_t> weight_words;
+  // Set if the words are masked: single weights mean nothing then, and this is
+  // their sum.
+  std::optional<uint64_t> total_weight_word = std::nullopt;
 };
 
 // The plan's rule over one round. The caller brings the shards:

@@ -1,8 +1,11 @@
 #include "aggregator/secagg/unmask_round.h"
 
 #include <algorithm>
+#include <cstdint>
+#include <map>
 #include <optional>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "common/base/status_macros.h"
@@ -28,17 +31,10 @@ bool IsSecretOf(const UnmaskFacts& facts, const SiteId& site, ByteSpan secret) {
   return key.ok() && *key == keys.mask_key;
 }
 
-// The secret of `count` shares from `begin` on, without the one at `skipped`.
-absl::StatusOr<SecretBytes> Combine(const std::vector<SecretShare>& shares,
-                                    size_t count,
-                                    std::optional<size_t> skipped) {
-  std::vector<SecretShare> chosen;
-  for (size_t i = 0; i < shares.size() && chosen.size() < count; ++i) {
-    if (i == skipped) continue;
-    chosen.push_back({shares[i].index, shares[i].value.Clone()});
-  }
-  return CombineShares(chosen);
-}
+struct SiteShare {
+  uint16_t index = 0;
+  ByteSpan value;
+};
 
 }  // namespace
 
@@ -68,14 +64,48 @@ absl::Status UnmaskRound::Put(const SiteId& site, ByteSpan message) {
   return absl::OkStatus();
 }
 
+// Combiners by the indices of the shares: most secrets have the same.
+class UnmaskRound::Combiners {
+ public:
+  explicit Combiners(const KeyList& keys) {
+    uint16_t index = 0;
+    for (const auto& [site, own] : keys) indices_[site] = ++index;
+  }
+
+  uint16_t IndexOf(const SiteId& site) const { return indices_.at(site); }
+  // The secret of the first `count` shares but for the one at `skipped`.
+  absl::StatusOr<SecretBytes> Combine(const std::vector<SiteShare>& shares,
+                                      size_t count,
+                                      std::optional<size_t> skipped) {
+    std::vector<uint16_t> indices;
+    std::vector<ByteSpan> values;
+    for (size_t i = 0; i < shares.size() && values.size() < count; ++i) {
+      if (i == skipped) continue;
+      indices.push_back(shares[i].index);
+      values.push_back(shares[i].value);
+    }
+    auto known = combiners_.find(indices);
+    if (known == combiners_.end()) {
+      FG_ASSIGN_OR_RETURN(ShareCombiner combiner,
+                          ShareCombiner::Create(indices));
+      known = combiners_.emplace(std::move(indices), std::move(combiner)).first;
+    }
+    return known->second.Combine(values);
+  }
+
+ private:
+  std::map<SiteId, uint16_t> indices_;
+  std::map<std::vector<uint16_t>, ShareCombiner> combiners_;
+};
+
 absl::StatusOr<SecretBytes> UnmaskRound::SecretOf(const UnmaskFacts& facts,
-                                                  const SiteId& site) const {
-  std::vector<SecretShare> shares;
+                                                  const SiteId& site,
+                                                  Combiners& combiners) const {
+  std::vector<SiteShare> shares;
   for (const auto& [by, released] : released_) {
     const auto found = released.find(site);
     if (found == released.end()) continue;
-    shares.push_back({static_cast<uint8_t>(ShareIndex(facts.keys, by)),
-                      SecretBytes(found->second.share)});
+    shares.push_back({combiners.IndexOf(by), found->second.share});
   }
   const size_t threshold = static_cast<size_t>(facts.threshold);
   if (shares.size() < threshold) {
@@ -84,12 +114,12 @@ absl::StatusOr<SecretBytes> UnmaskRound::SecretOf(const UnmaskFacts& facts,
                                                ", got ", shares.size()));
   }
   FG_ASSIGN_OR_RETURN(SecretBytes secret,
-                      Combine(shares, threshold, std::nullopt));
+                      combiners.Combine(shares, threshold, std::nullopt));
   if (IsSecretOf(facts, site, secret.span())) return secret;
   // One false share among them, whose place another may take.
   for (size_t skipped = 0; shares.size() > threshold && skipped < threshold;
        ++skipped) {
-    FG_ASSIGN_OR_RETURN(secret, Combine(shares, threshold, skipped));
+    FG_ASSIGN_OR_RETURN(secret, combiners.Combine(shares, threshold, skipped));
     if (IsSecretOf(facts, site, secret.span())) return secret;
   }
   return absl::UnavailableError(absl::StrCat(
@@ -107,8 +137,10 @@ absl::StatusOr<MaskRemoval> UnmaskRound::Reconstruct(
   const SecureTranscript transcript =
       SecureTranscript::Of(facts.session, facts.keys);
   std::vector<SignedMask> masks;
+  Combiners combiners(facts.keys);
   for (const SiteId& site : facts.sharers) {
-    FG_ASSIGN_OR_RETURN(const SecretBytes secret, SecretOf(facts, site));
+    FG_ASSIGN_OR_RETURN(const SecretBytes secret,
+                        SecretOf(facts, site, combiners));
     if (KindFor(facts, site) == ShareKind::kSelf) {
       FG_ASSIGN_OR_RETURN(RingMask mask,
                           RingMask::OfSelf(secret.span(), transcript, site));

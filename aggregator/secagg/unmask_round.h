@@ -39,8 +39,11 @@ class UnmaskRound {
   absl::StatusOr<MaskRemoval> Reconstruct(const UnmaskFacts& facts) const;
 
  private:
+  class Combiners;
+
   absl::StatusOr<SecretBytes> SecretOf(const UnmaskFacts& facts,
-                                       const SiteId& site) const;
+                                       const SiteId& site,
+                                       Combiners& combiners) const;
 
   std::map<SiteId, ReleasedShares> released_;
 };

@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "aggregator/store/shard_reader.h"
 #include "common/base/status_macros.h"
+#include "common/numeric/ring_sum.h"
 
 namespace fedgraft {
 namespace {
@@ -47,18 +48,15 @@ class SumWorker : public ShardWorker {
       : job_(job), plan_(plan), sink_(sink) {}
 
   ReduceOutcome Do(uint64_t shard) override {
-    sums_.resize(plan_.Words(shard));
-    bool first = true;
+    sum_.Reset(job_.ring.word_bits, plan_.Words(shard));
     for (const SealedContribution& one : job_.contributions) {
       const auto packed = reader_.Open(one, plan_.Chunk(shard));
       if (!packed.ok()) return {packed.status(), one.site};
-      if (first) {
-        UnpackWords(job_.ring.word_bits, *packed, absl::MakeSpan(sums_));
-      } else {
-        AddPacked(job_.ring.word_bits, *packed, absl::MakeSpan(sums_));
-      }
-      first = false;
+      sum_.Add(*packed);
     }
+    sums_.resize(plan_.Words(shard));
+    sum_.Get(absl::MakeSpan(sums_));
+    if (job_.unmask) job_.unmask(plan_.Begin(shard), absl::MakeSpan(sums_));
     return {sink_(plan_.Begin(shard), sums_), {}};
   }
 
@@ -67,6 +65,7 @@ class SumWorker : public ShardWorker {
   const ShardPlan& plan_;
   const SumSink& sink_;
   ShardReader reader_;
+  RingSum sum_;
   std::vector<uint64_t> sums_;
 };
 

@@ -37,6 +37,9 @@ struct ReduceJob {
   // In canonical site order. Not empty; all of one shape, that of
   // (UpdatePayloadHead::kBytes, count, ring.word_bits).
   std::vector<SealedContribution> contributions;
+  // Secure aggregation: takes the masks out of the sums of words [begin, begin
+  // + sums.size()); null: there are none. From several threads at once.
+  std::function<void(uint64_t begin, absl::Span<uint64_t> sums)> unmask;
   // Shards that one worker takes before it queues up again behind other work
   // of the Executor.
   uint64_t shards_per_turn = 16;
@@ -87,6 +90,8 @@ struct UpdateExpectation {
   int64_t term_max = 0;
   // The last words, which are no parameters and have no part in the norm.
   uint64_t extra_words = 0;
+  // Uniform words, and a weight that means nothing alone: neither is checked.
+  bool masked = false;
 };
 struct VerifiedUpdate {
   UpdatePayloadHead head;

@@ -24,15 +24,14 @@ absl::Status Name(const absl::Status& status,
 absl::StatusOr<ByteSpan> ShardReader::Open(
     const SealedContribution& contribution, uint64_t chunk) {
   const SealedStreamShape& shape = contribution.opener->shape();
-  sealed_.resize(shape.SealedSize(chunk));
-  plain_.resize(shape.PlainSize(chunk));
+  // Opened where it lies: half the memory to go through.
+  buffer_.resize(shape.SealedSize(chunk));
+  const auto plain = absl::MakeSpan(buffer_).subspan(0, shape.PlainSize(chunk));
   absl::Status status = contribution.sealed->ReadAt(shape.SealedOffset(chunk),
-                                                    absl::MakeSpan(sealed_));
-  if (status.ok()) {
-    status = contribution.opener->Open(chunk, sealed_, absl::MakeSpan(plain_));
-  }
+                                                    absl::MakeSpan(buffer_));
+  if (status.ok()) status = contribution.opener->Open(chunk, buffer_, plain);
   if (!status.ok()) return Name(status, contribution, chunk);
-  return ByteSpan(plain_);
+  return ByteSpan(plain);
 }
 
 ShardPlan::ShardPlan(const RingSpec& ring, uint64_t count)

@@ -21,8 +21,7 @@ class ShardReader {
                                 uint64_t chunk);
 
  private:
-  Bytes sealed_;
-  Bytes plain_;
+  Bytes buffer_;
 };
 
 // How a payload of `count` words lies in the chunks of its stream.

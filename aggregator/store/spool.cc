@@ -46,8 +46,8 @@ absl::Status SpoolUpload::Append(ByteSpan bytes) {
   return session_->Append(turn_, bytes);
 }
 
-absl::StatusOr<SpooledUpdate> SpoolUpload::Finish() {
-  return session_->Finish(turn_);
+absl::StatusOr<SpooledUpdate> SpoolUpload::Finish(const SpoolCheck& check) {
+  return session_->Finish(turn_, check);
 }
 
 Spool::Spool(FileStore& files, Options options)
@@ -59,8 +59,7 @@ Spool::~Spool() = default;
 
 std::string Spool::SlotOf(const SpoolKey& key) {
   return absl::StrCat(key.run.value, ".", key.round.value, ".",
-                      TaskKindName(key.kind), ".",
-                      key.site.value);
+                      TaskKindName(key.kind), ".", key.site.value);
 }
 
 std::string Spool::PathOf(const SpoolKey& key) const {
@@ -104,9 +103,12 @@ absl::StatusOr<std::shared_ptr<SpoolSession>> Spool::FindOrMake(
   std::shared_ptr<SpoolSession> session;
   if (FitsInMemory(key)) {
     session = SpoolSession::InMemory(files_, key, memory_bytes_);
-  } else {
+  } else if (spares_.empty() || files_.OpenRead(PathOf(key)).ok()) {
     FG_ASSIGN_OR_RETURN(session,
                         SpoolSession::InFile(files_, PathOf(key), key));
+  } else {
+    const std::string spare = spares_.extract(spares_.begin()).value();
+    FG_ASSIGN_OR_RETURN(session, SpoolSession::OverFile(files_, spare, key));
   }
   sessions_.emplace(slot, session);
   return session;
@@ -166,9 +168,31 @@ absl::Status Spool::Remove(std::string_view spool_file) {
   return absl::IsNotFound(removed) ? absl::OkStatus() : removed;
 }
 
+absl::Status Spool::Recycle(const std::string& spool_file) {
+  {
+    std::lock_guard lock(mutex_);
+    if (spares_.size() < options_.spares_max) {
+      spares_.insert(spool_file);
+      return absl::OkStatus();
+    }
+  }
+  return Remove(spool_file);
+}
+
+void Spool::DropSpares() {
+  std::lock_guard lock(mutex_);
+  for (const std::string& spare : std::exchange(spares_, {})) {
+    if (const absl::Status removed = Remove(spare); !removed.ok()) {
+      FG_LOG_WARNING("spool file {} stays: {}", spare,
+                     std::string(removed.message()));
+    }
+  }
+}
+
 absl::Status Spool::RemoveExcept(const std::set<std::string>& spool_files) {
   std::lock_guard lock(mutex_);
   std::set<std::string> keep = spool_files;
+  keep.insert(spares_.begin(), spares_.end());
   for (const auto& [slot, session] : sessions_) keep.insert(session->path());
   FG_ASSIGN_OR_RETURN(const auto names, files_.List(options_.folder));
   for (const std::string& name : names) {

@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -41,6 +42,9 @@ struct SpooledUpdate {
   std::shared_ptr<const ReadableFile> sealed;
 };
 
+// Looks at the bytes of an upload that has its digest, before they count.
+using SpoolCheck = std::function<absl::Status(const SpooledUpdate&)>;
+
 class SpoolSession;
 
 // One stream's hold on an upload session. The newest holder of a session has
@@ -57,12 +61,15 @@ class SpoolUpload {
   // OUT_OF_RANGE: more than the announced size. RESOURCE_EXHAUSTED: disk full;
   // what arrived before stays. ABORTED: see above, or discarded, or finished.
   absl::Status Append(ByteSpan bytes);
-  // Checks size and digest and makes the bytes durable (inline ones become so
-  // in the log). May take long: off the strand. FAILED_PRECONDITION: bytes are
-  // missing. DATA_LOSS: other bytes than the digest names; UNAVAILABLE: the
-  // same after a restart, when it may be this disk's fault. Both drop what
-  // arrived: the upload starts again at 0. Else what the disk answers.
-  absl::StatusOr<SpooledUpdate> Finish();
+  // Checks size and digest, asks `check` (null: nothing more to ask), and makes
+  // the bytes durable (inline ones become so in the log): the disk writes them
+  // while they are being checked. May take long: off the strand. What `check`
+  // refuses with is returned; the bytes stay, not durable. FAILED_PRECONDITION:
+  // bytes are missing. DATA_LOSS: other bytes than the digest names;
+  // UNAVAILABLE: the same after a restart, when it may be this disk's fault.
+  // Both drop what arrived: the upload starts again at 0. Else what the disk
+  // answers.
+  absl::StatusOr<SpooledUpdate> Finish(const SpoolCheck& check = nullptr);
 
  private:
   friend class Spool;
@@ -83,6 +90,7 @@ class Spool {
     // Of all uploads in memory; beyond it small ones go to files as well.
     uint64_t memory_bytes_max = uint64_t{256} << 20;
     size_t sessions_max = 4096;
+    size_t spares_max = 64;
   };
 
   Spool(FileStore& files, Options options);
@@ -114,6 +122,11 @@ class Spool {
       std::string_view spool_file);
   // Removes a finished file that is not needed any more; OK if it is gone.
   absl::Status Remove(std::string_view spool_file);
+  // The same, but a few files stay for later uploads to be written over: their
+  // place on disk and in memory is there already. REQUIRES: nobody reads it.
+  absl::Status Recycle(const std::string& spool_file);
+  // Removes what Recycle left, as far as the disk lets it.
+  void DropSpares();
   // Removes every file of the folder except these and those of sessions: what
   // a restart found no use for.
   absl::Status RemoveExcept(const std::set<std::string>& spool_files);
@@ -136,6 +149,7 @@ class Spool {
   mutable std::mutex mutex_;
   std::map<std::string, std::shared_ptr<SpoolSession>> sessions_
       ABSL_GUARDED_BY(mutex_);
+  std::set<std::string> spares_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace fedgraft

@@ -61,6 +61,17 @@ absl::StatusOr<std::shared_ptr<SpoolSession>> SpoolSession::InFile(
   return session;
 }
 
+absl::StatusOr<std::shared_ptr<SpoolSession>> SpoolSession::OverFile(
+    FileStore& files, std::string path, const SpoolKey& key) {
+  std::shared_ptr<SpoolSession> session(
+      new SpoolSession(files, std::move(path), key));
+  std::lock_guard lock(session->mutex_);
+  FG_ASSIGN_OR_RETURN(session->file_,
+                      files.OpenOverwrite(session->path_, key.size_bytes));
+  session->hasher_.emplace();
+  return session;
+}
+
 std::shared_ptr<SpoolSession> SpoolSession::InMemory(
     FileStore& files, const SpoolKey& key,
     std::shared_ptr<std::atomic<uint64_t>> memory_bytes) {
@@ -128,25 +139,30 @@ absl::Status SpoolSession::Append(uint64_t turn, ByteSpan bytes) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<SpooledUpdate> SpoolSession::Finish(uint64_t turn) {
+absl::StatusOr<SpooledUpdate> SpoolSession::Finish(uint64_t turn,
+                                                   const SpoolCheck& check) {
+  std::optional<SpooledUpdate> before;
   {
     std::lock_guard lock(mutex_);
     FG_RETURN_IF_ERROR(CheckTurn(turn));
-    if (finished_) return *finished_;
-    if (offset_ != key_.size_bytes) {
+    before = finished_;
+    if (!before && offset_ != key_.size_bytes) {
       return absl::FailedPreconditionError(
           absl::StrCat("the upload has ", key_.size_bytes, " bytes, only ",
                        offset_, " came"));
     }
-    finishing_ = true;
+    if (!before) finishing_ = true;
+  }
+  if (before) {
+    if (check) FG_RETURN_IF_ERROR(check(*before));
+    return *before;
   }
   const bool resumed = !hasher_.has_value();
   const absl::StatusOr<Digest> digest = FindDigest();
-  absl::Status done = digest.status();
   const bool fits = digest.ok() && *digest == key_.sealed_digest;
-  if (fits) done = MakeDurable();
-  absl::StatusOr<std::shared_ptr<const ReadableFile>> file = nullptr;
-  if (fits && done.ok() && in_file()) file = files_.OpenRead(path_);
+  SpooledUpdate result;
+  const absl::Status kept =
+      fits ? CheckAndKeep(check, result) : digest.status();
 
   std::lock_guard lock(mutex_);
   finishing_ = false;
@@ -154,7 +170,7 @@ absl::StatusOr<SpooledUpdate> SpoolSession::Finish(uint64_t turn) {
     RemoveFile();
     return absl::AbortedError("the upload was discarded");
   }
-  FG_RETURN_IF_ERROR(done);
+  FG_RETURN_IF_ERROR(digest.status());
   if (!fits) {
     FG_RETURN_IF_ERROR(StartAgain());
     const std::string found =
@@ -164,19 +180,19 @@ absl::StatusOr<SpooledUpdate> SpoolSession::Finish(uint64_t turn) {
     return absl::UnavailableError(
         absl::StrCat(found, " after a restart: send it again"));
   }
-  FG_RETURN_IF_ERROR(file.status());
-  finished_ = Result(*std::move(file));
+  FG_RETURN_IF_ERROR(kept);
+  finished_ = std::move(result);
   return *finished_;
 }
 
 absl::StatusOr<Digest> SpoolSession::FindDigest() {
   if (hasher_) {
     const Digest digest = hasher_->Finish();
-    // A second Finish, should the sync fail, reads the file instead; memory
-    // cannot fail.
+    // A second Finish, should the check or the sync fail, reads all again.
     hasher_.reset();
     return digest;
   }
+  if (!in_file()) return Sha256(*memory_);
   FG_ASSIGN_OR_RETURN(const auto file, files_.OpenRead(path_));
   return DigestOfFile(*file);
 }
@@ -193,11 +209,18 @@ absl::Status SpoolSession::MakeDurable() {
   return files_.SyncFolder(FolderOf(path_));
 }
 
-SpooledUpdate SpoolSession::Result(std::shared_ptr<const ReadableFile> file) {
+absl::Status SpoolSession::CheckAndKeep(const SpoolCheck& check,
+                                        SpooledUpdate& result) {
+  FG_ASSIGN_OR_RETURN(result, OpenResult());
+  if (check) FG_RETURN_IF_ERROR(check(result));
+  return MakeDurable();
+}
+
+absl::StatusOr<SpooledUpdate> SpoolSession::OpenResult() {
   SpooledUpdate update;
   if (in_file()) {
     update.spool_file = path_;
-    update.sealed = std::move(file);
+    FG_ASSIGN_OR_RETURN(update.sealed, files_.OpenRead(path_));
   } else {
     update.sealed_inline = memory_;
     update.sealed = std::make_shared<InlineBytes>(memory_);

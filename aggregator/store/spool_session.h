@@ -24,6 +24,10 @@ class SpoolSession {
   // Goes on with the file at `path` if there is one.
   static absl::StatusOr<std::shared_ptr<SpoolSession>> InFile(
       FileStore& files, std::string path, const SpoolKey& key);
+  // Over the file at `path`, whose bytes are of no use any more. It does not
+  // survive a restart before it is finished: nobody asks for it by that name.
+  static absl::StatusOr<std::shared_ptr<SpoolSession>> OverFile(
+      FileStore& files, std::string path, const SpoolKey& key);
   // In memory; gives size_bytes back to `memory_bytes` in the end.
   static std::shared_ptr<SpoolSession> InMemory(
       FileStore& files, const SpoolKey& key,
@@ -39,7 +43,7 @@ class SpoolSession {
   // Gives the session to a new holder. Errors as of Spool::Begin.
   absl::StatusOr<uint64_t> TakeTurn(uint64_t offset);
   absl::Status Append(uint64_t turn, ByteSpan bytes);
-  absl::StatusOr<SpooledUpdate> Finish(uint64_t turn);
+  absl::StatusOr<SpooledUpdate> Finish(uint64_t turn, const SpoolCheck& check);
   // Nothing is accepted any more; the file is removed.
   void Discard();
 
@@ -56,8 +60,9 @@ class SpoolSession {
   // Digest of what arrived. Without the lock: `finishing_` keeps others away.
   absl::StatusOr<Digest> FindDigest() ABSL_NO_THREAD_SAFETY_ANALYSIS;
   absl::Status MakeDurable() ABSL_NO_THREAD_SAFETY_ANALYSIS;
-  SpooledUpdate Result(std::shared_ptr<const ReadableFile> file)
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status CheckAndKeep(const SpoolCheck& check, SpooledUpdate& result)
+      ABSL_NO_THREAD_SAFETY_ANALYSIS;
+  absl::StatusOr<SpooledUpdate> OpenResult() ABSL_NO_THREAD_SAFETY_ANALYSIS;
 
   FileStore& files_;
   const std::string path_;

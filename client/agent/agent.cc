@@ -302,6 +302,7 @@ void Agent::Impl::OnDelivered(const absl::StatusOr<DeliveredTask>& delivered) {
   retry_.Reset();
   attempts_.Succeeded();
   snapshot_.last_error.clear();
+  if (!task_.secure.AsksUpdate()) return Poll();
   if (task_.kind == TaskKind::kTrain) {
     ++snapshot_.contributions;
     snapshot_.loss = delivered->loss;

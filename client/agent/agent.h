@@ -13,6 +13,7 @@
 #include "client/agent/backoff.h"
 #include "client/policy/site_policy.h"
 #include "common/crypto/ed25519.h"
+#include "common/net/roster.h"
 #include "common/protocol/messages.h"
 
 namespace fedgraft {
@@ -29,6 +30,10 @@ struct AgentOptions {
   BackoffOptions backoff;
   // Largest backbone or model fetched.
   uint64_t blob_size_bytes_max = uint64_t{16} << 30;
+  // The sites and keys that people here have confirmed (common/net/roster.h),
+  // read anew for each step of secure aggregation; on the executor. None, or an
+  // error: the site takes no part in it.
+  std::function<absl::StatusOr<Roster>()> pinned_roster;
   // End (see Start) after the first run instead of waiting for another.
   bool exit_when_finished = false;
 };

@@ -34,6 +34,7 @@ class RunFiles {
   std::string FinalModelPath() const { return folder_ + kFinalModelFile; }
   // What was gathered before training, as long as the run lasts.
   std::string StatisticsPath() const { return folder_ + "statistics.bin"; }
+  std::string SketchPath() const { return folder_ + "sketch.bin"; }
   std::string FinishedPath() const { return folder_ + "finished.json"; }
   std::string TrainerFolder() const { return folder_ + kTrainerFolder; }
 

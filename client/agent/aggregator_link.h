@@ -35,6 +35,7 @@ class AggregatorLink {
                       std::shared_ptr<ReadableFile> sealed,
                       Reply<UploadReceipt> reply) = 0;
   virtual void Report(SiteReport report, Reply<Done> reply) = 0;
+  virtual void AnswerStep(SecureAnswer answer, Reply<Done> reply) = 0;
 };
 
 }  // namespace fedgraft

@@ -11,10 +11,10 @@ namespace fedgraft {
 
 // What the site let out or refused to let out. Never holds values.
 struct AuditEvent {
-  // join, update, report: leaves now. run_refused, refused, task_failed,
-  // run_finished: what came of it; privacy_charge: what the ledger counts.
-  // (That an update arrived is in the aggregator's log; a line of its own here
-  // would cost a sync per round.)
+  // join, update, report, secure_step: leaves now. run_refused, refused,
+  // task_failed, run_finished: what came of it; privacy_charge: what the ledger
+  // counts. (That an update arrived is in the aggregator's log; a line of its
+  // own here would cost a sync per round.)
   std::string event;
   RunId run;
   RoundId round;

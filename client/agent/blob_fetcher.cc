@@ -95,7 +95,12 @@ std::string BlobFetcher::PartPath() const {
 absl::Status BlobFetcher::StartOver() {
   part_.reset();
   hasher_ = Sha256Hasher();
-  FG_ASSIGN_OR_RETURN(part_, ports_.files.OpenAppend(PartPath(), 0));
+  // A file that is not kept holds what was fetched before it, of much the same
+  // size, and its place in memory is used again.
+  auto opened = !blob_.keep && blob_.size_bytes > 0
+                    ? ports_.files.OpenScratch(PartPath(), blob_.size_bytes)
+                    : ports_.files.OpenAppend(PartPath(), 0);
+  FG_ASSIGN_OR_RETURN(part_, std::move(opened));
   return absl::OkStatus();
 }
 

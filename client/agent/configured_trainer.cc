@@ -56,6 +56,13 @@ void ConfiguredTrainer::Gather(GatherRequest request,
         std::move(reply));
 }
 
+void ConfiguredTrainer::Sketch(SketchRequest request,
+                               LocalTrainer::Progress progress,
+                               Reply<SketchResult> reply) {
+  Begin(&LocalTrainer::Sketch, std::move(request), std::move(progress),
+        std::move(reply));
+}
+
 void ConfiguredTrainer::Cancel() {
   cancelled_ = true;
   trainer_.Cancel();

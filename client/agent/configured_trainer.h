@@ -31,6 +31,8 @@ class ConfiguredTrainer {
              Reply<SolveResult> reply);
   void Gather(GatherRequest request, LocalTrainer::Progress progress,
               Reply<GatherResult> reply);
+  void Sketch(SketchRequest request, LocalTrainer::Progress progress,
+              Reply<SketchResult> reply);
   void Cancel();
 
  private:

@@ -66,6 +66,17 @@ struct GatherResult {
   uint64_t samples = 0;
 };
 
+struct SketchRequest {
+  RoundId round;            // of training
+  std::string model_path;   // safetensors: the global trainable set
+  std::string pooled_path;  // common/shift/look.h; empty: first stage
+  std::string sums_path;    // out: raw little-endian F64
+};
+struct SketchResult {
+  uint64_t samples = 0;
+  std::map<std::string, double> scalars;
+};
+
 // Port: training at the site. One call at a time; answers on the agent's
 // strand. UNAVAILABLE: the trainer process died or hung (it is started anew
 // for the next call, which must Configure first); other codes are the
@@ -83,6 +94,8 @@ class LocalTrainer {
                      Reply<SolveResult> reply) = 0;
   virtual void Gather(GatherRequest request, Progress progress,
                       Reply<GatherResult> reply) = 0;
+  virtual void Sketch(SketchRequest request, Progress progress,
+                      Reply<SketchResult> reply) = 0;
   // Ends the call under way (it answers CANCELLED).
   virtual void Cancel() = 0;
 };

@@ -44,12 +44,28 @@ absl::Status RunSetup::Verify() {
                       aggregator_key_(descriptor_.aggregator_certificate_pem));
   FG_ASSIGN_OR_RETURN(Plan plan, VerifyRun(descriptor_, key));
   FG_RETURN_IF_ERROR(CheckPlan(options_.policy, plan));
+  if (plan.secure_aggregation.is_on) FG_RETURN_IF_ERROR(CheckRoster());
   std::string backbone_path =
       HasBackbone(plan) ? BackbonePath(plan.backbone) : "";
   context_ = std::make_shared<RunContext>(
       RunContext{descriptor_, std::move(plan), std::move(files),
                  std::move(backbone_path), nullptr, 0});
   return absl::OkStatus();
+}
+
+absl::Status RunSetup::CheckRoster() const {
+  if (!options_.pinned_roster) {
+    return absl::FailedPreconditionError(
+        "no roster is pinned at this site; expected one "
+        "(fedgraft-client enroll --roster, then --confirm)");
+  }
+  FG_ASSIGN_OR_RETURN(const Roster roster, options_.pinned_roster());
+  if (roster.keys.contains(options_.site)) return absl::OkStatus();
+  return absl::FailedPreconditionError(
+      absl::StrCat("the roster that is pinned here does not have this site, ",
+                   options_.site.value,
+                   "; expected a newer one (fedgraft-client enroll --roster, "
+                   "then --confirm)"));
 }
 
 void RunSetup::FetchBackbone() {

@@ -38,6 +38,8 @@ class RunSetup {
 
  private:
   absl::Status Verify();
+  // Secure aggregation needs the other sites' keys as people here know them.
+  absl::Status CheckRoster() const;
   void FetchBackbone();
   void FetchInitialModel();
   void ReadLayout();

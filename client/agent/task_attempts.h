@@ -24,9 +24,11 @@ class TaskAttempts {
 
  private:
   // What makes two offers of a task the same task.
-  using Key = std::tuple<RunId, RoundId, TaskKind, Digest>;
+  using Key =
+      std::tuple<RunId, RoundId, TaskKind, Digest, SecureStep, uint32_t>;
   static Key KeyOf(const Task& task) {
-    return {task.run, task.round, task.kind, task.model};
+    return {task.run,   task.round,       task.kind,
+            task.model, task.secure.step, task.secure.attempt};
   }
   std::optional<Key> failed_;
   int retries_ = 0;

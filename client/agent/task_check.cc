@@ -2,6 +2,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/base/status_macros.h"
+#include "common/shift/look.h"
 #include "common/statistics/start_statistics.h"
 
 namespace fedgraft {
@@ -12,6 +13,14 @@ absl::Status Wrong(const Task& task, const std::string& what) {
       absl::StrCat("task of round ", task.round.value, " ", what));
 }
 
+// Of all looks at shift that the plan has.
+uint32_t SketchRoundsMax(const Plan& plan) {
+  if (plan.shift.every == 0) return 0;
+  // One more after the last round, or after an early stop.
+  const int looks = plan.rounds / plan.shift.every + 1;
+  return static_cast<uint32_t>(looks * kLookStagesMax);
+}
+
 absl::Status CheckRounds(const Plan& plan, const Task& task) {
   const uint32_t rounds = static_cast<uint32_t>(plan.rounds);
   const uint32_t solve_rounds =
@@ -19,10 +28,12 @@ absl::Status CheckRounds(const Plan& plan, const Task& task) {
           ? static_cast<uint32_t>(plan.solver.rounds_max)
           : 0;
   const uint32_t gather_rounds = AskedStatistics(plan).empty() ? 0 : 1;
+  const uint32_t sketch_rounds = SketchRoundsMax(plan);
   // An early stop evaluates the chosen model in a round of its own.
   const uint32_t stops = plan.stopping.patience > 0 ? 1 : 0;
   if (task.training_round.value <= rounds &&
-      task.round.value <= rounds + solve_rounds + gather_rounds + stops &&
+      task.round.value <=
+          rounds + solve_rounds + gather_rounds + sketch_rounds + stops &&
       (task.training_round.value > 0 || task.kind != TaskKind::kTrain) &&
       (task.round.value > 0 || task.kind == TaskKind::kEvaluate)) {
     return absl::OkStatus();
@@ -31,7 +42,8 @@ absl::Status CheckRounds(const Plan& plan, const Task& task) {
                absl::StrCat("(of training ", task.training_round.value,
                             ") is not one of the plan's ", rounds,
                             " rounds of training and at most ", solve_rounds,
-                            " solve and ", gather_rounds, " gathering rounds"));
+                            " solve, ", gather_rounds, " gathering and ",
+                            sketch_rounds, " sketching rounds"));
 }
 
 // Exact sums leave a site before training and never at a model that came of it:
@@ -49,6 +61,10 @@ absl::Status CheckStatistics(const Plan& plan, const Task& task) {
   const std::string asked = AskedStatistics(plan);
   if (task.kind == TaskKind::kGather && asked.empty()) {
     return Wrong(task, "asks for statistics; the plan gathers none");
+  }
+  if (task.kind == TaskKind::kSketch) {
+    if (plan.shift.every > 0) return absl::OkStatus();
+    return Wrong(task, "asks for sketches; the plan has shift.every 0");
   }
   const bool expected = task.kind == TaskKind::kTrain && !asked.empty();
   if (expected == (task.statistics_size_bytes > 0)) return absl::OkStatus();
@@ -75,6 +91,14 @@ absl::Status CheckTask(const RunContext& run, const Task& task) {
                                     task.plan_hash.Short(), "; joined was ",
                                     run.descriptor.run.value, ", plan ",
                                     run.descriptor.plan_hash.Short()));
+  }
+  // Whatever the aggregator says: a plan with secure aggregation lets out no
+  // update without masks.
+  const bool masked = task.secure.step == SecureStep::kMask;
+  if (masked != run.plan.secure_aggregation.is_on) {
+    return Wrong(task, masked ? "asks for a masked update; the plan does not"
+                              : "asks for an update without masks; the plan "
+                                "has secure aggregation");
   }
   FG_RETURN_IF_ERROR(CheckRounds(run.plan, task));
   FG_RETURN_IF_ERROR(CheckPreparing(task));

@@ -9,7 +9,8 @@ namespace fedgraft {
 TaskDelivery::TaskDelivery(AgentPorts ports, const AgentOptions& options,
                            AgentKeys keys, Background& background,
                            BlobFetcher& fetcher, ConfiguredTrainer& trainer)
-    : runner_(ports, options, keys, background, fetcher, trainer),
+    : secure_(ports, options, keys, background),
+      runner_(ports, options, keys, background, fetcher, trainer, secure_),
       uploader_(ports, options.backoff),
       heartbeats_(ports) {}
 
@@ -18,6 +19,13 @@ void TaskDelivery::Run(std::shared_ptr<const RunContext> run, const Task& task,
                        Reply<DeliveredTask> reply) {
   reply_ = std::move(reply);
   progress_ = std::move(progress);
+  if (!task.secure.AsksUpdate()) {
+    return secure_.Run(std::move(run), task,
+                       guard_([this](const absl::StatusOr<Done>& done) {
+                         if (!done.ok()) return Answer(done.status());
+                         Answer(DeliveredTask());
+                       }));
+  }
   heartbeats_.Start(task, guard_([this, round = task.round] {
                       FG_LOG_INFO("round {}: the aggregator took the task back",
                                   round.value);
@@ -53,6 +61,7 @@ void TaskDelivery::Upload(FinishedTask finished) {
 void TaskDelivery::Abort() {
   guard_.Invalidate();
   heartbeats_.Stop();
+  secure_.Abort();
   runner_.Cancel();
   uploader_.Abort();
 }

@@ -14,7 +14,7 @@ namespace fedgraft {
 struct DeliveredTask {
   UploadReceipt receipt;
   double loss = 0;                        // train
-  std::map<std::string, double> scalars;  // evaluate; not yet filtered
+  std::map<std::string, double> scalars;  // not yet filtered
 };
 
 // A task from its offer to its receipt: worked on, uploaded, and kept alive by
@@ -26,7 +26,9 @@ class TaskDelivery {
                Background& background, BlobFetcher& fetcher,
                ConfiguredTrainer& trainer);
 
-  // Errors of TaskRunner::Run and Uploader::Upload; CANCELLED if the
+  // A step of secure aggregation that is no update is answered; anything else
+  // becomes one. Errors of SecureTasks::Run, TaskRunner::Run and
+  // Uploader::Upload; CANCELLED if the
   // aggregator took the task back.
   void Run(std::shared_ptr<const RunContext> run, const Task& task,
            TaskRunner::Progress progress, Reply<DeliveredTask> reply);
@@ -39,6 +41,7 @@ class TaskDelivery {
   void Upload(FinishedTask finished);
   void Answer(absl::StatusOr<DeliveredTask> answer);
 
+  SecureTasks secure_;
   TaskRunner runner_;
   Uploader uploader_;
   Heartbeats heartbeats_;

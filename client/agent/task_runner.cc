@@ -5,20 +5,42 @@
 #include "absl/strings/str_cat.h"
 #include "client/agent/agent_state.h"
 #include "client/agent/task_check.h"
+#include "client/update/rounding_seed.h"
 #include "common/base/check.h"
 #include "common/base/logging.h"
 #include "common/base/status_macros.h"
 #include "common/crypto/sha256.h"
+#include "common/protocol/seal_suite.h"
 
 namespace fedgraft {
+namespace {
+
+// An update on disk and what there is to tell of it.
+struct SealedTask {
+  SealedUpdate update;
+  std::map<std::string, double> scalars;
+};
+
+// What of the site's budget its policy may let out.
+std::map<std::string, double> BudgetScalars(
+    const std::optional<PrivacyCharge>& charge, const PrivacyBudget& budget) {
+  if (!charge.has_value()) return {};
+  return {{"privacy_epsilon", charge->epsilon()},
+          {"privacy_epsilon_max", budget.epsilon_max},
+          {"privacy_delta", budget.delta}};
+}
+
+}  // namespace
 TaskRunner::TaskRunner(AgentPorts ports, const AgentOptions& options,
                        AgentKeys keys, Background& background,
-                       BlobFetcher& fetcher, ConfiguredTrainer& trainer)
+                       BlobFetcher& fetcher, ConfiguredTrainer& trainer,
+                       const SecureTasks& secure)
     : ports_(ports),
       options_(options),
       background_(background),
       fetcher_(fetcher),
       trainer_(trainer),
+      secure_(secure),
       sealer_(std::make_shared<UpdateSealer>(options.site, keys.signing_key,
                                              ports.random, ports.files)),
       ledger_(
@@ -54,13 +76,17 @@ UploadHeader TaskRunner::HeaderOfTask() const {
   header.kind = task_.kind;
   header.plan_hash = task_.plan_hash;
   header.base_model = task_.model;
+  header.secure_attempt = task_.secure.attempt;
+  header.suite = ChooseSuite(HasAesInstructions(),
+                             run_->descriptor.takes_chacha20_poly1305);
   return header;
 }
 
 bool TaskRunner::IsOfTask(const UploadHeader& header) const {
   return header.run == task_.run && header.round == task_.round &&
          header.kind == task_.kind && header.plan_hash == task_.plan_hash &&
-         header.base_model == task_.model;
+         header.base_model == task_.model &&
+         header.secure_attempt == task_.secure.attempt;
 }
 
 void TaskRunner::FindFinished() {
@@ -118,7 +144,10 @@ void TaskRunner::PrepareStatistics() {
   if (task_.statistics_size_bytes == 0 || statistics_ == wanted) return Work();
   BlobRequest blob;
   blob.digest = task_.statistics;
-  blob.path = run_->files.StatisticsPath();
+  blob.path = task_.kind == TaskKind::kSketch ? run_->files.SketchPath()
+                                              : run_->files.StatisticsPath();
+  // The next stage has another sketch.
+  blob.keep = task_.kind != TaskKind::kSketch;
   blob.size_bytes = task_.statistics_size_bytes;
   blob.size_bytes_max = options_.blob_size_bytes_max;
   fetching_ = true;
@@ -161,6 +190,8 @@ void TaskRunner::Work() {
       return Solve();
     case TaskKind::kGather:
       return Gather();
+    case TaskKind::kSketch:
+      return Sketch();
   }
 }
 
@@ -273,6 +304,27 @@ void TaskRunner::Gather() {
                   }));
 }
 
+void TaskRunner::Sketch() {
+  progress_(AgentState::kTraining, 0);
+  const absl::Status removed = RemoveWork(kWorkSumsPath);
+  if (!removed.ok()) return Answer(removed);
+  SketchRequest request;
+  request.round = task_.training_round;
+  request.model_path = kWorkModelPath;
+  request.sums_path = kWorkSumsPath;
+  if (task_.statistics_size_bytes > 0) {
+    request.pooled_path = run_->files.SketchPath();
+  }
+  trainer_.Sketch(std::move(request), guard_([this](float fraction) {
+                    if (training_) progress_(AgentState::kTraining, fraction);
+                  }),
+                  guard_([this](absl::StatusOr<SketchResult> result) {
+                    training_ = false;
+                    if (!result.ok()) return Answer(result.status());
+                    SealSketched(*std::move(result));
+                  }));
+}
+
 void TaskRunner::SealTrained(const TrainResult& result) {
   if (charge_.has_value() && result.samples != run_->train_samples) {
     return Answer(absl::FailedPreconditionError(
@@ -282,7 +334,8 @@ void TaskRunner::SealTrained(const TrainResult& result) {
                      run_->train_samples)));
   }
   auto quantize = [&files = ports_.files, &random = ports_.random, run = run_,
-                   charge = charge_, samples = result.samples]() {
+                   charge = charge_, samples = result.samples,
+                   seed = RoundingSeed(options_.site, HeaderOfTask())]() {
     absl::StatusOr<RawUpdate> raw =
         ReadRawUpdate(files, kWorkDeltaPath, run->layout, samples);
     // An update in the clear stays on disk no longer than needed.
@@ -293,12 +346,13 @@ void TaskRunner::SealTrained(const TrainResult& result) {
     FG_LOG_INFO("update of {} images: L2 norm {:.4g}, clipped to {:.4g}",
                 samples, clipped.l2_norm_before(), clipped.l2_norm_after());
     if (!charge.has_value()) {
-      return QuantizedUpdate::FromUpdate(std::move(clipped), run->plan);
+      return QuantizedUpdate::FromUpdate(std::move(clipped), run->plan, seed);
     }
     return QuantizedUpdate::FromPrivateUpdate(std::move(clipped), run->plan,
-                                              *charge, random);
+                                              *charge, seed, random);
   };
-  Seal(std::move(quantize), result.loss, {});
+  Seal(std::move(quantize), result.loss,
+       BudgetScalars(charge_, options_.policy.budget));
 }
 
 void TaskRunner::SealEvaluated(EvaluateResult result) {
@@ -347,15 +401,45 @@ void TaskRunner::SealGathered(const GatherResult& result) {
   Seal(std::move(quantize), 0, {});
 }
 
+void TaskRunner::SealSketched(SketchResult result) {
+  const std::string pooled_path =
+      task_.statistics_size_bytes > 0 ? run_->files.SketchPath() : "";
+  auto quantize = [&files = ports_.files, run = run_, pooled_path,
+                   samples =
+                       result.samples]() -> absl::StatusOr<QuantizedUpdate> {
+    absl::StatusOr<SketchSums> sums = ReadSketchSums(
+        files, kWorkSumsPath, pooled_path, run->plan, *run->layout);
+    // As an update in the clear: no longer on disk than needed.
+    const absl::Status removed = files.Remove(kWorkSumsPath);
+    FG_RETURN_IF_ERROR(sums.status());
+    FG_RETURN_IF_ERROR(removed);
+    FG_LOG_INFO("sketch of {} images: {} sums", samples, sums->words().size());
+    return QuantizedUpdate::FromSketch(*std::move(sums));
+  };
+  Seal(std::move(quantize), 0, std::move(result.scalars));
+}
+
 void TaskRunner::Seal(std::function<absl::StatusOr<QuantizedUpdate>()> quantize,
                       double loss, std::map<std::string, double> scalars) {
   progress_(AgentState::kSealing, 1);
   const std::string path = run_->files.UpdatePath(task_.kind);
   finished_[path] = std::nullopt;  // about to be overwritten
-  auto work = [quantize = std::move(quantize), sealer = sealer_, run = run_,
-               header = HeaderOfTask(),
-               path]() -> absl::StatusOr<SealedUpdate> {
+  std::function<absl::StatusOr<MaskedUpdate>(QuantizedUpdate)> mask;
+  if (task_.secure.step == SecureStep::kMask) {
+    mask = secure_.Masker(run_, task_);
+  }
+  auto work = [quantize = std::move(quantize), mask = std::move(mask),
+               sealer = sealer_, run = run_, header = HeaderOfTask(), path,
+               scalars =
+                   std::move(scalars)]() mutable -> absl::StatusOr<SealedTask> {
     FG_ASSIGN_OR_RETURN(QuantizedUpdate quantized, quantize());
+    if (header.kind == TaskKind::kTrain) {
+      scalars["update_bytes"] = static_cast<double>(quantized.payload().size());
+      scalars["update_error_rms"] = quantized.error_rms();
+      FG_LOG_INFO("round {}: {} bytes of update, root mean square error {:.3g}",
+                  header.round.value, quantized.payload().size(),
+                  quantized.error_rms());
+    }
     if (quantized.head().saturated > 0) {
       FG_LOG_WARNING(
           "round {}: {} of {} values exceed the plan's range and "
@@ -363,20 +447,29 @@ void TaskRunner::Seal(std::function<absl::StatusOr<QuantizedUpdate>()> quantize,
           header.round.value, quantized.head().saturated,
           quantized.head().count);
     }
-    return sealer->Seal(std::move(quantized), header,
-                        run->descriptor.hpke_public_key, path);
+    absl::StatusOr<SealedUpdate> sealed;
+    if (mask) {
+      FG_ASSIGN_OR_RETURN(MaskedUpdate masked, mask(std::move(quantized)));
+      sealed = sealer->Seal(std::move(masked), header,
+                            run->descriptor.hpke_public_key, path);
+    } else {
+      sealed = sealer->Seal(std::move(quantized), header,
+                            run->descriptor.hpke_public_key, path);
+    }
+    FG_RETURN_IF_ERROR(sealed.status());
+    return SealedTask{*std::move(sealed), std::move(scalars)};
   };
-  background_.Run(std::move(work),
-                  guard_([this, path, loss, scalars = std::move(scalars)](
-                             absl::StatusOr<SealedUpdate> sealed) mutable {
-                    if (!sealed.ok()) return Answer(std::move(sealed).status());
-                    finished_[path] = *sealed;
-                    if (cancelled_) {
-                      return Answer(absl::CancelledError("task was given up"));
-                    }
-                    Answer(FinishedTask{*std::move(sealed), /*recovered=*/false,
-                                        loss, std::move(scalars)});
-                  }));
+  background_.Run(
+      std::move(work),
+      guard_([this, path, loss](absl::StatusOr<SealedTask> sealed) mutable {
+        if (!sealed.ok()) return Answer(std::move(sealed).status());
+        finished_[path] = sealed->update;
+        if (cancelled_) {
+          return Answer(absl::CancelledError("task was given up"));
+        }
+        Answer(FinishedTask{std::move(sealed->update), /*recovered=*/false,
+                            loss, std::move(sealed->scalars)});
+      }));
 }
 
 void TaskRunner::Answer(absl::StatusOr<FinishedTask> answer) {

@@ -12,6 +12,7 @@
 #include "client/agent/blob_fetcher.h"
 #include "client/agent/configured_trainer.h"
 #include "client/agent/run_context.h"
+#include "client/agent/secure_tasks.h"
 #include "client/privacy/budget_ledger.h"
 #include "client/update/update_file.h"
 #include "common/protocol/messages.h"
@@ -26,7 +27,7 @@ struct FinishedTask {
   // the aggregator may hold some of it or all.
   bool recovered = false;
   double loss = 0;                        // train
-  std::map<std::string, double> scalars;  // evaluate; not yet filtered
+  std::map<std::string, double> scalars;  // not yet filtered
 };
 
 // Turns a task into a sealed update: fetches the model that it starts from,
@@ -41,7 +42,7 @@ class TaskRunner {
   // All referenced outlive the runner.
   TaskRunner(AgentPorts ports, const AgentOptions& options, AgentKeys keys,
              Background& background, BlobFetcher& fetcher,
-             ConfiguredTrainer& trainer);
+             ConfiguredTrainer& trainer, const SecureTasks& secure);
 
   // CANCELLED after Cancel; INVALID_ARGUMENT: a task that does not belong to
   // the run, or an update that is not finite or does not fit the layout;
@@ -69,10 +70,12 @@ class TaskRunner {
   void Evaluate();
   void Solve();
   void Gather();
+  void Sketch();
   void SealTrained(const TrainResult& result);
   void SealEvaluated(EvaluateResult result);
   void SealSolved(const SolveResult& result);
   void SealGathered(const GatherResult& result);
+  void SealSketched(SketchResult result);
   // Runs `quantize` and seals what it makes, on the executor.
   void Seal(std::function<absl::StatusOr<QuantizedUpdate>()> quantize,
             double loss, std::map<std::string, double> scalars);
@@ -84,6 +87,7 @@ class TaskRunner {
   Background& background_;
   BlobFetcher& fetcher_;
   ConfiguredTrainer& trainer_;
+  const SecureTasks& secure_;
   std::shared_ptr<UpdateSealer> sealer_;
   std::shared_ptr<BudgetLedger> ledger_;
   CallbackGuard guard_;

@@ -81,6 +81,18 @@ absl::StatusOr<GatherResult> Convert(const pb::TrainerReply& reply,
   return GatherResult{reply.gathered().samples()};
 }
 
+absl::StatusOr<SketchResult> Convert(const pb::TrainerReply& reply,
+                                     SketchResult*) {
+  if (!reply.has_sketched()) return Broke("no answer to sketch");
+  const pb::TrainerSketched& wire = reply.sketched();
+  if (wire.scalars_size() > TrainerProcess::kScalarsMax) {
+    return Broke(absl::StrCat(wire.scalars_size(), " scalars of a sketch"));
+  }
+  SketchResult result{wire.samples(), {}};
+  result.scalars.insert(wire.scalars().begin(), wire.scalars().end());
+  return result;
+}
+
 absl::StatusOr<EvaluateResult> Convert(const pb::TrainerReply& reply,
                                        EvaluateResult*) {
   if (!reply.has_evaluated()) return Broke("no answer to evaluate");
@@ -220,6 +232,19 @@ void TrainerProcess::Gather(GatherRequest request, Progress progress,
   pb::TrainerRequest message;
   pb::TrainerGather& wire = *message.mutable_gather();
   wire.set_model_path(FullPath(request.model_path));
+  wire.set_sums_path(FullPath(request.sums_path));
+  Ask(message, std::move(progress), std::move(reply));
+}
+
+void TrainerProcess::Sketch(SketchRequest request, Progress progress,
+                            Reply<SketchResult> reply) {
+  pb::TrainerRequest message;
+  pb::TrainerSketch& wire = *message.mutable_sketch();
+  wire.set_round(request.round.value);
+  wire.set_model_path(FullPath(request.model_path));
+  if (!request.pooled_path.empty()) {
+    wire.set_pooled_path(FullPath(request.pooled_path));
+  }
   wire.set_sums_path(FullPath(request.sums_path));
   Ask(message, std::move(progress), std::move(reply));
 }

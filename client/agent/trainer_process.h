@@ -68,6 +68,8 @@ class TrainerProcess : public LocalTrainer {
              Reply<SolveResult> reply) override;
   void Gather(GatherRequest request, Progress progress,
               Reply<GatherResult> reply) override;
+  void Sketch(SketchRequest request, Progress progress,
+              Reply<SketchResult> reply) override;
   void Cancel() override;
 
  private:

@@ -282,6 +282,21 @@ void GrpcLink::Report(SiteReport report, Reply<Done> reply) {
       });
 }
 
+void GrpcLink::AnswerStep(SecureAnswer answer, Reply<Done> reply) {
+  Unary<pb::SecureAnswer, pb::SecureAnswerReply>(
+      ToWire(answer), kCallDeadline,
+      [](auto* stub, auto& context, auto& in, auto& out, auto done) {
+        stub->AnswerStep(&context, &in, &out, std::move(done));
+      },
+      [reply = std::move(reply)](absl::StatusOr<pb::SecureAnswerReply> wire) {
+        if (wire.ok()) {
+          reply(Done{});
+        } else {
+          reply(wire.status());
+        }
+      });
+}
+
 void GrpcLink::FetchBlob(Digest digest, uint64_t offset,
                          std::function<absl::Status(ByteSpan)> sink,
                          Reply<Done> reply) {

@@ -34,6 +34,7 @@ class GrpcLink final : public AggregatorLink {
               std::shared_ptr<ReadableFile> sealed,
               Reply<UploadReceipt> reply) override;
   void Report(SiteReport report, Reply<Done> reply) override;
+  void AnswerStep(SecureAnswer answer, Reply<Done> reply) override;
 
  private:
   // Contexts of the calls under way, so that they can be cancelled.

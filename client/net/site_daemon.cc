@@ -18,6 +18,7 @@
 #include "common/base/version.h"
 #include "common/crypto/system_random.h"
 #include "common/net/identity.h"
+#include "common/net/roster.h"
 #include "common/net/x509.h"
 #include "common/runtime/folder_lock.h"
 #include "common/runtime/posix_file_store.h"
@@ -37,6 +38,18 @@ void RunOn(Scheduler& strand, const std::function<void()>& work) {
     done.set_value();
   });
   done.get_future().wait();
+}
+
+absl::StatusOr<Roster> ReadPinnedRoster(FileStore& files) {
+  FG_ASSIGN_OR_RETURN(
+      const PinnedRoster pinned,
+      PinnedRoster::Load(files, std::string(kIdentityRosterFile)));
+  if (!pinned.pinned()) {
+    return absl::FailedPreconditionError(
+        "no roster is pinned at this site; secure aggregation takes the keys "
+        "of the other sites from it: fedgraft-client enroll --roster");
+  }
+  return pinned.roster();
 }
 
 }  // namespace
@@ -127,6 +140,9 @@ absl::Status SiteDaemon::Impl::Start(std::function<void(absl::Status)> ended) {
   FG_ASSIGN_OR_RETURN(options.policy, PolicyFromConfig(config().policy()));
   options.software_version = kVersion;
   options.exit_when_finished = options_.exit_when_finished;
+  options.pinned_roster = [files = identity_files_.get()] {
+    return ReadPinnedRoster(*files);
+  };
   auto aggregator_key =
       [ca = identity_->ca_pem(), federation = options.federation,
        this](const std::string& pem) -> absl::StatusOr<Bytes> {

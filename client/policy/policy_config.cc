@@ -80,6 +80,7 @@ absl::StatusOr<SitePolicy> PolicyFromConfig(const pb::PolicyConfig& config) {
   policy.share_site_scalars = config.share_site_scalars();
   policy.exact_statistics = config.exact_statistics() != "refuse";
   FG_ASSIGN_OR_RETURN(policy.budget, BudgetFromConfig(config));
+  policy.require_secure_aggregation = config.secure_aggregation() == "required";
   for (const std::string& hex : config.plans()) {
     auto digest = Digest::FromHex(hex);
     if (!digest.ok()) return Annotate(digest.status(), "policy.plans");

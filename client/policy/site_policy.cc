@@ -72,6 +72,12 @@ absl::Status CheckPlan(const SitePolicy& policy, const Plan& plan) {
                   absl::StrCat("only updates that a budget of epsilon ",
                                policy.budget.epsilon_max, " can count"));
   }
+  const bool looks = plan.shift.every > 0;
+  if (looks && !policy.exact_statistics) {
+    return Denied("exact_statistics",
+                  "exact sums of features to track shift (shift.every)",
+                  "none");
+  }
   const std::string statistics = AskedStatistics(plan);
   if (!statistics.empty() && !policy.exact_statistics) {
     return Denied(
@@ -83,6 +89,11 @@ absl::Status CheckPlan(const SitePolicy& policy, const Plan& plan) {
   if (rounds > policy.rounds_max) {
     return Denied("rounds_max", absl::StrCat("up to ", rounds, " rounds"),
                   absl::StrCat("at most ", policy.rounds_max));
+  }
+  if (policy.require_secure_aggregation && !plan.secure_aggregation.is_on) {
+    return Denied("secure_aggregation",
+                  "each site's update to be opened by the aggregator",
+                  "sums of masked updates only");
   }
   if (plan.quorum < policy.cohort_min) {
     return Denied("cohort_min",

@@ -31,6 +31,7 @@ struct SitePolicy {
   uint64_t samples_min = 10;
   bool exact_statistics = true;  // plans that solve, or gather statistics
   PrivacyBudget budget;
+  bool require_secure_aggregation = false;
 };
 
 // PERMISSION_DENIED naming the policy key, what the plan wants and what is

@@ -63,8 +63,7 @@ absl::Status SecureSite::CheckCurrent(const SecureSession& session) {
 }
 
 absl::StatusOr<Bytes> SecureSite::Advertise(const SecureParty& party,
-                                            const SecureSession& session,
-                                            absl::string_view statistic) {
+                                            const SecureSession& session) {
   FG_RETURN_IF_ERROR(Load());
   const Digest id = session.Id();
   if (!record_.has_value() || record_->session != id) {
@@ -72,7 +71,6 @@ absl::StatusOr<Bytes> SecureSite::Advertise(const SecureParty& party,
     next.session = id;
     next.root = SecretBytes(kSecureSecretBytes);
     random_.Fill(next.root.mutable_span());
-    next.statistic = std::string(statistic);
     record_ = std::move(next);
     shared_.reset();
     FG_RETURN_IF_ERROR(Save());
@@ -115,7 +113,8 @@ absl::StatusOr<Bytes> SecureSite::Share(const SecureParty& party,
 
 absl::StatusOr<MaskedInput> SecureSite::Mask(const SecureParty& party,
                                              const SecureSession& session,
-                                             ByteSpan request) {
+                                             ByteSpan request,
+                                             absl::string_view statistic) {
   FG_RETURN_IF_ERROR(CheckCurrent(session));
   if (record_->keys.empty()) return Early("sharing keys");
   FG_ASSIGN_OR_RETURN(std::vector<SiteId> sharers, DecodeSites(request));
@@ -132,6 +131,7 @@ absl::StatusOr<MaskedInput> SecureSite::Mask(const SecureParty& party,
                           secrets, record_->keys, sharers));
   if (record_->sharers.empty()) {
     record_->sharers = std::move(sharers);
+    record_->statistic = std::string(statistic);
     FG_RETURN_IF_ERROR(Save());
   }
   return step;

@@ -32,19 +32,20 @@ class SecureSite {
       : files_(files), random_(random) {}
 
   // Step 1. Begins the session, forgetting the one before, unless it is the
-  // current one. `statistic`: what the sum is of, see released_cohorts.h.
+  // current one.
   absl::StatusOr<Bytes> Advertise(const SecureParty& party,
-                                  const SecureSession& session,
-                                  absl::string_view statistic);
+                                  const SecureSession& session);
   // Steps 2 to 5, `request` as the aggregator sent it. FAILED_PRECONDITION: of
   // a session that is not the current one, or before the step that it needs.
   // Else the errors of the step's class, or of the disk; nothing has changed
   // then.
   absl::StatusOr<Bytes> Share(const SecureParty& party,
                               const SecureSession& session, ByteSpan request);
+  // `statistic`: what the sum is of, see released_cohorts.h.
   absl::StatusOr<MaskedInput> Mask(const SecureParty& party,
                                    const SecureSession& session,
-                                   ByteSpan request);
+                                   ByteSpan request,
+                                   absl::string_view statistic);
   absl::StatusOr<Bytes> Agree(const SecureParty& party,
                               const SecureSession& session, ByteSpan request);
   absl::StatusOr<Bytes> Release(const SecureParty& party,

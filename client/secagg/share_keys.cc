@@ -21,14 +21,17 @@ absl::Status CheckKeys(const SecureParty& party, const Digest& session,
   if (pinned == party.roster.keys.end()) {
     return Denied(site,
                   "were listed, but the site is not in the roster that is "
-                  "pinned here");
+                  "pinned here: pin the roster that has it (fedgraft-client "
+                  "enroll --roster, then --confirm), or have its certificate "
+                  "revoked (fedgraft-aggregator pki revoke)");
   }
   if (!VerifySignature(pinned->second, AdvertiseStatement(session, site, keys),
                        keys.signature)
            .ok()) {
     return Denied(site,
                   "are not signed for this session by the key that is pinned "
-                  "here");
+                  "here; if it has a new one, compare fingerprints and pin it "
+                  "(fedgraft-client enroll --roster, then --confirm)");
   }
   return absl::OkStatus();
 }

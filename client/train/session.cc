@@ -27,7 +27,9 @@
 #include "client/train/progress_part.h"
 #include "client/train/run_statistics.h"
 #include "client/train/session_stores.h"
+#include "client/train/shift_look.h"
 #include "client/train/site_model.h"
+#include "client/train/transfer_scalars.h"
 #include "common/base/status_macros.h"
 #include "common/config/identity.h"
 #include "common/model/backbone_file.h"
@@ -54,6 +56,7 @@ struct TrainerSession::State {
   std::optional<HeadSolving> solving;       // none: the plan has no solver
   std::optional<EwcRun> ewc;                // none: the plan asks for none
   std::optional<RunStatistics> statistics;  // none: the plan gathers none
+  std::optional<ShiftLook> look;            // none: the plan has no looks
 
   State(SessionConfig config, const Clock& clock)
       : config(std::move(config)), clock(clock) {}
@@ -72,6 +75,8 @@ struct TrainerSession::State {
   absl::StatusOr<Trained> RunTrain(const Train& task,
                                    const ProgressSink& progress);
   absl::StatusOr<uint64_t> RunGather(const Gather& task,
+                                     const ProgressSink& progress);
+  absl::StatusOr<Sketched> RunSketch(const Sketch& task,
                                      const ProgressSink& progress);
   // The model as this site applies it: with its local tensors, and the head
   // localised. For a model after `round` rounds of training.
@@ -155,6 +160,7 @@ absl::Status TrainerSession::State::SetUpState(
   if (!AskedStatistics(plan).empty()) {
     statistics.emplace(plan, *learner, files.get());
   }
+  if (plan.shift.every > 0) look.emplace(plan, *learner, compute, files.get());
   return absl::OkStatus();
 }
 
@@ -286,6 +292,32 @@ absl::StatusOr<uint64_t> TrainerSession::State::RunGather(
   return static_cast<uint64_t>(store->count());
 }
 
+absl::StatusOr<TrainerSession::Sketched> TrainerSession::State::RunSketch(
+    const Sketch& task, const ProgressSink& progress) {
+  if (!look.has_value()) {
+    return absl::InvalidArgumentError("the plan has shift.every 0");
+  }
+  FG_ASSIGN_OR_RETURN(ParameterVector model, ReadModel(task.model_path));
+  FG_ASSIGN_OR_RETURN(ActivationStore * store,
+                      stores->Images(Split::kTrain, Part(progress, 0, 0.4)));
+  if (store->count() == 0) {
+    return absl::FailedPreconditionError("there are no training images");
+  }
+  FG_RETURN_IF_ERROR(
+      ApplyModel(std::move(model), task.round, Part(progress, 0.4, 0.5)));
+  Bytes pooled;
+  if (!task.pooled_path.empty()) {
+    FG_ASSIGN_OR_RETURN(pooled, ReadFile(task.pooled_path));
+  }
+  FG_ASSIGN_OR_RETURN(ShiftLook::Answer answer,
+                      look->Sums(*store, pooled, Part(progress, 0.5, 1)));
+  FG_RETURN_IF_ERROR(WriteFile(
+      task.sums_path, {reinterpret_cast<const uint8_t*>(answer.sums.data()),
+                       answer.sums.size() * sizeof(double)}));
+  return Sketched{static_cast<uint64_t>(store->count()),
+                  std::move(answer.scalars)};
+}
+
 absl::Status TrainerSession::State::ApplyModel(ParameterVector model, int round,
                                                const ProgressSink& progress) {
   if (solving.has_value()) {
@@ -360,9 +392,14 @@ absl::StatusOr<TrainerSession::Evaluated> TrainerSession::State::RunEvaluate(
     evaluated.scalars.merge(drift);
     FG_RETURN_IF_ERROR(
         TrainAlone(std::move(initial), Part(progress, share, 0.95)));
-    FG_ASSIGN_OR_RETURN(predictions,
+    FG_ASSIGN_OR_RETURN(const Predictions local,
                         learner->Predict(*store, Part(progress, 0.95, 1)));
-    evaluated.scalars.merge(SiteMetrics(predictions, "local_"));
+    evaluated.scalars.merge(SiteMetrics(local, "local_"));
+    FG_ASSIGN_OR_RETURN(
+        auto transfer,
+        TransferScalars(predictions, local, config.data->Samples(task.split),
+                        config.plan.seed));
+    evaluated.scalars.merge(transfer);
   }
   if (personal != nullptr) {
     FG_ASSIGN_OR_RETURN(predictions, personal->Predict(task.round, *store,
@@ -409,6 +446,11 @@ absl::StatusOr<uint64_t> TrainerSession::RunSolve(
 absl::StatusOr<uint64_t> TrainerSession::RunGather(
     const Gather& task, const ProgressSink& progress) {
   return CatchTorch([&] { return state_->RunGather(task, progress); });
+}
+
+absl::StatusOr<TrainerSession::Sketched> TrainerSession::RunSketch(
+    const Sketch& task, const ProgressSink& progress) {
+  return CatchTorch([&] { return state_->RunSketch(task, progress); });
 }
 
 absl::StatusOr<TrainerSession::Evaluated> TrainerSession::RunEvaluate(

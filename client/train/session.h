@@ -67,7 +67,8 @@ class TrainerSession {
     std::string model_path;
     Split split = Split::kVal;
     // Also train alone from `initial_model_path` for rounds * epochs, and
-    // evaluate that: scalars local_*; and tell how far the backbone's stages
+    // evaluate that: scalars local_*, and transfer.* (transfer_scalars.h); and
+    // tell how far the backbone's stages
     // have moved from the initial model: scalars drift_*.
     bool compare_local = false;
     std::string initial_model_path;
@@ -89,6 +90,17 @@ class TrainerSession {
     std::string model_path;
     std::string sums_path;  // out: raw little-endian F64, the order of
                             // common/statistics/start_statistics.h
+  };
+
+  struct Sketch {
+    int round = 1;  // of training
+    std::string model_path;
+    std::string pooled_path;  // common/shift/look.h; empty: first stage
+    std::string sums_path;  // out: raw little-endian F64, common/shift's order
+  };
+  struct Sketched {
+    uint64_t samples = 0;
+    std::map<std::string, double> scalars;  // last stage: what was found
   };
 
   // Loads the backbone and derives the layout; computes no features yet.
@@ -116,6 +128,11 @@ class TrainerSession {
   // INVALID_ARGUMENT: the plan asks for none, or the model does not fit;
   // FAILED_PRECONDITION: no training images.
   absl::StatusOr<uint64_t> RunGather(const Gather& task,
+                                     const ProgressSink& progress);
+  // This site's part in a stage of a look at shift. INVALID_ARGUMENT: the plan
+  // has none, the model or what was pooled does not fit; FAILED_PRECONDITION:
+  // no training images.
+  absl::StatusOr<Sketched> RunSketch(const Sketch& task,
                                      const ProgressSink& progress);
   // FAILED_PRECONDITION: the split is empty.
   absl::StatusOr<Evaluated> RunEvaluate(const Evaluate& task,

@@ -48,6 +48,8 @@ class Server {
                                            const ProgressSink& progress);
   absl::StatusOr<pb::TrainerSolved> Solve(const pb::TrainerSolve& request,
                                           const ProgressSink& progress);
+  absl::StatusOr<pb::TrainerSketched> Sketch(const pb::TrainerSketch& request,
+                                             const ProgressSink& progress);
   absl::StatusOr<pb::TrainerGathered> Gather(const pb::TrainerGather& request,
                                              const ProgressSink& progress);
   absl::StatusOr<pb::TrainerEvaluated> Evaluate(
@@ -143,13 +145,17 @@ absl::StatusOr<pb::TrainerReply> Server::Answer(
                           Gather(request.gather(), progress));
       return reply;
     }
+    case pb::TrainerRequest::kSketch: {
+      FG_ASSIGN_OR_RETURN(*reply.mutable_sketched(),
+                          Sketch(request.sketch(), progress));
+      return reply;
+    }
     case pb::TrainerRequest::REQUEST_NOT_SET:
       break;
   }
   return absl::InvalidArgumentError(
-      "expected configure, train, evaluate, solve or gather; the request has "
-      "none of "
-      "them");
+      "expected configure, train, evaluate, solve, gather or sketch; the "
+      "request has none of them");
 }
 
 absl::StatusOr<pb::TrainerConfigured> Server::Configure(
@@ -232,6 +238,24 @@ absl::StatusOr<pb::TrainerGathered> Server::Gather(
       session_->RunGather({request.model_path(), request.sums_path()},
                           progress));
   reply.set_samples(samples);
+  return reply;
+}
+
+absl::StatusOr<pb::TrainerSketched> Server::Sketch(
+    const pb::TrainerSketch& request, const ProgressSink& progress) {
+  if (session_ == nullptr) {
+    return absl::FailedPreconditionError("configure before sketch");
+  }
+  FG_ASSIGN_OR_RETURN(
+      const TrainerSession::Sketched sketched,
+      session_->RunSketch(
+          {static_cast<int>(request.round()), request.model_path(),
+           request.pooled_path(), request.sums_path()},
+          progress));
+  pb::TrainerSketched reply;
+  reply.set_samples(sketched.samples);
+  reply.mutable_scalars()->insert(sketched.scalars.begin(),
+                                  sketched.scalars.end());
   return reply;
 }
 

@@ -13,15 +13,18 @@
 
 namespace fedgraft {
 
-// Values per slice: bounds the unpacked words in memory. A multiple of 8, so
-// that every slice but the last ends on a byte at every word width.
-inline constexpr size_t kSliceValues = size_t{1} << 16;
+// Values per slice: its unpacked words stay in the cache until they are packed.
+// A multiple of 8, so that every slice but the last ends on a byte at every
+// word width.
+inline constexpr size_t kSliceValues = size_t{1} << 13;
 
-// Quantises slice by slice (`quantize(begin, count)`, in order) into a payload,
-// and adds up what was cut in `head`.
+// Quantises slice by slice (`quantize(begin, count)`, in order) into a payload.
+// Adds up what was cut in `head`, and what each word is off, in steps², in
+// `squared_error` unless that is null.
 template <typename QuantizeSlice>
 absl::StatusOr<Bytes> BuildPayload(UpdatePayloadHead& head,
-                                   QuantizeSlice quantize) {
+                                   QuantizeSlice quantize,
+                                   double* squared_error = nullptr) {
   const int bits = head.ring.word_bits;
   Bytes payload(UpdatePayloadHead::kBytes + PackedBytes(bits, head.count));
   absl::Span<uint8_t> rest =
@@ -30,6 +33,7 @@ absl::StatusOr<Bytes> BuildPayload(UpdatePayloadHead& head,
     const uint64_t count = std::min<uint64_t>(kSliceValues, head.count - begin);
     FG_ASSIGN_OR_RETURN(const QuantizeResult slice, quantize(begin, count));
     head.saturated += slice.saturated;
+    if (squared_error != nullptr) *squared_error += slice.squared_error;
     const uint64_t bytes = PackedBytes(bits, count);
     PackWords(bits, slice.words, rest.subspan(0, bytes));
     rest.remove_prefix(bytes);

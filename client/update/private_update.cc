@@ -63,12 +63,12 @@ absl::Status CheckCharge(const Plan& plan, const PrivacyCharge& charge,
 
 absl::StatusOr<QuantizedUpdate> QuantizedUpdate::FromPrivateUpdate(
     ClippedUpdate&& clipped, const Plan& plan, const PrivacyCharge& charge,
-    RandomSource& random) {
+    uint64_t rounding_seed, RandomSource& random) {
   const int64_t parameters = clipped.raw().layout().Count();
   FG_RETURN_IF_ERROR(CheckCharge(plan, charge, parameters));
   // The trainer has added the noise of record privacy.
   if (plan.differential_privacy.kind == DifferentialPrivacy::kRecord) {
-    return Quantized(std::move(clipped), plan);
+    return Quantized(std::move(clipped), plan, rounding_seed);
   }
   const ClippedUpdate update = std::move(clipped);
   const ParameterVector& delta = update.raw().delta();

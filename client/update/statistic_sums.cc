@@ -5,9 +5,29 @@
 #include "absl/strings/str_cat.h"
 #include "common/base/status_macros.h"
 #include "common/numeric/update_payload.h"
+#include "common/shift/look.h"
 #include "common/statistics/start_statistics.h"
 
 namespace fedgraft {
+namespace {
+
+absl::StatusOr<std::vector<double>> ReadSums(FileStore& files,
+                                             std::string_view path,
+                                             int64_t count) {
+  FG_ASSIGN_OR_RETURN(const auto file, files.OpenRead(path));
+  const uint64_t expected = static_cast<uint64_t>(count) * sizeof(double);
+  if (file->size_bytes() != expected) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("the trainer's sums ", std::string(path), " have ",
+                     file->size_bytes(), " bytes, expected ", expected));
+  }
+  std::vector<double> sums(expected / sizeof(double));
+  FG_RETURN_IF_ERROR(file->ReadAt(
+      0, absl::MakeSpan(reinterpret_cast<uint8_t*>(sums.data()), expected)));
+  return sums;
+}
+
+}  // namespace
 
 absl::StatusOr<StatisticSums> StatisticSums::Create(
     const Plan& plan, const ParameterLayout& layout,
@@ -25,19 +45,37 @@ absl::StatusOr<StatisticSums> ReadStatisticSums(FileStore& files,
                                                 std::string_view path,
                                                 const Plan& plan,
                                                 const ParameterLayout& layout) {
-  FG_ASSIGN_OR_RETURN(const auto file, files.OpenRead(path));
-  const uint64_t expected =
-      static_cast<uint64_t>(StatisticsLayout(plan, layout).count()) *
-      sizeof(double);
-  if (file->size_bytes() != expected) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("the trainer's sums ", std::string(path), " have ",
-                     file->size_bytes(), " bytes, expected ", expected));
-  }
-  std::vector<double> sums(expected / sizeof(double));
-  FG_RETURN_IF_ERROR(file->ReadAt(
-      0, absl::MakeSpan(reinterpret_cast<uint8_t*>(sums.data()), expected)));
+  FG_ASSIGN_OR_RETURN(
+      const std::vector<double> sums,
+      ReadSums(files, path, StatisticsLayout(plan, layout).count()));
   return StatisticSums::Create(plan, layout, sums);
+}
+
+absl::StatusOr<SketchSums> SketchSums::Create(const Plan& plan,
+                                              const ParameterLayout& layout,
+                                              ByteSpan pooled,
+                                              absl::Span<const double> sums) {
+  FG_ASSIGN_OR_RETURN(const Look look, Look::Decode(plan, layout, pooled));
+  if (look.done()) {
+    return absl::InvalidArgumentError("the look has no further stage");
+  }
+  FG_ASSIGN_OR_RETURN(std::vector<uint64_t> words, look.Pack(sums));
+  return SketchSums(std::move(words));
+}
+
+absl::StatusOr<SketchSums> ReadSketchSums(FileStore& files,
+                                          std::string_view path,
+                                          const std::string& pooled_path,
+                                          const Plan& plan,
+                                          const ParameterLayout& layout) {
+  Bytes pooled;
+  if (!pooled_path.empty()) {
+    FG_ASSIGN_OR_RETURN(pooled, ReadAll(files, pooled_path));
+  }
+  FG_ASSIGN_OR_RETURN(const Look look, Look::Decode(plan, layout, pooled));
+  FG_ASSIGN_OR_RETURN(const std::vector<double> sums,
+                      ReadSums(files, path, look.done() ? 0 : look.words()));
+  return SketchSums::Create(plan, layout, pooled, sums);
 }
 
 }  // namespace fedgraft

@@ -1,11 +1,14 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "common/base/bytes.h"
 #include "common/config/plan.h"
 #include "common/model/parameter_layout.h"
 #include "common/runtime/file_store.h"
@@ -34,5 +37,29 @@ absl::StatusOr<StatisticSums> ReadStatisticSums(FileStore& files,
                                                 std::string_view path,
                                                 const Plan& plan,
                                                 const ParameterLayout& layout);
+
+// The sums of a sketch task on their grid, in the order of common/shift/look.h.
+class SketchSums {
+ public:
+  // `pooled`: what the stages before came to; empty: the first.
+  // INVALID_ARGUMENT: not such bytes, or sums that Look::Pack refuses.
+  static absl::StatusOr<SketchSums> Create(const Plan& plan,
+                                           const ParameterLayout& layout,
+                                           ByteSpan pooled,
+                                           absl::Span<const double> sums);
+  const std::vector<uint64_t>& words() const { return words_; }
+
+ private:
+  explicit SketchSums(std::vector<uint64_t> words) : words_(std::move(words)) {}
+  std::vector<uint64_t> words_;
+};
+
+// The trainer's file: raw little-endian F64. `pooled_path` empty: first stage.
+// Errors name the file.
+absl::StatusOr<SketchSums> ReadSketchSums(FileStore& files,
+                                          std::string_view path,
+                                          const std::string& pooled_path,
+                                          const Plan& plan,
+                                          const ParameterLayout& layout);
 
 }  // namespace fedgraft

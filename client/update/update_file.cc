@@ -9,6 +9,7 @@
 #include "common/crypto/sealed_stream.h"
 #include "common/crypto/sha256.h"
 #include "common/protocol/codec.h"
+#include "common/protocol/seal_suite.h"
 #include "common/protocol/statements.h"
 
 namespace fedgraft {
@@ -126,20 +127,38 @@ absl::StatusOr<SealedUpdate> UpdateSealer::Seal(QuantizedUpdate&& update,
                                                 ByteSpan hpke_public_key,
                                                 std::string_view path) {
   const QuantizedUpdate taken = std::move(update);
+  return SealPayload(taken.payload(), std::move(header), hpke_public_key, path);
+}
+
+absl::StatusOr<SealedUpdate> UpdateSealer::Seal(MaskedUpdate&& update,
+                                                UploadHeader header,
+                                                ByteSpan hpke_public_key,
+                                                std::string_view path) {
+  const MaskedUpdate taken = std::move(update);
+  return SealPayload(taken.payload(), std::move(header), hpke_public_key, path);
+}
+
+absl::StatusOr<SealedUpdate> UpdateSealer::SealPayload(ByteSpan payload,
+                                                       UploadHeader header,
+                                                       ByteSpan hpke_public_key,
+                                                       std::string_view path) {
   header.size_bytes =
-      SealedStreamShape{UpdatePayloadHead::kBytes, taken.payload().size()}
+      SealedStreamShape{UpdatePayloadHead::kBytes, payload.size()}
           .SealedTotal();
   const uint64_t total_bytes = header.size_bytes + TrailerBytes(header);
   // Over the update of the round before, which has the same size.
   FG_ASSIGN_OR_RETURN(const auto file, files_.OpenOverwrite(path, total_bytes));
   Sha256Hasher hasher;
-  FG_RETURN_IF_ERROR(SealStream(hpke_public_key, AsBytes(kUpdateSealInfo),
-                                UpdateContext(site_, header),
-                                UpdatePayloadHead::kBytes, taken.payload(),
-                                random_, [&](ByteSpan sealed) {
-                                  hasher.Update(sealed);
-                                  return file->Append(sealed);
-                                }));
+  const Bytes context = UpdateContext(site_, header);
+  const SealTarget target = {.recipient_public_key = hpke_public_key,
+                             .info = AsBytes(kUpdateSealInfo),
+                             .context = context,
+                             .head_bytes = UpdatePayloadHead::kBytes,
+                             .algorithm = AlgorithmOf(header.suite)};
+  FG_RETURN_IF_ERROR(SealStream(target, payload, random_, [&](ByteSpan sealed) {
+    hasher.Update(sealed);
+    return file->Append(sealed);
+  }));
   FG_CHECK(file->size_bytes() == header.size_bytes);
   header.sealed_digest = hasher.Finish();
   header.signature = key_.Sign(UploadStatement(site_, header));

@@ -48,16 +48,24 @@ class UpdateSealer {
       : site_(std::move(site)), key_(key), random_(random), files_(files) {}
 
   // Seals to `hpke_public_key` under UpdateContext, signs UploadStatement,
-  // writes `path` and syncs it. Of `header` run, round, kind, plan_hash and
-  // base_model are taken, the rest is filled in. What was in `path` is written
-  // over; on an error (disk full, bad key) it holds no valid update, or the
-  // one before. INVALID_ARGUMENT: a bad key.
+  // writes `path` and syncs it. Of `header` run, round, kind, plan_hash,
+  // base_model, suite and secure_attempt are taken, the rest is filled in. What
+  // was in `path` is written over; on an error (disk full, bad key) it holds no
+  // valid update, or the one before. INVALID_ARGUMENT: a bad key.
   absl::StatusOr<SealedUpdate> Seal(QuantizedUpdate&& update,
                                     UploadHeader header,
                                     ByteSpan hpke_public_key,
                                     std::string_view path);
+  absl::StatusOr<SealedUpdate> Seal(MaskedUpdate&& update, UploadHeader header,
+                                    ByteSpan hpke_public_key,
+                                    std::string_view path);
 
  private:
+  absl::StatusOr<SealedUpdate> SealPayload(ByteSpan payload,
+                                           UploadHeader header,
+                                           ByteSpan hpke_public_key,
+                                           std::string_view path);
+
   SiteId site_;
   const SigningKey& key_;
   RandomSource& random_;

@@ -22,9 +22,13 @@ static_assert(std::endian::native == std::endian::little,
               "the trainer's file is read as it lies on disk");
 
 double L2Norm(const ParameterVector& values) {
-  double sum = 0;
-  for (float v : values) sum += static_cast<double>(v) * v;
-  return std::sqrt(sum);
+  return std::sqrt(SquaredNorm(values));
+}
+
+double ErrorRms(const UpdatePayloadHead& head, double squared_error) {
+  if (head.count == 0) return 0;
+  return std::sqrt(squared_error / static_cast<double>(head.count)) *
+         head.ring.Step() / WeightOfWord(head.weight_word);
 }
 
 // "layer4.1.conv2.weight[17]" for a flat index.
@@ -94,7 +98,9 @@ absl::StatusOr<RawUpdate> RawUpdate::Create(
   if (samples == 0) {
     return absl::InvalidArgumentError("update was trained on 0 images");
   }
-  for (size_t i = 0; i < delta.size(); ++i) {
+  // A finite float's square is a finite double, so the sum tells.
+  const bool finite = std::isfinite(SquaredNorm(delta));
+  for (size_t i = 0; !finite && i < delta.size(); ++i) {
     if (!std::isfinite(delta[i])) {
       return absl::InvalidArgumentError(
           absl::StrCat("update is not finite at ",
@@ -190,16 +196,16 @@ absl::StatusOr<SolveSums> ReadSolveSums(FileStore& files, std::string_view path,
 }
 
 absl::StatusOr<QuantizedUpdate> QuantizedUpdate::FromUpdate(
-    ClippedUpdate&& clipped, const Plan& plan) {
+    ClippedUpdate&& clipped, const Plan& plan, uint64_t rounding_seed) {
   if (plan.differential_privacy.kind != DifferentialPrivacy::kNone) {
     return absl::InternalError(
         "an update with differential privacy was not charged");
   }
-  return Quantized(std::move(clipped), plan);
+  return Quantized(std::move(clipped), plan, rounding_seed);
 }
 
 absl::StatusOr<QuantizedUpdate> QuantizedUpdate::Quantized(
-    ClippedUpdate&& clipped, const Plan& plan) {
+    ClippedUpdate&& clipped, const Plan& plan, uint64_t rounding_seed) {
   const ClippedUpdate update = std::move(clipped);
   const ParameterVector& delta = update.raw().delta();
   UpdatePayloadHead head;
@@ -211,18 +217,43 @@ absl::StatusOr<QuantizedUpdate> QuantizedUpdate::Quantized(
   // What the aggregator divides by.
   const double weight = WeightOfWord(head.weight_word);
   head.layout = update.raw().layout().digest();
-  FG_ASSIGN_OR_RETURN(
-      Bytes payload, BuildPayload(head, [&](uint64_t begin, uint64_t count) {
-        const auto slice = absl::MakeConstSpan(delta).subspan(
-            std::min<uint64_t>(begin, delta.size()), count);
-        if (slice.size() == count) {
-          return Quantize(head.ring, MaxTerms(plan), slice, weight);
-        }
-        std::vector<float> last(slice.begin(), slice.end());
-        last.insert(last.end(), extra.begin(), extra.end());
-        return Quantize(head.ring, MaxTerms(plan), last, weight);
-      }));
-  return QuantizedUpdate(head, std::move(payload));
+  const bool stochastic = plan.update.rounding == Rounding::kStochastic;
+  const auto quantize = [&](uint64_t begin,
+                            uint64_t count) -> absl::StatusOr<QuantizeResult> {
+    const auto values = absl::MakeConstSpan(delta).subspan(
+        std::min<uint64_t>(begin, delta.size()), count);
+    FG_ASSIGN_OR_RETURN(
+        QuantizeResult slice,
+        stochastic ? QuantizeStochastically(head.ring, MaxTerms(plan), values,
+                                            weight, {rounding_seed, begin})
+                   : Quantize(head.ring, MaxTerms(plan), values, weight));
+    if (values.size() == count) return slice;
+    // A factor of everybody's update: to nearest, whatever the plan says.
+    FG_ASSIGN_OR_RETURN(const QuantizeResult last,
+                        Quantize(head.ring, MaxTerms(plan), extra, weight));
+    slice.words.insert(slice.words.end(), last.words.begin(), last.words.end());
+    slice.saturated += last.saturated;
+    return slice;
+  };
+  double squared_error = 0;
+  FG_ASSIGN_OR_RETURN(Bytes payload,
+                      BuildPayload(head, quantize, &squared_error));
+  return QuantizedUpdate(head, std::move(payload),
+                         ErrorRms(head, squared_error));
+}
+
+MaskedUpdate MaskedUpdate::Mask(QuantizedUpdate&& update,
+                                const MaskedInput& masks) {
+  QuantizedUpdate taken = std::move(update);
+  UpdatePayloadHead head = taken.head_;
+  head.weight_word = masks.MaskWeight(head.weight_word);
+  head.saturated = 0;
+  const Bytes encoded = EncodeUpdateHead(head);
+  std::copy(encoded.begin(), encoded.end(), taken.payload_.begin());
+  masks.MaskWords(
+      head.ring.word_bits, head.count,
+      absl::MakeSpan(taken.payload_).subspan(UpdatePayloadHead::kBytes));
+  return MaskedUpdate(std::move(taken.payload_));
 }
 
 absl::StatusOr<QuantizedUpdate> QuantizedUpdate::FromSums(EvaluationSums&& sums,
@@ -232,13 +263,16 @@ absl::StatusOr<QuantizedUpdate> QuantizedUpdate::FromSums(EvaluationSums&& sums,
   head.ring = EvaluationRing();
   head.count = taken.values().size();
   head.weight_word = uint64_t{1} << kWeightFractionBits;
-  FG_ASSIGN_OR_RETURN(
-      Bytes payload, BuildPayload(head, [&](uint64_t begin, uint64_t count) {
-        return QuantizeDoubles(
-            head.ring, MaxTerms(plan),
-            absl::MakeConstSpan(taken.values()).subspan(begin, count));
-      }));
-  return QuantizedUpdate(head, std::move(payload));
+  const auto quantize = [&](uint64_t begin, uint64_t count) {
+    return QuantizeDoubles(
+        head.ring, MaxTerms(plan),
+        absl::MakeConstSpan(taken.values()).subspan(begin, count));
+  };
+  double squared_error = 0;
+  FG_ASSIGN_OR_RETURN(Bytes payload,
+                      BuildPayload(head, quantize, &squared_error));
+  return QuantizedUpdate(head, std::move(payload),
+                         ErrorRms(head, squared_error));
 }
 
 absl::StatusOr<QuantizedUpdate> QuantizedUpdate::FromSolveSums(
@@ -256,18 +290,23 @@ absl::StatusOr<QuantizedUpdate> QuantizedUpdate::FromStatistics(
   return FromExactWords(StatisticsRing(), taken.words());
 }
 
+absl::StatusOr<QuantizedUpdate> QuantizedUpdate::FromSketch(SketchSums&& sums) {
+  const SketchSums taken = std::move(sums);
+  return FromExactWords(StatisticsRing(), taken.words());
+}
+
 absl::StatusOr<QuantizedUpdate> QuantizedUpdate::FromExactWords(
     const RingSpec& ring, const std::vector<uint64_t>& words) {
   UpdatePayloadHead head;
   head.ring = ring;
   head.count = words.size();
   head.weight_word = uint64_t{1} << kWeightFractionBits;
-  FG_ASSIGN_OR_RETURN(
-      Bytes payload, BuildPayload(head, [&](uint64_t begin, uint64_t count) {
-        const auto slice = absl::MakeConstSpan(words).subspan(begin, count);
-        return absl::StatusOr<QuantizeResult>(
-            QuantizeResult{{slice.begin(), slice.end()}, 0});
-      }));
+  const auto slice_of = [&](uint64_t begin, uint64_t count) {
+    const auto slice = absl::MakeConstSpan(words).subspan(begin, count);
+    return absl::StatusOr<QuantizeResult>(
+        QuantizeResult{{slice.begin(), slice.end()}, 0, 0});
+  };
+  FG_ASSIGN_OR_RETURN(Bytes payload, BuildPayload(head, slice_of));
   return QuantizedUpdate(head, std::move(payload));
 }
 

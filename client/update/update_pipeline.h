@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "client/secagg/masked_input.h"
 #include "client/update/statistic_sums.h"
 #include "common/base/bytes.h"
 #include "common/config/plan.h"
@@ -18,11 +19,11 @@
 #include "common/solve/solve_point.h"
 
 // What a site computed, on its way out: Raw → Clipped → Quantized, with noise
-// if the plan asks for differential privacy → Sealed (update_file.h). Each
-// stage is a type of its own that only the step before can make, and each step
-// consumes what it is given, so nothing reaches the network that skipped a
-// step. Pure functions: safe on any thread. Of an update of n parameters at
-// most two copies are in memory at once.
+// if the plan asks for differential privacy → Masked, with secure aggregation →
+// Sealed (update_file.h). Each stage is a type of its own that only the step
+// before can make, and each step consumes what it is given, so nothing reaches
+// the network that skipped a step. Pure functions: safe on any thread. Of an
+// update of n parameters at most two copies are in memory at once.
 
 namespace fedgraft {
 
@@ -111,17 +112,19 @@ absl::StatusOr<SolveSums> ReadSolveSums(FileStore& files, std::string_view path,
 // Ring words, packed, behind their head: the plaintext of a sealed update.
 class QuantizedUpdate {
  public:
-  // Values times the site's weight on the plan's ring. INTERNAL: the plan asks
-  // for differential privacy.
+  // Values times the site's weight on the plan's ring, rounded as the plan
+  // says: stochastic rounding draws from `rounding_seed` (rounding_seed.h).
+  // INTERNAL: the plan asks for differential privacy.
   static absl::StatusOr<QuantizedUpdate> FromUpdate(ClippedUpdate&& clipped,
-                                                    const Plan& plan);
+                                                    const Plan& plan,
+                                                    uint64_t rounding_seed);
   // With differential privacy, once its cost is in the ledger. Record privacy:
   // the trainer has added the noise. Site privacy: discrete Gaussian noise is
   // added here, as integers (common/privacy/site_noise.h). INTERNAL: a charge
   // for another kind of update.
   static absl::StatusOr<QuantizedUpdate> FromPrivateUpdate(
       ClippedUpdate&& clipped, const Plan& plan, const PrivacyCharge& charge,
-      RandomSource& random);
+      uint64_t rounding_seed, RandomSource& random);
   // Weight 1 on the 64-bit evaluation ring.
   static absl::StatusOr<QuantizedUpdate> FromSums(EvaluationSums&& sums,
                                                   const Plan& plan);
@@ -131,18 +134,37 @@ class QuantizedUpdate {
                                                        const Plan& plan);
   // Weight 1, the words as they are.
   static absl::StatusOr<QuantizedUpdate> FromStatistics(StatisticSums&& sums);
+  static absl::StatusOr<QuantizedUpdate> FromSketch(SketchSums&& sums);
   const UpdatePayloadHead& head() const { return head_; }
   ByteSpan payload() const { return payload_; }  // head, then words
+  // Root mean square of what quantising changed, cut values included, in units
+  // of the update's values; 0 if there are none.
+  double error_rms() const { return error_rms_; }
 
  private:
+  friend class MaskedUpdate;
   static absl::StatusOr<QuantizedUpdate> Quantized(ClippedUpdate&& clipped,
-                                                   const Plan& plan);
+                                                   const Plan& plan,
+                                                   uint64_t rounding_seed);
   // Words of a ring of 64 bits that nothing was cut from.
   static absl::StatusOr<QuantizedUpdate> FromExactWords(
       const RingSpec& ring, const std::vector<uint64_t>& words);
-  QuantizedUpdate(UpdatePayloadHead head, Bytes payload)
-      : head_(head), payload_(std::move(payload)) {}
+  QuantizedUpdate(UpdatePayloadHead head, Bytes payload, double error_rms = 0)
+      : head_(head), payload_(std::move(payload)), error_rms_(error_rms) {}
   UpdatePayloadHead head_;
+  Bytes payload_;
+  double error_rms_;
+};
+
+// The same with masks on every word and on the weight, and without the count
+// of saturated values: alone it says nothing.
+class MaskedUpdate {
+ public:
+  static MaskedUpdate Mask(QuantizedUpdate&& update, const MaskedInput& masks);
+  ByteSpan payload() const { return payload_; }
+
+ private:
+  explicit MaskedUpdate(Bytes payload) : payload_(std::move(payload)) {}
   Bytes payload_;
 };
 

@@ -15,6 +15,7 @@
 #include "common/base/ids.h"
 #include "common/base/status_macros.h"
 #include "common/config/config_errors.h"
+#include "common/config/loopback.h"
 #include "common/config/yaml_to_proto.h"
 
 namespace fedgraft {
@@ -45,6 +46,28 @@ void CheckAddress(const char* key, const std::string& text, int port_min,
                                port_min, " to 65535"));
 }
 
+// What is not on loopback shows itself to a network.
+void CheckWeb(const pb::WebConfig& web, ConfigErrors& errors) {
+  const bool has_certificate = !web.certificate_file().empty();
+  if (has_certificate == web.key_file().empty()) {
+    errors.Add(has_certificate ? "web.key_file" : "web.certificate_file",
+               "is missing; certificate_file and key_file go together");
+  }
+  if (web.listen().empty()) return;
+  CheckAddress("web.listen", web.listen(), 0, errors);
+  const std::string host = web.listen().substr(0, web.listen().rfind(':'));
+  if (IsLoopbackHost(host)) return;
+  const auto need = [&](const char* key, const std::string& value) {
+    if (!value.empty()) return;
+    errors.Add(key, absl::StrCat("is missing; web.listen ", web.listen(),
+                                 " is not a loopback address, so that the page "
+                                 "needs TLS (certificate_file, key_file) and a "
+                                 "token_file"));
+  };
+  need("web.certificate_file", web.certificate_file());
+  need("web.token_file", web.token_file());
+}
+
 void Check(const pb::AggregatorConfig& config, ConfigErrors& errors) {
   if (!SiteId::Parse(config.federation()).ok()) {
     errors.Add("federation",
@@ -55,6 +78,7 @@ void Check(const pb::AggregatorConfig& config, ConfigErrors& errors) {
   // Port 0: the system chooses one.
   CheckAddress("listen", config.listen(), 0, errors);
   CheckAddress("admin_listen", config.admin_listen(), 0, errors);
+  CheckWeb(config.web(), errors);
   if (absl::StartsWith(config.wrapping_key_file(), config.state_dir() + "/")) {
     errors.Add("wrapping_key_file",
                "found a file inside state_dir; expected one on another volume, "

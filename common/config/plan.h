@@ -161,6 +161,11 @@ struct EvaluationSpec {
   bool compare_local = false;
 };
 
+struct ShiftSpec {
+  int every = 0;  // rounds of training; 0: never
+  double false_alarm_rate = 0.05;
+};
+
 // A validated plan. Made by config/plan_loader.h from YAML or from its
 // serialised bytes; `bytes` is the deterministic serialisation and `hash` its
 // SHA-256. Field meanings, units and ranges: proto/plan.proto.
@@ -201,6 +206,7 @@ struct Plan {
   PersonalSpec personal;
   SecureAggregationSpec secure_aggregation;
   DifferentialPrivacySpec differential_privacy;
+  ShiftSpec shift;
 
   Bytes bytes;
   Digest hash;

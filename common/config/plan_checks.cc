@@ -10,6 +10,8 @@
 #include "common/config/identity.h"
 #include "common/config/plan_checks_privacy.h"
 #include "common/config/plan_checks_rule.h"
+#include "common/config/plan_checks_secure.h"
+#include "common/config/plan_checks_shift.h"
 #include "common/config/plan_checks_statistics.h"
 #include "common/numeric/update_payload.h"
 
@@ -128,10 +130,6 @@ double StepsInRange(const Plan& plan, int word_bits) {
 }
 
 void CheckUpdate(const Plan& plan, ConfigErrors& errors) {
-  if (plan.update.rounding == Rounding::kStochastic) {
-    errors.Add("update.rounding",
-               "found stochastic, which is not available; expected nearest");
-  }
   constexpr char kKey[] = "update.word_bits";
   if (!IsWordWidth(plan.update.word_bits)) {
     errors.Add(kKey, absl::StrCat("found ", plan.update.word_bits,
@@ -345,10 +343,7 @@ void CheckPersonal(const Plan& plan, ConfigErrors& errors) {
 }
 
 void CheckPrivacy(const Plan& plan, ConfigErrors& errors) {
-  if (plan.secure_aggregation.is_on) {
-    errors.Add("privacy.secure_aggregation.mode",
-               "found on, which is not available; expected off");
-  }
+  CheckSecureAggregation(plan, errors);
   CheckDifferentialPrivacy(plan, errors);
   // A key that does nothing would be taken for protection.
   const SecureAggregationSpec masked, &given = plan.secure_aggregation;
@@ -397,6 +392,7 @@ void CheckPlan(const Plan& plan, ConfigErrors& errors) {
   CheckEvaluation(plan.evaluation, errors);
   CheckRule(plan, errors);
   CheckPrivacy(plan, errors);
+  CheckShift(plan, errors);
 }
 
 }  // namespace fedgraft

@@ -19,6 +19,12 @@ void CheckExactStatistics(const Plan& plan, ConfigErrors& errors) {
                "differential privacy; expected none: train the head in rounds "
                "instead (strategy linear_probe, rounds 1 or more)");
   }
+  if (plan.shift.every > 0) {
+    errors.Add("shift.every",
+               absl::StrCat("found ", plan.shift.every,
+                            ", whose exact sums of features carry no noise, "
+                            "with differential privacy; expected 0"));
+  }
   if (plan.evaluation.compare_local) {
     errors.Add("evaluation.compare_local",
                "found true, which reports models trained without noise, with "
@@ -99,6 +105,12 @@ void CheckSitePrivacy(const Plan& plan, ConfigErrors& errors) {
     errors.Add("update.weighting",
                "found samples with site privacy, for which a site's weight may "
                "not depend on its data; expected uniform");
+  }
+  if (plan.update.rounding == Rounding::kStochastic) {
+    errors.Add(
+        "update.rounding",
+        "found stochastic with site privacy, whose noise is drawn on the "
+        "grid; expected nearest");
   }
   if (plan.rule.kind == "scaffold" || plan.rule.kind == "fed_nova") {
     errors.Add("rule.kind", absl::StrCat("found ", plan.rule.kind,

@@ -299,6 +299,7 @@ Plan PlanFromMessage(const pb::Plan& message) {
       SecureAggregationOf(message.privacy().secure_aggregation());
   plan.differential_privacy =
       DifferentialPrivacyOf(message.privacy().differential_privacy());
+  plan.shift = {message.shift().every(), message.shift().false_alarm_rate()};
   return plan;
 }
 

@@ -4,6 +4,11 @@
 
 #include <algorithm>
 
+#if defined(__aarch64__)
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
+#endif
+
 #include "absl/strings/str_cat.h"
 #include "common/base/check.h"
 #include "common/base/status_macros.h"
@@ -73,6 +78,17 @@ CipherCtxPtr Begin(AeadAlgorithm algorithm, bool seal, ByteSpan key,
 
 size_t AeadKeySize(AeadAlgorithm algorithm) {
   return algorithm == AeadAlgorithm::kAes128Gcm ? 16 : 32;
+}
+
+bool HasAesInstructions() {
+#if defined(__x86_64__)
+  return __builtin_cpu_supports("aes") != 0 &&
+         __builtin_cpu_supports("pclmul") != 0;
+#elif defined(__aarch64__)
+  return (getauxval(AT_HWCAP) & HWCAP_AES) != 0;
+#else
+  return false;
+#endif
 }
 
 absl::Status AeadSeal(AeadAlgorithm algorithm, ByteSpan key, ByteSpan nonce,

@@ -11,8 +11,6 @@
 namespace fedgraft {
 namespace {
 
-constexpr AeadAlgorithm kAlgorithm = AeadAlgorithm::kAes256Gcm;
-
 absl::Status CheckShape(const SealedStreamShape& shape) {
   if (shape.head_bytes == 0 || shape.head_bytes > shape.total_bytes ||
       shape.total_bytes > kSealedPlainBytesMax) {
@@ -58,26 +56,26 @@ uint64_t SealedStreamShape::SealedTotal() const {
   return kSealedEncBytes + total_bytes + ChunkCount() * kAeadTagSize;
 }
 
-absl::Status SealStream(ByteSpan recipient_public_key, ByteSpan info,
-                        ByteSpan context, uint64_t head_bytes,
-                        ByteSpan plaintext, RandomSource& random,
+absl::Status SealStream(const SealTarget& target, ByteSpan plaintext,
+                        RandomSource& random,
                         const std::function<absl::Status(ByteSpan)>& sink) {
-  const SealedStreamShape shape{.head_bytes = head_bytes,
+  const SealedStreamShape shape{.head_bytes = target.head_bytes,
                                 .total_bytes = plaintext.size()};
   FG_RETURN_IF_ERROR(CheckShape(shape));
   FG_ASSIGN_OR_RETURN(
       const HpkeContext::Sender sender,
-      HpkeContext::SetUpSender(recipient_public_key, info, kAlgorithm, random));
+      HpkeContext::SetUpSender(target.recipient_public_key, target.info,
+                               target.algorithm, random));
   FG_RETURN_IF_ERROR(sink(sender.enc));
   const uint64_t count = shape.ChunkCount();
-  Bytes aad = ToBytes(context);
+  Bytes aad = ToBytes(target.context);
   // One buffer for all chunks: it stays in the cache.
   Bytes sealed(std::max(shape.SealedSize(0), shape.SealedSize(count - 1)));
   if (count > 2) {
     sealed.resize(std::max(sealed.size(), kSealedChunkBytes + kAeadTagSize));
   }
   for (uint64_t chunk = 0; chunk < count; ++chunk) {
-    SetChunkAad(context.size(), chunk, chunk + 1 == count, aad);
+    SetChunkAad(target.context.size(), chunk, chunk + 1 == count, aad);
     const absl::Span<uint8_t> out =
         absl::MakeSpan(sealed).subspan(0, shape.SealedSize(chunk));
     FG_RETURN_IF_ERROR(sender.context.Seal(
@@ -91,6 +89,17 @@ absl::Status SealStream(ByteSpan recipient_public_key, ByteSpan info,
 
 absl::Status SealStream(ByteSpan recipient_public_key, ByteSpan info,
                         ByteSpan context, uint64_t head_bytes,
+                        ByteSpan plaintext, RandomSource& random,
+                        const std::function<absl::Status(ByteSpan)>& sink) {
+  return SealStream({.recipient_public_key = recipient_public_key,
+                     .info = info,
+                     .context = context,
+                     .head_bytes = head_bytes},
+                    plaintext, random, sink);
+}
+
+absl::Status SealStream(ByteSpan recipient_public_key, ByteSpan info,
+                        ByteSpan context, uint64_t head_bytes,
                         ByteSpan plaintext,
                         const std::function<absl::Status(ByteSpan)>& sink) {
   SystemRandom random;
@@ -100,18 +109,18 @@ absl::Status SealStream(ByteSpan recipient_public_key, ByteSpan info,
 
 absl::StatusOr<SealedStreamOpener> SealedStreamOpener::Create(
     ByteSpan enc, ByteSpan recipient_private_key, ByteSpan info,
-    ByteSpan context, SealedStreamShape shape) {
+    ByteSpan context, SealedStreamShape shape, AeadAlgorithm algorithm) {
   FG_ASSIGN_OR_RETURN(const X25519Key key,
                       X25519Key::FromPrivate(recipient_private_key));
-  return Create(enc, key, info, context, shape);
+  return Create(enc, key, info, context, shape, algorithm);
 }
 
 absl::StatusOr<SealedStreamOpener> SealedStreamOpener::Create(
     ByteSpan enc, const X25519Key& recipient, ByteSpan info, ByteSpan context,
-    SealedStreamShape shape) {
+    SealedStreamShape shape, AeadAlgorithm algorithm) {
   FG_RETURN_IF_ERROR(CheckShape(shape));
   FG_ASSIGN_OR_RETURN(HpkeContext hpke, HpkeContext::SetUpReceiver(
-                                            enc, recipient, info, kAlgorithm));
+                                            enc, recipient, info, algorithm));
   return SealedStreamOpener(std::move(hpke), ToBytes(context), shape);
 }
 

@@ -13,7 +13,7 @@
 // Chunk 0 holds `head_bytes` of plaintext, every other `kSealedChunkBytes`, the
 // last one the rest. Chunk i is sealed with sequence number i and
 // AAD = context | u64 i | u8 final: cutting, reordering or extending fails.
-// The AEAD is AES-256-GCM.
+// The AEAD is AES-256-GCM or ChaCha20-Poly1305.
 
 namespace fedgraft {
 
@@ -40,18 +40,31 @@ inline constexpr size_t kSealedEncBytes = 32;
 // Sealed plaintexts are no longer than this (1 TiB).
 inline constexpr uint64_t kSealedPlainBytesMax = uint64_t{1} << 40;
 
+// To whom a stream is sealed, and what it is bound to.
+struct SealTarget {
+  ByteSpan recipient_public_key;
+  ByteSpan info;
+  ByteSpan context;
+  uint64_t head_bytes = 0;
+  AeadAlgorithm algorithm = AeadAlgorithm::kAes256Gcm;
+};
+
 // Seals `plaintext` in one go; the caller streams by passing `sink`, which gets
-// enc and then each chunk. Stops at the first error of `sink`.
-// INVALID_ARGUMENT: a bad key, or head_bytes is 0 or above the size of
-// `plaintext`.
-absl::Status SealStream(ByteSpan recipient_public_key, ByteSpan info,
-                        ByteSpan context, uint64_t head_bytes,
-                        ByteSpan plaintext,
+// enc and then each chunk. Stops at the first error of `sink`. The ephemeral
+// key comes from `random`. INVALID_ARGUMENT: a bad key, or head_bytes is 0 or
+// above the size of `plaintext`.
+absl::Status SealStream(const SealTarget& target, ByteSpan plaintext,
+                        RandomSource& random,
                         const std::function<absl::Status(ByteSpan)>& sink);
-// The same with the ephemeral key from `random` instead of SystemRandom.
+// With AES-256-GCM.
 absl::Status SealStream(ByteSpan recipient_public_key, ByteSpan info,
                         ByteSpan context, uint64_t head_bytes,
                         ByteSpan plaintext, RandomSource& random,
+                        const std::function<absl::Status(ByteSpan)>& sink);
+// The same with the ephemeral key from SystemRandom.
+absl::Status SealStream(ByteSpan recipient_public_key, ByteSpan info,
+                        ByteSpan context, uint64_t head_bytes,
+                        ByteSpan plaintext,
                         const std::function<absl::Status(ByteSpan)>& sink);
 
 // Opens single chunks. Thread-safe.
@@ -60,15 +73,16 @@ class SealedStreamOpener {
   // `enc`: the first 32 sealed bytes. INVALID_ARGUMENT: a bad key or shape.
   static absl::StatusOr<SealedStreamOpener> Create(
       ByteSpan enc, ByteSpan recipient_private_key, ByteSpan info,
-      ByteSpan context, SealedStreamShape shape);
+      ByteSpan context, SealedStreamShape shape,
+      AeadAlgorithm algorithm = AeadAlgorithm::kAes256Gcm);
   // The same for a key that opens many streams.
-  static absl::StatusOr<SealedStreamOpener> Create(ByteSpan enc,
-                                                   const X25519Key& recipient,
-                                                   ByteSpan info,
-                                                   ByteSpan context,
-                                                   SealedStreamShape shape);
-  // `sealed`: SealedSize(chunk) bytes; `out`: PlainSize(chunk). DATA_LOSS if
-  // it was changed, cut, moved, or belongs to another context.
+  static absl::StatusOr<SealedStreamOpener> Create(
+      ByteSpan enc, const X25519Key& recipient, ByteSpan info, ByteSpan context,
+      SealedStreamShape shape,
+      AeadAlgorithm algorithm = AeadAlgorithm::kAes256Gcm);
+  // `sealed`: SealedSize(chunk) bytes; `out`: PlainSize(chunk), which may
+  // begin where `sealed` does. DATA_LOSS if it was changed, cut, moved, or
+  // belongs to another context.
   absl::Status Open(uint64_t chunk, ByteSpan sealed,
                     absl::Span<uint8_t> out) const;
   const SealedStreamShape& shape() const { return shape_; }

@@ -1,7 +1,6 @@
 #include "common/crypto/secret_sharing.h"
 
 #include <algorithm>
-#include <array>
 #include <cstring>
 #include <utility>
 
@@ -11,32 +10,40 @@ namespace fedgraft {
 namespace {
 
 constexpr size_t kLane = sizeof(uint64_t);
+constexpr int kFieldBits = 16;
 
-// Eight bytes times x at once.
-uint64_t TimesX(uint64_t bytes) {
-  const uint64_t high = bytes & 0x8080808080808080u;
-  return ((bytes ^ high) << 1) ^ ((high >> 7) * 0x1b);
+// Four elements times x at once; x^16 is x^12 + x^3 + x + 1.
+uint64_t TimesX(uint64_t elements) {
+  const uint64_t high = elements & 0x8000800080008000u;
+  return ((elements ^ high) << 1) ^ ((high >> 15) * 0x100b);
 }
 
-// Eight secret bytes times one public byte.
-uint64_t Times(uint64_t bytes, uint8_t factor) {
+// Four secret elements times one public element.
+uint64_t Times(uint64_t elements, uint16_t factor) {
   uint64_t product = 0;
-  for (int bit = 0; bit < 8; ++bit, bytes = TimesX(bytes)) {
-    product ^= bytes & (0 - (uint64_t{factor} >> bit & 1));
+  for (int bit = 0; bit < kFieldBits; ++bit, elements = TimesX(elements)) {
+    product ^= elements & (0 - (uint64_t{factor} >> bit & 1));
   }
   return product;
 }
 
-uint8_t TimesByte(uint8_t a, uint8_t b) {
-  return static_cast<uint8_t>(Times(a, b));
+// Of public elements.
+uint16_t TimesPublic(uint16_t a, uint16_t b) {
+  uint32_t product = 0;
+  for (uint32_t factor = b, term = a; factor != 0; factor >>= 1) {
+    if (factor & 1) product ^= term;
+    term <<= 1;
+    if (term >> kFieldBits) term ^= 0x1100b;
+  }
+  return static_cast<uint16_t>(product);
 }
 
-// a^254, the inverse of a public byte that is not 0.
-uint8_t Inverse(uint8_t a) {
-  uint8_t power = 1;
-  for (int bit = 7; bit >= 0; --bit) {
-    power = TimesByte(power, power);
-    if (254 >> bit & 1) power = TimesByte(power, a);
+// a^(2^16 - 2), the inverse of a public element that is not 0.
+uint16_t Inverse(uint16_t a) {
+  uint16_t power = 1, square = a;
+  for (int bit = 1; bit < kFieldBits; ++bit) {
+    square = TimesPublic(square, square);
+    power = TimesPublic(power, square);
   }
   return power;
 }
@@ -51,47 +58,19 @@ void Store(uint64_t lane, absl::Span<uint8_t> bytes, size_t at) {
   std::memcpy(bytes.data() + at, &lane, std::min(kLane, bytes.size() - at));
 }
 
-// The weight of share i in the value at 0 (Lagrange).
-uint8_t WeightAtZero(absl::Span<const SecretShare> shares, size_t i) {
-  uint8_t above = 1, below = 1;
-  for (size_t j = 0; j < shares.size(); ++j) {
-    if (j == i) continue;
-    above = TimesByte(above, shares[j].index);
-    below = TimesByte(below,
-                      static_cast<uint8_t>(shares[j].index ^ shares[i].index));
-  }
-  return TimesByte(above, Inverse(below));
-}
-
-absl::Status CheckShares(absl::Span<const SecretShare> shares) {
-  if (shares.empty()) return absl::InvalidArgumentError("no shares");
-  std::array<bool, kSharesMax + 1> seen{};
-  for (const SecretShare& share : shares) {
-    if (share.index == 0 || std::exchange(seen[share.index], true)) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("share index ", share.index,
-                       ": expected different ones of 1 to ", kSharesMax));
-    }
-    if (share.value.empty() || share.value.size() != shares[0].value.size()) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("share ", share.index, " has ", share.value.size(),
-                       " bytes, the first ", shares[0].value.size()));
-    }
-  }
-  return absl::OkStatus();
-}
+bool IsWhole(size_t size) { return size > 0 && size % 2 == 0; }
 
 }  // namespace
 
 absl::StatusOr<std::vector<SecretShare>> SplitSecret(ByteSpan secret,
                                                      int threshold, int count,
                                                      ByteSpan coefficients) {
-  if (secret.empty() || threshold < 1 || threshold > count ||
+  if (!IsWhole(secret.size()) || threshold < 1 || threshold > count ||
       count > kSharesMax) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("cannot share ", secret.size(), " bytes ", threshold,
-                     "-of-", count, ": expected a secret and 1 to ", kSharesMax,
-                     " shares, at least as many as the threshold"));
+    return absl::InvalidArgumentError(absl::StrCat(
+        "cannot share ", secret.size(), " bytes ", threshold, "-of-", count,
+        ": expected an even number of bytes and 1 to ", kSharesMax,
+        " shares, at least as many as the threshold"));
   }
   const size_t degree = static_cast<size_t>(threshold) - 1;
   if (coefficients.size() != degree * secret.size()) {
@@ -101,8 +80,9 @@ absl::StatusOr<std::vector<SecretShare>> SplitSecret(ByteSpan secret,
                      " bytes of coefficients, not ", coefficients.size()));
   }
   std::vector<SecretShare> shares;
+  shares.reserve(static_cast<size_t>(count));
   for (int index = 1; index <= count; ++index) {
-    SecretShare share{static_cast<uint8_t>(index), SecretBytes(secret.size())};
+    SecretShare share{static_cast<uint16_t>(index), SecretBytes(secret.size())};
     for (size_t at = 0; at < secret.size(); at += kLane) {
       // Horner, from the highest coefficient down to the secret.
       uint64_t value = 0;
@@ -119,15 +99,45 @@ absl::StatusOr<std::vector<SecretShare>> SplitSecret(ByteSpan secret,
   return shares;
 }
 
-absl::StatusOr<SecretBytes> CombineShares(
-    absl::Span<const SecretShare> shares) {
-  if (absl::Status status = CheckShares(shares); !status.ok()) return status;
-  SecretBytes secret(shares[0].value.size());
+absl::StatusOr<ShareCombiner> ShareCombiner::Create(
+    absl::Span<const uint16_t> indices) {
+  if (indices.empty()) return absl::InvalidArgumentError("no shares");
+  std::vector<uint16_t> sorted(indices.begin(), indices.end());
+  std::sort(sorted.begin(), sorted.end());
+  if (sorted.front() == 0 ||
+      std::adjacent_find(sorted.begin(), sorted.end()) != sorted.end()) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "share indices: expected different ones of 1 to ", kSharesMax));
+  }
+  // The weight of each share in the value at 0 (Lagrange).
+  std::vector<uint16_t> weights;
+  for (const uint16_t own : indices) {
+    uint16_t above = 1, below = 1;
+    for (const uint16_t other : indices) {
+      if (other == own) continue;
+      above = TimesPublic(above, other);
+      below = TimesPublic(below, other ^ own);
+    }
+    weights.push_back(TimesPublic(above, Inverse(below)));
+  }
+  return ShareCombiner(std::move(weights));
+}
+
+absl::StatusOr<SecretBytes> ShareCombiner::Combine(
+    absl::Span<const ByteSpan> shares) const {
+  if (shares.size() != weights_.size()) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "expected ", weights_.size(), " shares, got ", shares.size()));
+  }
+  SecretBytes secret(shares[0].size());
   for (size_t i = 0; i < shares.size(); ++i) {
-    const uint8_t weight = WeightAtZero(shares, i);
+    if (!IsWhole(shares[i].size()) || shares[i].size() != secret.size()) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "share ", i, " has ", shares[i].size(),
+          " bytes; expected an even number, as the first's ", secret.size()));
+    }
     for (size_t at = 0; at < secret.size(); at += kLane) {
-      Store(Load(secret.span(), at) ^
-                Times(Load(shares[i].value.span(), at), weight),
+      Store(Load(secret.span(), at) ^ Times(Load(shares[i], at), weights_[i]),
             secret.mutable_span(), at);
     }
   }

@@ -121,13 +121,16 @@ absl::StatusOr<std::vector<float>> SafetensorsFile::ReadFloats(
       "tensor \"", std::string(name), "\" holds integers, not floats"));
 }
 
-absl::StatusOr<Bytes> EncodeSafetensors(
+namespace {
+
+// What precedes the data. `order`: of the tensors' data.
+absl::StatusOr<Bytes> EncodeHead(
     const std::map<std::string, TensorToWrite>& tensors,
-    const std::map<std::string, std::string>& metadata) {
+    const std::map<std::string, std::string>& metadata,
+    std::vector<const TensorToWrite*>& order) {
   nlohmann::json header = nlohmann::json::object();
   if (!metadata.empty()) header["__metadata__"] = metadata;
   // Eight-byte elements first, so that every tensor is aligned.
-  std::vector<const TensorToWrite*> order;
   uint64_t offset = 0;
   for (DType dtype : {DType::kI64, DType::kF32}) {
     for (const auto& [name, tensor] : tensors) {
@@ -158,15 +161,27 @@ absl::StatusOr<Bytes> EncodeSafetensors(
         "a tensor name or metadata is not valid UTF-8");
   }
   text.resize((text.size() + 7) / 8 * 8, ' ');
-  Bytes out = ByteWriter().U64(text.size()).bytes();
-  out.reserve(out.size() + text.size() + offset);
-  AppendRaw(out, AsBytes(text));
+  Bytes head = ByteWriter().U64(text.size()).bytes();
+  AppendRaw(head, AsBytes(text));
+  return head;
+}
+
+}  // namespace
+
+absl::StatusOr<Bytes> EncodeSafetensors(
+    const std::map<std::string, TensorToWrite>& tensors,
+    const std::map<std::string, std::string>& metadata) {
+  std::vector<const TensorToWrite*> order;  // of the data
+  FG_ASSIGN_OR_RETURN(Bytes out, EncodeHead(tensors, metadata, order));
+  size_t size = out.size();
+  for (const TensorToWrite* tensor : order) size += tensor->data.size();
+  out.reserve(size);
   for (const TensorToWrite* tensor : order) AppendRaw(out, tensor->data);
   return out;
 }
 
-Bytes EncodeTrainableSet(const ParameterLayout& layout,
-                         const ParameterVector& values) {
+Bytes TrainableSetHead(const ParameterLayout& layout,
+                       absl::Span<const float> values) {
   FG_CHECK(static_cast<int64_t>(values.size()) == layout.Count());
   std::map<std::string, TensorToWrite> tensors;
   for (size_t i = 0; i < layout.tensors().size(); ++i) {
@@ -177,9 +192,20 @@ Bytes EncodeTrainableSet(const ParameterLayout& layout,
         ByteSpan(reinterpret_cast<const uint8_t*>(first),
                  static_cast<size_t>(spec.Count()) * sizeof(float))};
   }
-  auto encoded = EncodeSafetensors(tensors, {});
-  FG_CHECK(encoded.ok());  // the layout's own names and sizes
-  return *std::move(encoded);
+  std::vector<const TensorToWrite*> order;
+  auto head = EncodeHead(tensors, {}, order);
+  FG_CHECK(head.ok());  // the layout's own names and sizes
+  return *std::move(head);
+}
+
+Bytes EncodeTrainableSet(const ParameterLayout& layout,
+                         const ParameterVector& values) {
+  Bytes out = TrainableSetHead(layout, values);
+  const ByteSpan data(reinterpret_cast<const uint8_t*>(values.data()),
+                      values.size() * sizeof(float));
+  out.reserve(out.size() + data.size());
+  AppendRaw(out, data);
+  return out;
 }
 
 absl::StatusOr<ParameterVector> DecodeTrainableSet(

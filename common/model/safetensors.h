@@ -63,6 +63,10 @@ absl::StatusOr<Bytes> EncodeSafetensors(
 // A trainable set as safetensors, and back. Decoding requires exactly the
 // layout's names, F32, with its shapes, and finite values; otherwise
 // INVALID_ARGUMENT listing missing, unexpected and misshapen tensors.
+// It is TrainableSetHead, which depends on the layout only, and then the values
+// as they are in memory.
+Bytes TrainableSetHead(const ParameterLayout& layout,
+                       absl::Span<const float> values);
 Bytes EncodeTrainableSet(const ParameterLayout& layout,
                          const ParameterVector& values);
 absl::StatusOr<ParameterVector> DecodeTrainableSet(

@@ -7,6 +7,7 @@
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "common/base/bytes.h"
+#include "common/numeric/rounding_draw.h"
 
 // Updates as integers of the ring Z_2^b on a fixed-point grid of step 2^-f.
 // Sums in the ring are exact, so the aggregate does not depend on order.
@@ -38,6 +39,8 @@ struct RingSpec {
 struct QuantizeResult {
   std::vector<uint64_t> words;  // each below 2^b
   uint64_t saturated = 0;       // values cut to ±term_max
+  // Sum of squares of (word - value), in steps², cut values included.
+  double squared_error = 0;
 };
 
 // Rounds to nearest, ties to even. INVALID_ARGUMENT naming the first index if
@@ -49,8 +52,19 @@ absl::StatusOr<QuantizeResult> Quantize(const RingSpec& spec, int max_terms,
 absl::StatusOr<QuantizeResult> QuantizeDoubles(const RingSpec& spec,
                                                int max_terms,
                                                absl::Span<const double> values);
+// To one of the two nearest steps at random: to the upper one with the
+// probability of the fraction, so that the mean over draws is the value itself
+// and the variance at most step²/4. Errors as of Quantize.
+absl::StatusOr<QuantizeResult> QuantizeStochastically(
+    const RingSpec& spec, int max_terms, absl::Span<const float> values,
+    double scale, const RoundingDraw& draw);
 // Sign-extends and multiplies by the step.
 double Dequantize(const RingSpec& spec, uint64_t word);
+// The same for many. REQUIRES: as many words as values.
+void DequantizeWords(const RingSpec& spec, absl::Span<const uint64_t> words,
+                     absl::Span<double> values);
+// Sum of squares; not finite if a value is not.
+double SquaredNorm(absl::Span<const float> values);
 
 // b-bit words, little-endian bit order, no padding between words; the last
 // byte's unused bits are 0. REQUIRES, for all four: IsWordWidth(word_bits), a

@@ -74,8 +74,11 @@ class Checker {
         return TaskKind::kSolve;
       case pb::TASK_KIND_GATHER:
         return TaskKind::kGather;
+      case pb::TASK_KIND_SKETCH:
+        return TaskKind::kSketch;
       default:
-        return Wrong("kind", "train (1), evaluate (2), solve (3) or gather (4)",
+        return Wrong("kind", "train (1), evaluate (2), solve (3), gather (4) or "
+                     "sketch (5)",
                      absl::StrCat(static_cast<int>(kind)));
     }
   }
@@ -108,6 +111,24 @@ std::string Printable(absl::string_view text) {
     if (!absl::ascii_isprint(static_cast<unsigned char>(c))) c = '?';
   }
   return printable;
+}
+
+absl::StatusOr<SecureAsk> SecureFromWire(const Checker& check,
+                                         const pb::Task& wire) {
+  SecureAsk secure;
+  FG_RETURN_IF_ERROR(check.Between("secure_step",
+                                   static_cast<uint64_t>(wire.secure_step()), 0,
+                                   static_cast<uint64_t>(SecureStep::kUnmask)));
+  secure.step = static_cast<SecureStep>(wire.secure_step());
+  const bool is_masked = secure.step != SecureStep::kNone;
+  FG_RETURN_IF_ERROR(check.Between("secure_attempt", wire.secure_attempt(),
+                                   is_masked ? 1 : 0,
+                                   is_masked ? kSecureAttemptMax : 0));
+  FG_RETURN_IF_ERROR(check.Size("secure_payload", wire.secure_payload().size(),
+                                0, is_masked ? kSecurePayloadBytesMax : 0));
+  secure.attempt = wire.secure_attempt();
+  secure.payload = ToBytes(AsBytes(wire.secure_payload()));
+  return secure;
 }
 
 absl::Status CheckScalars(const Checker& check, const pb::SiteReport& wire) {
@@ -178,6 +199,7 @@ pb::RunDescriptor ToWire(const RunDescriptor& message) {
   wire.set_hpke_public_key(ToWire(message.hpke_public_key));
   wire.set_hpke_key_signature(ToWire(message.hpke_key_signature));
   wire.set_aggregator_certificate_pem(message.aggregator_certificate_pem);
+  wire.set_takes_chacha20_poly1305(message.takes_chacha20_poly1305);
   return wire;
 }
 
@@ -204,6 +226,7 @@ absl::StatusOr<RunDescriptor> FromWire(const pb::RunDescriptor& wire) {
   message.hpke_public_key = ToBytes(AsBytes(wire.hpke_public_key()));
   message.hpke_key_signature = ToBytes(AsBytes(wire.hpke_key_signature()));
   message.aggregator_certificate_pem = wire.aggregator_certificate_pem();
+  message.takes_chacha20_poly1305 = wire.takes_chacha20_poly1305();
   return message;
 }
 
@@ -245,6 +268,9 @@ pb::Task ToWire(const Task& message) {
     wire.set_statistics(message.statistics.AsWire());
     wire.set_statistics_size_bytes(message.statistics_size_bytes);
   }
+  wire.set_secure_step(static_cast<pb::SecureStep>(message.secure.step));
+  wire.set_secure_attempt(message.secure.attempt);
+  wire.set_secure_payload(ToWire(message.secure.payload));
   return wire;
 }
 
@@ -292,6 +318,7 @@ absl::StatusOr<Task> FromWire(const pb::Task& wire) {
   }
   message.statistics_size_bytes = wire.statistics_size_bytes();
   message.training_round = RoundId{wire.training_round()};
+  FG_ASSIGN_OR_RETURN(message.secure, SecureFromWire(check, wire));
   message.model_size_bytes = wire.model_size_bytes();
   message.model_inline = ToBytes(AsBytes(wire.model_inline()));
   message.progress_timeout = absl::Milliseconds(wire.progress_timeout_ms());
@@ -386,6 +413,8 @@ pb::UploadHeader ToWire(const UploadHeader& message) {
   wire.set_size_bytes(message.size_bytes);
   wire.set_sha256(message.sealed_digest.AsWire());
   wire.set_signature(ToWire(message.signature));
+  wire.set_secure_attempt(message.secure_attempt);
+  wire.set_suite(static_cast<pb::SealSuite>(message.suite));
   return wire;
 }
 
@@ -404,6 +433,12 @@ absl::StatusOr<UploadHeader> FromWire(const pb::UploadHeader& wire) {
   FG_ASSIGN_OR_RETURN(message.sealed_digest,
                       check.Sha256("sha256", wire.sha256()));
   FG_RETURN_IF_ERROR(check.Size("signature", wire.signature().size(), 64, 64));
+  FG_RETURN_IF_ERROR(check.Between("secure_attempt", wire.secure_attempt(), 0,
+                                   kSecureAttemptMax));
+  message.secure_attempt = wire.secure_attempt();
+  FG_RETURN_IF_ERROR(
+      check.Between("suite", static_cast<uint64_t>(wire.suite()), 0, 1));
+  message.suite = static_cast<SealSuite>(wire.suite());
   message.size_bytes = wire.size_bytes();
   message.signature = ToBytes(AsBytes(wire.signature()));
   return message;
@@ -441,6 +476,39 @@ absl::StatusOr<UploadOffset> FromWire(const pb::UploadOffsetReply& wire) {
   if (wire.has_receipt()) {
     FG_ASSIGN_OR_RETURN(message.receipt, FromWire(wire.receipt()));
   }
+  return message;
+}
+
+pb::SecureAnswer ToWire(const SecureAnswer& message) {
+  pb::SecureAnswer wire;
+  wire.set_run_id(message.run.value);
+  wire.set_round(message.round.value);
+  wire.set_kind(ToWire(message.kind));
+  wire.set_attempt(message.attempt);
+  wire.set_step(static_cast<pb::SecureStep>(message.step));
+  wire.set_payload(ToWire(message.payload));
+  return wire;
+}
+
+absl::StatusOr<SecureAnswer> FromWire(const pb::SecureAnswer& wire) {
+  const Checker check("SecureAnswer");
+  SecureAnswer message;
+  FG_ASSIGN_OR_RETURN(message.run, check.Run(wire.run_id()));
+  FG_ASSIGN_OR_RETURN(message.round, check.Round(wire.round()));
+  FG_ASSIGN_OR_RETURN(message.kind, check.Kind(wire.kind()));
+  FG_RETURN_IF_ERROR(
+      check.Between("attempt", wire.attempt(), 1, kSecureAttemptMax));
+  FG_RETURN_IF_ERROR(check.Between("step", static_cast<uint64_t>(wire.step()),
+                                   1,
+                                   static_cast<uint64_t>(SecureStep::kUnmask)));
+  message.step = static_cast<SecureStep>(wire.step());
+  if (message.step == SecureStep::kMask) {
+    return check.Wrong("step", "a step that is no update", "mask");
+  }
+  FG_RETURN_IF_ERROR(
+      check.Size("payload", wire.payload().size(), 1, kSecurePayloadBytesMax));
+  message.attempt = wire.attempt();
+  message.payload = ToBytes(AsBytes(wire.payload()));
   return message;
 }
 

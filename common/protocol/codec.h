@@ -26,6 +26,8 @@ inline constexpr size_t kCapabilitiesMax = 64;
 inline constexpr size_t kScalarsMax = 1024;
 inline constexpr size_t kNameBytesMax = 128;
 inline constexpr size_t kRefusalDetailBytesMax = 1024;
+inline constexpr size_t kSecurePayloadBytesMax = size_t{1} << 20;
+inline constexpr uint32_t kSecureAttemptMax = 1000000;
 inline constexpr absl::Duration kPollMax = absl::Minutes(10);
 
 pb::JoinRequest ToWire(const JoinRequest& message);
@@ -59,6 +61,9 @@ absl::StatusOr<UploadReceipt> FromWire(const pb::UploadReceipt& wire);
 
 pb::UploadOffsetReply ToWire(const UploadOffset& message);
 absl::StatusOr<UploadOffset> FromWire(const pb::UploadOffsetReply& wire);
+
+pb::SecureAnswer ToWire(const SecureAnswer& message);
+absl::StatusOr<SecureAnswer> FromWire(const pb::SecureAnswer& wire);
 
 pb::SiteReport ToWire(const SiteReport& message);
 absl::StatusOr<SiteReport> FromWire(const pb::SiteReport& wire);

@@ -59,6 +59,24 @@ std::optional<RefusalReason> RefusalOf(const absl::Status& status) {
   return static_cast<RefusalReason>(number);
 }
 
+const char* SecureStepName(SecureStep step) {
+  switch (step) {
+    case SecureStep::kNone:
+      return "none";
+    case SecureStep::kAdvertise:
+      return "advertise";
+    case SecureStep::kShare:
+      return "share";
+    case SecureStep::kMask:
+      return "mask";
+    case SecureStep::kAgree:
+      return "agree";
+    case SecureStep::kUnmask:
+      return "unmask";
+  }
+  return "unknown";
+}
+
 const char* TaskKindName(TaskKind kind) {
   switch (kind) {
     case TaskKind::kTrain:
@@ -69,6 +87,8 @@ const char* TaskKindName(TaskKind kind) {
       return "solve";
     case TaskKind::kGather:
       return "gather";
+    case TaskKind::kSketch:
+      return "sketch";
   }
   return "unknown";
 }

@@ -20,11 +20,45 @@ namespace fedgraft {
 
 inline constexpr uint32_t kProtocolVersion = 1;
 
-enum class TaskKind { kTrain = 1, kEvaluate = 2, kSolve = 3, kGather = 4 };
+enum class TaskKind {
+  kTrain = 1,
+  kEvaluate = 2,
+  kSolve = 3,
+  kGather = 4,
+  kSketch = 5
+};
 inline constexpr TaskKind kAllTaskKinds[] = {
-    TaskKind::kTrain, TaskKind::kEvaluate, TaskKind::kSolve, TaskKind::kGather};
+    TaskKind::kTrain, TaskKind::kEvaluate, TaskKind::kSolve, TaskKind::kGather,
+    TaskKind::kSketch};
 // "train", "evaluate", "solve", "gather".
 const char* TaskKindName(TaskKind kind);
+
+// Steps of secure aggregation (common/secagg/session.h). Numbers as in
+// proto/federation.proto.
+enum class SecureStep {
+  kNone = 0,  // not masked
+  kAdvertise = 1,
+  kShare = 2,
+  kMask = 3,
+  kAgree = 4,
+  kUnmask = 5
+};
+// "advertise", "share", …
+const char* SecureStepName(SecureStep step);
+
+// What a task asks for in secure aggregation.
+struct SecureAsk {
+  SecureStep step = SecureStep::kNone;
+  uint32_t attempt = 0;  // from 1; 0: not masked
+  Bytes payload;
+  // An update is asked for, masked or not.
+  bool AsksUpdate() const {
+    return step == SecureStep::kNone || step == SecureStep::kMask;
+  }
+};
+
+// AEAD of sealed updates.
+enum class SealSuite { kAes256Gcm = 0, kChaCha20Poly1305 = 1 };
 
 struct JoinRequest {
   uint32_t protocol_version = kProtocolVersion;
@@ -42,6 +76,7 @@ struct RunDescriptor {
   Bytes hpke_public_key;     // X25519, 32 bytes
   Bytes hpke_key_signature;  // Ed25519, see statements.h
   std::string aggregator_certificate_pem;
+  bool takes_chacha20_poly1305 = false;
 };
 
 struct JoinReply {
@@ -63,10 +98,11 @@ struct Task {
   // Rounds of training up to this task; rounds that solve or gather do not
   // count.
   RoundId training_round;
-  // Train: what was gathered before (common/statistics), by digest. No size:
-  // the plan asks for nothing.
+  // Train: what was gathered before (common/statistics), by digest. Sketch:
+  // what the stages before have pooled (common/shift). No size: nothing.
   Digest statistics;
   uint64_t statistics_size_bytes = 0;
+  SecureAsk secure;
 };
 
 struct WaitMore {};
@@ -100,7 +136,9 @@ struct UploadHeader {
   Digest base_model;
   uint64_t size_bytes = 0;
   Digest sealed_digest;
-  Bytes signature;  // 64 bytes, over UploadStatement (statements.h)
+  Bytes signature;              // 64 bytes, over UploadStatement (statements.h)
+  uint32_t secure_attempt = 0;  // 0: not masked
+  SealSuite suite = SealSuite::kAes256Gcm;
 };
 
 struct UploadReceipt {
@@ -118,6 +156,16 @@ struct SiteReport {
   RoundId round;
   std::map<std::string, double> scalars;
   std::string declined = "";  // why the site refuses the round's training task
+};
+
+// What a site says in a step of secure aggregation that is no update.
+struct SecureAnswer {
+  RunId run;
+  RoundId round;
+  TaskKind kind = TaskKind::kTrain;
+  uint32_t attempt = 0;
+  SecureStep step = SecureStep::kAdvertise;
+  Bytes payload;
 };
 
 // Numbers as in proto/federation.proto RefusalReason.

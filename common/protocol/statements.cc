@@ -25,6 +25,10 @@ Bytes UpdateContext(const SiteId& site, const UploadHeader& header) {
       .Sized(site.value)
       .U8(static_cast<uint8_t>(header.kind))
       .Raw(header.base_model.bytes);
+  // Without it, as it always was.
+  if (header.secure_attempt > 0) {
+    writer.Sized("masked").U32(header.secure_attempt);
+  }
   return std::move(writer).Take();
 }
 

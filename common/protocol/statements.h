@@ -18,7 +18,7 @@ Bytes RunKeyStatement(const RunId& run, const Digest& plan_hash,
                       ByteSpan hpke_public_key);
 
 // AAD context of a sealed update: protocol version, run, plan hash, round,
-// site, task kind, base model.
+// site, task kind, base model; of a masked update also the attempt.
 Bytes UpdateContext(const SiteId& site, const UploadHeader& header);
 
 // Signed by the site's certificate key: UpdateContext, size and sealed digest.

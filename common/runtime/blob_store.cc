@@ -1,5 +1,6 @@
 #include "common/runtime/blob_store.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -13,6 +14,17 @@ namespace {
 absl::Status WrongContent(const Digest& named, const Digest& found) {
   return absl::DataLossError(absl::StrCat(
       "blob ", named.Short(), " holds bytes with the digest ", found.Short()));
+}
+
+// What the writer does not hold yet.
+absl::Status AppendRest(absl::Span<const ByteSpan> pieces, BlobWriter& writer) {
+  uint64_t skip = writer.offset();
+  for (const ByteSpan piece : pieces) {
+    const uint64_t cut = std::min<uint64_t>(skip, piece.size());
+    skip -= cut;
+    FG_RETURN_IF_ERROR(writer.Append(piece.subspan(cut)));
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -35,11 +47,22 @@ std::string BlobStore::PartialOf(const Digest& digest) const {
 }
 
 absl::StatusOr<Digest> BlobStore::Put(ByteSpan bytes) {
-  const Digest digest = Sha256(bytes);
-  auto writer = BeginPut(digest, bytes.size());
+  return PutPieces({bytes});
+}
+
+absl::StatusOr<Digest> BlobStore::PutPieces(absl::Span<const ByteSpan> pieces) {
+  Sha256Hasher hasher;
+  uint64_t size_bytes = 0;
+  for (const ByteSpan piece : pieces) {
+    hasher.Update(piece);
+    size_bytes += piece.size();
+  }
+  const Digest digest = hasher.Finish();
+  auto writer = BeginPut(digest, size_bytes);
   if (absl::IsAlreadyExists(writer.status())) return digest;
   FG_RETURN_IF_ERROR(writer.status());
-  FG_RETURN_IF_ERROR((*writer)->Append(bytes.subspan((*writer)->offset())));
+  (*writer)->hashed_ = !(*writer)->resumed_;
+  FG_RETURN_IF_ERROR(AppendRest(pieces, **writer));
   const absl::Status finished = (*writer)->Finish();
   if (!absl::IsDataLoss(finished)) {
     FG_RETURN_IF_ERROR(finished);
@@ -47,8 +70,8 @@ absl::StatusOr<Digest> BlobStore::Put(ByteSpan bytes) {
   }
   // What an earlier attempt had left was bad and is gone now.
   writer->reset();
-  FG_ASSIGN_OR_RETURN(const auto again, BeginPut(digest, bytes.size()));
-  FG_RETURN_IF_ERROR(again->Append(bytes));
+  FG_ASSIGN_OR_RETURN(const auto again, BeginPut(digest, size_bytes));
+  FG_RETURN_IF_ERROR(AppendRest(pieces, *again));
   FG_RETURN_IF_ERROR(again->Finish());
   return digest;
 }
@@ -143,7 +166,7 @@ absl::Status BlobWriter::Append(ByteSpan bytes) {
                      offset() + bytes.size(), " came"));
   }
   FG_RETURN_IF_ERROR(file_->Append(bytes));
-  if (!resumed_) hash_->hasher.Update(bytes);
+  if (!resumed_ && !hashed_) hash_->hasher.Update(bytes);
   return absl::OkStatus();
 }
 
@@ -154,11 +177,11 @@ absl::Status BlobWriter::Finish() {
                      " bytes, only ", offset(), " came"));
   }
   const std::string partial = store_.PartialOf(digest_);
-  Digest found;
+  Digest found = digest_;
   if (resumed_) {
     FG_ASSIGN_OR_RETURN(const auto file, store_.files_.OpenRead(partial));
     FG_ASSIGN_OR_RETURN(found, DigestOfFile(*file));
-  } else {
+  } else if (!hashed_) {
     found = hash_->hasher.Finish();
     hash_ = std::make_unique<Hash>();
   }

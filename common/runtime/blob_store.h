@@ -10,6 +10,7 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/types/span.h"
 #include "common/base/bytes.h"
 #include "common/base/digest.h"
 #include "common/runtime/file_store.h"
@@ -33,6 +34,8 @@ class BlobStore {
 
   // Stores `bytes` durably; no effect if they are there.
   absl::StatusOr<Digest> Put(ByteSpan bytes);
+  // The same for bytes that lie in several places.
+  absl::StatusOr<Digest> PutPieces(absl::Span<const ByteSpan> pieces);
   // Begins, or goes on after a disconnect or restart, to store a blob that
   // arrives in pieces. ALREADY_EXISTS: it is complete. FAILED_PRECONDITION:
   // another writer of this blob is alive.
@@ -89,6 +92,8 @@ class BlobWriter {
   std::unique_ptr<WritableFile> file_;
   // Hash of what this writer appended; of no use if it resumed.
   const bool resumed_;
+  // All that is appended comes from memory that the store has hashed.
+  bool hashed_ = false;
   struct Hash;
   std::unique_ptr<Hash> hash_;
 };

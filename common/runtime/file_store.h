@@ -53,6 +53,11 @@ class FileStore {
   // of old and new bytes: for content that is checked when it is read.
   virtual absl::StatusOr<std::unique_ptr<WritableFile>> OpenOverwrite(
       std::string_view path, uint64_t size_bytes_max) = 0;
+  // The same for bytes that nobody will sync: the disk may never see them.
+  virtual absl::StatusOr<std::unique_ptr<WritableFile>> OpenScratch(
+      std::string_view path, uint64_t size_bytes_max) {
+    return OpenOverwrite(path, size_bytes_max);
+  }
   // NOT_FOUND if it does not exist.
   virtual absl::StatusOr<std::unique_ptr<ReadableFile>> OpenRead(
       std::string_view path) = 0;

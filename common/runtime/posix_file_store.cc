@@ -48,9 +48,10 @@ std::string ParentOf(std::string_view path) {
 
 class PosixWritableFile : public WritableFile {
  public:
-  PosixWritableFile(Fd fd, std::string path, uint64_t size_bytes)
+  PosixWritableFile(Fd fd, std::string path, uint64_t size_bytes, bool kept)
       : fd_(std::move(fd)),
         path_(std::move(path)),
+        kept_(kept),
         size_bytes_(size_bytes),
         handed_over_bytes_(size_bytes) {}
 
@@ -81,7 +82,9 @@ class PosixWritableFile : public WritableFile {
  private:
   void StartWriteback() {
 #ifdef SYNC_FILE_RANGE_WRITE
-    if (size_bytes_ - handed_over_bytes_ < kWritebackStepBytes) return;
+    if (!kept_ || size_bytes_ - handed_over_bytes_ < kWritebackStepBytes) {
+      return;
+    }
     // Only a hint: errors show in the sync.
     (void)sync_file_range(
         fd_.get(), static_cast<off64_t>(handed_over_bytes_),
@@ -93,6 +96,7 @@ class PosixWritableFile : public WritableFile {
 
   const Fd fd_;
   const std::string path_;
+  const bool kept_;  // will be synced
   uint64_t size_bytes_;
   uint64_t handed_over_bytes_;
   absl::Status failed_;
@@ -164,7 +168,7 @@ absl::Status PosixFileStore::MakeParents(std::string_view path) {
 }
 
 absl::StatusOr<std::unique_ptr<WritableFile>> PosixFileStore::OpenToWrite(
-    std::string_view path, int flags, uint64_t size_bytes_max) {
+    std::string_view path, int flags, uint64_t size_bytes_max, bool kept) {
   FG_RETURN_IF_ERROR(CheckPath(path));
   const std::string name(path);
   const auto open = [&] {
@@ -189,17 +193,22 @@ absl::StatusOr<std::unique_ptr<WritableFile>> PosixFileStore::OpenToWrite(
   }
   return std::make_unique<PosixWritableFile>(
       std::move(fd), root_ + "/" + name,
-      (flags & O_APPEND) != 0 ? size_bytes : 0);
+      (flags & O_APPEND) != 0 ? size_bytes : 0, kept);
 }
 
 absl::StatusOr<std::unique_ptr<WritableFile>> PosixFileStore::OpenAppend(
     std::string_view path, uint64_t keep_bytes) {
-  return OpenToWrite(path, O_APPEND, keep_bytes);
+  return OpenToWrite(path, O_APPEND, keep_bytes, /*kept=*/true);
 }
 
 absl::StatusOr<std::unique_ptr<WritableFile>> PosixFileStore::OpenOverwrite(
     std::string_view path, uint64_t size_bytes_max) {
-  return OpenToWrite(path, 0, size_bytes_max);
+  return OpenToWrite(path, 0, size_bytes_max, /*kept=*/true);
+}
+
+absl::StatusOr<std::unique_ptr<WritableFile>> PosixFileStore::OpenScratch(
+    std::string_view path, uint64_t size_bytes_max) {
+  return OpenToWrite(path, 0, size_bytes_max, /*kept=*/false);
 }
 
 absl::StatusOr<std::unique_ptr<ReadableFile>> PosixFileStore::OpenRead(

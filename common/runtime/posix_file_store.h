@@ -30,6 +30,8 @@ class PosixFileStore : public FileStore {
       std::string_view path, uint64_t keep_bytes) override;
   absl::StatusOr<std::unique_ptr<WritableFile>> OpenOverwrite(
       std::string_view path, uint64_t size_bytes_max) override;
+  absl::StatusOr<std::unique_ptr<WritableFile>> OpenScratch(
+      std::string_view path, uint64_t size_bytes_max) override;
   absl::StatusOr<std::unique_ptr<ReadableFile>> OpenRead(
       std::string_view path) override;
   absl::Status Rename(std::string_view from, std::string_view to) override;
@@ -44,9 +46,10 @@ class PosixFileStore : public FileStore {
   PosixFileStore(std::string root, int root_fd)
       : root_(std::move(root)), root_fd_(root_fd) {}
   // Opens a file for writing with these flags beside the usual ones, making
-  // it and its folders if needed, and cuts it to `size_bytes_max`.
+  // it and its folders if needed, and cuts it to `size_bytes_max`. `kept`:
+  // the caller will sync it.
   absl::StatusOr<std::unique_ptr<WritableFile>> OpenToWrite(
-      std::string_view path, int flags, uint64_t size_bytes_max);
+      std::string_view path, int flags, uint64_t size_bytes_max, bool kept);
   // Makes the folders above `path`, each durable in its parent.
   absl::Status MakeParents(std::string_view path);
   absl::Status Error(int error, const std::string& action,

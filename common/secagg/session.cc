@@ -44,6 +44,11 @@ int SecureRules::SurvivorsMin(size_t n) const {
   return std::max({Threshold(n), cohort_min, kSecureSitesMin});
 }
 
+SecureRules SecureRulesOf(const Plan& plan) {
+  return {plan.secure_aggregation.threshold,
+          std::max(plan.secure_aggregation.cohort_min, plan.quorum)};
+}
+
 Bytes AdvertiseStatement(const Digest& session, const SiteId& site,
                          const AdvertisedKeys& keys) {
   ByteWriter writer;

@@ -7,6 +7,7 @@
 #include "common/base/bytes.h"
 #include "common/base/digest.h"
 #include "common/base/ids.h"
+#include "common/config/plan.h"
 #include "common/protocol/messages.h"
 
 // Secure aggregation: Bonawitz et al., "Practical Secure Aggregation for
@@ -70,7 +71,10 @@ struct SecureRules {
   // Survivors that a sum needs at least.
   int SurvivorsMin(size_t n) const;
 };
-inline constexpr int kSecureSitesMax = 255;  // share indices are bytes
+// The plan's; a site's policy may raise cohort_min.
+SecureRules SecureRulesOf(const Plan& plan);
+// Keys and shares of all pairs pass through the aggregator: 150 MB at the most.
+inline constexpr int kSecureSitesMax = 1024;
 inline constexpr int kSecureSitesMin = 3;
 
 // Signed by a site: these keys are mine, in this session.

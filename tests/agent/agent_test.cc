@@ -94,6 +94,42 @@ TEST_F(AgentTest, TakesPartInARunFromJoinToFinalModel) {
   EXPECT_GT(snapshot.bytes_received, aggregator.backbone.size());
 }
 
+TEST_F(AgentTest, APlanWithMasksLetsOutNoUpdateWithoutThem) {
+  world_.aggregator.MakeSecure();
+  world_.options.pinned_roster = [site = world_.options.site] {
+    Roster roster;
+    roster.keys[site] = Bytes(32, 1);
+    return absl::StatusOr<Roster>(roster);
+  };
+  OfferTrain(1);
+  world_.Start();
+  world_.loop.RunFor(absl::Seconds(20));
+  EXPECT_EQ(world_.aggregator.Count("Submit"), 0);
+  EXPECT_THAT(world_.audit.Detail("task_failed"), HasSubstr("without masks"));
+}
+
+TEST_F(AgentTest, StepsOfSecureAggregationAreAnsweredOnceAuditedBefore) {
+  world_.aggregator.MakeSecure();
+  world_.options.pinned_roster = [site = world_.options.site] {
+    Roster roster;
+    roster.keys[site] = Bytes(32, 1);
+    return absl::StatusOr<Roster>(roster);
+  };
+  Task task = world_.aggregator.MakeTask(1, TaskKind::kTrain);
+  task.secure = {SecureStep::kAdvertise, 1, {}};
+  world_.aggregator.Offer(task);
+  RunWell();
+  EXPECT_EQ(world_.aggregator.Count("AnswerStep advertise"), 1);
+  EXPECT_EQ(world_.audit.Detail("secure_step"), "train, advertise, attempt 1");
+  EXPECT_TRUE(world_.files.Exists("secagg/session"));
+}
+
+TEST_F(AgentTest, ARunWithMasksNeedsAPinnedRosterWithThisSite) {
+  world_.aggregator.MakeSecure();
+  EXPECT_THAT(RunRefused(absl::StatusCode::kFailedPrecondition),
+              HasSubstr("no roster is pinned"));
+}
+
 TEST_F(AgentTest, AsksForTheNextTaskInTheMomentOfTheReceipt) {
   OfferTrain(1);
   OfferTrain(2);

@@ -72,6 +72,9 @@ class FakeTrainer : public LocalTrainer {
   void Gather(GatherRequest, Progress, Reply<GatherResult> reply) override {
     Later<GatherResult>(reply, absl::UnimplementedError("gathers nothing"));
   }
+  void Sketch(SketchRequest, Progress, Reply<SketchResult> reply) override {
+    Later<SketchResult>(reply, absl::UnimplementedError("sketches nothing"));
+  }
   void Evaluate(EvaluateRequest, Progress,
                 Reply<EvaluateResult> reply) override {
     ++script_.evaluated;

@@ -17,7 +17,7 @@ namespace {
 constexpr absl::Duration kLatency = absl::Milliseconds(1);
 constexpr size_t kChunk = 100;
 
-Plan MakePlan(const std::string& backbone) {
+Plan MakePlan(const std::string& backbone, const std::string& more = "") {
   auto plan = ParsePlanYaml(absl::StrCat("version: 1\n"
                                          "name: test\n"
                                          "rounds: 5\n"
@@ -26,7 +26,8 @@ Plan MakePlan(const std::string& backbone) {
                                          "backbone: {architecture: ",
                                          backbone,
                                          "}\n"
-                                         "strategy: {kind: linear_probe}\n"),
+                                         "strategy: {kind: linear_probe}\n",
+                                         more),
                             "plan.yaml");
   FG_CHECK(plan.ok());
   return *std::move(plan);
@@ -65,6 +66,12 @@ FakeAggregator::FakeAggregator()
 void FakeAggregator::MakeIdentity() {
   plan = MakePlan("identity, feature_dim: 3");
   run->backbone_size_bytes = 0;
+  Sign();
+}
+
+void FakeAggregator::MakeSecure() {
+  plan = MakePlan("resnet18, sha256: " + Sha256(backbone).Hex(),
+                  "privacy: {secure_aggregation: {mode: \"on\"}}\n");
   Sign();
 }
 
@@ -265,6 +272,17 @@ void FakeLink::Report(SiteReport report, Reply<Done> reply) {
   Log("Report");
   if (Faulty("Report", reply)) return;
   aggregator_.reports.push_back(std::move(report));
+  Answer<Done>(reply, Done{});
+}
+
+void FakeLink::AnswerStep(SecureAnswer answer, Reply<Done> reply) {
+  Log(std::string("AnswerStep ") + SecureStepName(answer.step));
+  if (Faulty("AnswerStep", reply)) return;
+  auto& tasks = aggregator_.tasks;
+  if (!tasks.empty() && tasks.front().secure.step == answer.step) {
+    tasks.pop_front();
+  }
+  aggregator_.answers.push_back(std::move(answer));
   Answer<Done>(reply, Done{});
 }
 

@@ -37,6 +37,8 @@ class FakeAggregator {
   void Sign();
   // From now on the run is one of feature vectors.
   void MakeIdentity();
+  // Or one with secure aggregation.
+  void MakeSecure();
   std::map<Digest, Bytes> blobs;
   Bytes backbone;
   SigningKey signing_key;
@@ -52,6 +54,7 @@ class FakeAggregator {
   std::map<Digest, UploadReceipt> receipts;
   std::vector<UploadHeader> acknowledged;
   std::vector<SiteReport> reports;
+  std::vector<SecureAnswer> answers;
   std::vector<Heartbeat> heartbeats;
 
   // Faults: the next calls of this name ("Join", "NextTask", "Fetch", "Query",
@@ -93,6 +96,7 @@ class FakeLink : public AggregatorLink {
               std::shared_ptr<ReadableFile> sealed,
               Reply<UploadReceipt> reply) override;
   void Report(SiteReport report, Reply<Done> reply) override;
+  void AnswerStep(SecureAnswer answer, Reply<Done> reply) override;
 
  private:
   // True if a fault was ordered; it is answered.

@@ -65,6 +65,24 @@ double Spent(AgentWorld& world) {
 
 class PrivateAgentTest : public ::testing::TestWithParam<const char*> {};
 
+TEST_P(PrivateAgentTest, WhatIsSpentIsToldOnlyIfThePolicyLetsScalarsOut) {
+  for (const bool share : {false, true}) {
+    AgentWorld world;
+    world.options.policy.share_site_scalars = share;
+    world.options.policy.budget.epsilon_max = 1e5;
+    MakePrivate(world, GetParam());
+    OfferRounds(world, 2);
+    world.Start();
+    ASSERT_TRUE(world.RunToEnd());
+    ASSERT_EQ(world.aggregator.reports.size(), share ? 2u : 0u);
+    if (!share) continue;
+    const auto& scalars = world.aggregator.reports.back().scalars;
+    EXPECT_DOUBLE_EQ(scalars.at("privacy_epsilon"), EpsilonOfRounds(world, 2));
+    EXPECT_DOUBLE_EQ(scalars.at("privacy_epsilon_max"), 1e5);
+    EXPECT_DOUBLE_EQ(scalars.at("privacy_delta"), 1e-5);
+  }
+}
+
 TEST_P(PrivateAgentTest, EachUpdateIsChargedOnce) {
   AgentWorld world;
   MakePrivate(world, GetParam());

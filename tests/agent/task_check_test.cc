@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/config/plan_loader.h"
+#include "common/shift/look.h"
 #include "gtest/gtest.h"
 #include "tests/support/status_matchers.h"
 
@@ -62,6 +63,19 @@ TEST(TaskCheckTest, ARunThatGathersNothingAnswersNoSuchTask) {
   train.statistics_size_bytes = 8;
   EXPECT_THAT(CheckTask(run, train),
               IsError(absl::StatusCode::kInvalidArgument, "8 bytes"));
+}
+
+TEST(TaskCheckTest, SketchesOnlyARunThatLooksAtShift) {
+  EXPECT_THAT(
+      CheckTask(MakeRun(""), TaskOf(MakeRun(""), TaskKind::kSketch, 2, 1)),
+      IsError(absl::StatusCode::kInvalidArgument, "shift.every 0"));
+  RunContext run = MakeRun("");
+  run.plan.shift.every = 5;
+  EXPECT_THAT(CheckTask(run, TaskOf(run, TaskKind::kSketch, 6, 5)), IsOk());
+  // Two looks at most, of so many stages.
+  EXPECT_THAT(CheckTask(run, TaskOf(run, TaskKind::kSketch,
+                                    5 + 2 * kLookStagesMax + 1, 5)),
+              IsError(absl::StatusCode::kInvalidArgument, "sketching rounds"));
 }
 
 TEST(TaskCheckTest, TrainTasksOfARunThatGathersNameTheStatistics) {

@@ -123,6 +123,12 @@ TEST_F(DependencyRulesTest, OpenSslOnlyInCryptoSourcesNetAndPki) {
       });
 }
 
+TEST_F(DependencyRulesTest, HttpOnlyInTheStatusPagesServer) {
+  ExpectOnlyIn(
+      [](const auto& what) { return what == "httplib.h"; },
+      [](const auto& file) { return file == "aggregator/web/http_server.cc"; });
+}
+
 TEST_F(DependencyRulesTest, ThreadsOnlyThroughRuntime) {
   ExpectOnlyIn(
       [](const auto& what) { return what == "thread" || what == "pthread.h"; },

@@ -17,8 +17,9 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
+#include "tests/bench/process_cpu.h"
+#include "tests/bench/table.h"
 #include "tests/integration/federation.h"
 
 namespace fedgraft::testing {
@@ -48,20 +49,6 @@ double SyncMs(const std::string& folder, size_t size_bytes) {
   return ms.empty() ? 0 : Percentile(ms, 0.5);
 }
 
-// CPU time of a process so far.
-double CpuMs(pid_t pid) {
-  const std::string stat =
-      ReadFileOrEmpty(absl::StrCat("/proc/", pid, "/stat"));
-  // Fields after the command's closing parenthesis; utime and stime are the
-  // twelfth and thirteenth of them.
-  const std::vector<std::string> fields = absl::StrSplit(
-      stat.substr(std::min(stat.size(), stat.rfind(')') + 2)), ' ');
-  if (fields.size() < 13) return 0;
-  const double ticks =
-      std::atof(fields[11].c_str()) + std::atof(fields[12].c_str());
-  return 1000 * ticks / static_cast<double>(sysconf(_SC_CLK_TCK));
-}
-
 // How often the threads of a process gave up their core to wait, so far.
 double Waits(pid_t pid) {
   constexpr std::string_view kField = "\nvoluntary_ctxt_switches:";
@@ -78,7 +65,7 @@ double Waits(pid_t pid) {
 }
 
 struct Usage {
-  explicit Usage(pid_t pid) : cpu_ms(CpuMs(pid)), waits(Waits(pid)) {}
+  explicit Usage(pid_t pid) : cpu_ms(bench::CpuMs(pid)), waits(Waits(pid)) {}
   double cpu_ms, waits;
 };
 
@@ -93,6 +80,7 @@ struct Row {
   const char* name;
   PlanText plan;
   absl::Duration timeout;
+  double target_ms = 0;  // 0: none
 };
 
 bool RunRow(const Row& row) {
@@ -150,6 +138,12 @@ bool RunRow(const Row& row) {
                 SyncMs(federation.folder().path(), update));
   }
   std::fflush(stdout);
+  if (row.target_ms > 0) {
+    bench::PrintRow(absl::StrCat("round's overhead, ", row.name),
+                    bench::Format("%.2f ms", Percentile(ms, 0.5)),
+                    bench::Format("%.0f ms", row.target_ms),
+                    Percentile(ms, 0.5) / row.target_ms, "<= 1");
+  }
   return true;
 }
 
@@ -158,10 +152,10 @@ bool RunRow(const Row& row) {
 
 int main(int argc, char** argv) {
   using fedgraft::testing::Row;
-  Row small = {"11 k parameters, 3 sites", {}, absl::Minutes(5)};
+  Row small = {"11 k parameters, 3 sites", {}, absl::Minutes(5), 4};
   small.plan.rounds = argc > 1 ? std::atoi(argv[1]) : 500;
   small.plan.classes = 22;  // of squeezenet1_1's head: 11,286 values
-  Row large = {"25 M parameters, 3 sites", {}, absl::Minutes(10)};
+  Row large = {"25 M parameters, 3 sites", {}, absl::Minutes(10), 0};
   large.plan.rounds = 2;
   large.plan.classes = 1000;
   large.plan.architecture = "resnet50";

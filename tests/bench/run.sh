@@ -1,17 +1,27 @@
 #!/usr/bin/env bash
-# Builds the benches in Release and prints their numbers. TMPDIR chooses the disk
-# on which acknowledgements are made durable.
+# Builds the benches in Release, prints their numbers, and then one table of all
+# ratios. TMPDIR chooses the disk on which acknowledgements are made durable; the
+# large round needs 6 GB there. Arguments: names of benches (default: all).
 set -euo pipefail
 root=$(cd "$(dirname "$0")/../.." && pwd)
-benches="round_bench store_bench"
+all="reduce_grid_bench simulated_sites_bench round_bench large_round_bench store_bench secagg_bench"
+benches=${*:-$all}
 "$root/deploy/install-deps.sh" --tests
 FEDGRAFT_TARGETS="fedgraft-aggregator fedgraft-client fedgraft-null-trainer train_bench $benches" \
   "$root/deploy/build.sh" -DFEDGRAFT_TESTS=ON
 bin=${FEDGRAFT_BUILD_DIR:-$root/build/release}/bin
-echo "$(nproc) cores, $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1)"
+rows=$(mktemp)
+trap 'rm -f "$rows"' EXIT
+echo "$(nproc) cores, $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1), load $(cut -d ' ' -f 1 /proc/loadavg)"
 for bench in $benches; do
   echo "== $bench"
-  "$bin/$bench"
+  "$bin/$bench" | tee >(grep '^| ' >>"$rows" || true)
 done
-echo "== train_bench"
-/usr/bin/python3 "$root/tests/bench/train_bench.py" "$bin/train_bench"
+if [ $# -eq 0 ]; then
+  echo "== train_bench"
+  /usr/bin/python3 "$root/tests/bench/train_bench.py" "$bin/train_bench"
+fi
+echo
+echo "| what | measured | yardstick | ratio | target |"
+echo "| --- | --- | --- | --- | --- |"
+cat "$rows"

@@ -4,6 +4,8 @@
 #include <string>
 
 #include "aggregator/cli/view.h"
+#include "aggregator/web/report_json.h"
+#include "aggregator/web/transfer_summary.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"

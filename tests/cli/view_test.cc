@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <string>
 
+#include "aggregator/web/human.h"
+#include "aggregator/web/report_json.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"

@@ -61,6 +61,43 @@ TEST_F(ConfigLoaderTest, AggregatorErrorsNameFileLineAndKey) {
                 "host:port with a port from 0 to 65535");
 }
 
+TEST_F(ConfigLoaderTest, TheStatusPageNeedsNothingMoreOnLoopback) {
+  for (const char* listen :
+       {"127.0.0.1:8445", "localhost:0", "127.8.9.1:1", "\"[::1]:8445\""}) {
+    const auto config = LoadAggregatorConfig(
+        Write(std::string(kAggregator) + "web: {listen: " + listen + "}\n"));
+    EXPECT_TRUE(config.ok()) << config.status();
+  }
+}
+
+TEST_F(ConfigLoaderTest, TheStatusPageElsewhereNeedsTlsAndAToken) {
+  for (const char* listen :
+       {"0.0.0.0:8445", "127.0.0.1.example.org:8445", "centre:8445",
+        "\"[::]:8445\"", "127.0.0.1234:1", "localhost.example:1"}) {
+    const auto config = LoadAggregatorConfig(
+        Write(std::string(kAggregator) + "web: {listen: " + listen + "}\n"));
+    const std::string message(config.status().message());
+    EXPECT_THAT(message, HasSubstr("web.certificate_file: is missing; "))
+        << listen;
+    EXPECT_THAT(message, HasSubstr("web.token_file: is missing; "));
+    EXPECT_THAT(message, HasSubstr("is not a loopback address"));
+  }
+  const auto config = LoadAggregatorConfig(
+      Write(std::string(kAggregator) +
+            "web: {listen: 0.0.0.0:8445, certificate_file: c.pem, "
+            "key_file: k.pem, token_file: t}\n"));
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->web().token_file(), (folder_ / "t").string());
+}
+
+TEST_F(ConfigLoaderTest, TheStatusPagesCertificateAndKeyGoTogether) {
+  const auto config = LoadAggregatorConfig(
+      Write(std::string(kAggregator) +
+            "web: {listen: 127.0.0.1:8445, certificate_file: c.pem}\n"));
+  EXPECT_THAT(std::string(config.status().message()),
+              HasSubstr("web.key_file: is missing"));
+}
+
 TEST_F(ConfigLoaderTest, WrappingKeyMayNotLieInTheStateFolder) {
   const auto config = LoadAggregatorConfig(
       Write("federation: demo\nstate_dir: state\npki_dir: pki\n"

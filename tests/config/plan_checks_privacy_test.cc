@@ -100,6 +100,8 @@ TEST(PlanChecksPrivacyTest, SitePrivacyNeedsABoundThatDataCannotMove) {
   } kCases[] = {
       {"update: {weighting: samples, clip_norm: 1}\n", "update.weighting"},
       {"update: {weighting: uniform}\n", "update.clip_norm"},
+      {"update: {weighting: uniform, clip_norm: 1, rounding: stochastic}\n",
+       "update.rounding"},
       // 1 + 10 * 0.5 / sqrt(3) = 3.9
       {"update: {weighting: uniform, clip_norm: 1, range: 3.8}\n",
        "update.range"}};

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <numeric>
+#include <set>
 #include <utility>
 #include <vector>
 
@@ -23,6 +24,19 @@ std::vector<SecretShare> Pick(const std::vector<SecretShare>& shares,
   return picked;
 }
 
+absl::StatusOr<SecretBytes> CombineShares(
+    const std::vector<SecretShare>& shares) {
+  std::vector<uint16_t> indices;
+  std::vector<ByteSpan> values;
+  for (const SecretShare& share : shares) {
+    indices.push_back(share.index);
+    values.push_back(share.value.span());
+  }
+  const auto combiner = ShareCombiner::Create(indices);
+  if (!combiner.ok()) return combiner.status();
+  return combiner->Combine(values);
+}
+
 std::vector<SecretShare> Known() {
   return *SplitSecret(Hex("000102030405060708090a0b0c0d0e0f"), 3, 5,
                       Hex("101112131415161718191a1b1c1d1e1f"
@@ -32,14 +46,21 @@ std::vector<SecretShare> Known() {
 TEST(SecretSharingTest, AgreesWithAnIndependentImplementation) {
   const std::vector<SecretShare> shares = Known();
   const char* const expected[] = {
-      "e0f1c2d3a4b5869768794a5b2c3d0e1f", "cd8a4304ca8d4403c3844d0ac4834a0d",
-      "2d7a83d46a3dc493a3f40d5ae4b34a1d", "d9d7c5cbe1effdf3a9a7b5bb919f8d83",
-      "3927051b415f7d63c9d7f5ebb1af8d93"};
+      "e0f1c2d3a4b5869768794a5b2c3d0e1f", "fd94731aea996417d38e5d00c4834a0d",
+      "1d64b3ca4a29e487b3fe1d50e4b34a1d", "22ba1eb25aaa66a2d29aee92aa8a9682",
+      "c24ade62fa1ae632b2eaaec28aba9692"};
   ASSERT_EQ(shares.size(), 5u);
   for (size_t i = 0; i < 5; ++i) {
     EXPECT_EQ(shares[i].index, i + 1);
     EXPECT_EQ(ToHex(shares[i].value.span()), expected[i]);
   }
+  const auto many =
+      SplitSecret(Hex("000102030405060708090a0b0c0d0e0f"), 3, 40000,
+                  Hex("101112131415161718191a1b1c1d1e1f"
+                      "f0e1d2c3b4a5968778695a4b3c2d1e0f"));
+  ASSERT_TRUE(many.ok()) << many.status();
+  EXPECT_EQ(ToHex(many->back().value.span()),
+            "d27b51a3dfda5c02c32940f1ce884d50");
 }
 
 TEST(SecretSharingTest, AnyThresholdOfSharesGiveTheSecretAndFewerDoNot) {
@@ -54,11 +75,12 @@ TEST(SecretSharingTest, AnyThresholdOfSharesGiveTheSecretAndFewerDoNot) {
 
 TEST(SecretSharingTest, WorksAtEverySizeUpToTheLargest) {
   SystemRandom random;
-  for (const auto& [threshold, count, size] : {std::tuple{1, 1, 1},
-                                               {1, 3, 7},
-                                               {2, 3, 33},
+  for (const auto& [threshold, count, size] : {std::tuple{1, 1, 2},
+                                               {1, 3, 6},
+                                               {2, 3, 34},
                                                {171, 255, 32},
-                                               {255, 255, 9}}) {
+                                               {334, 500, 32},
+                                               {2, 65535, 10}}) {
     Bytes secret(static_cast<size_t>(size));
     random.Fill(absl::MakeSpan(secret));
     Bytes coefficients(static_cast<size_t>((threshold - 1) * size));
@@ -71,22 +93,43 @@ TEST(SecretSharingTest, WorksAtEverySizeUpToTheLargest) {
   }
 }
 
-// Two shares of a 3-of-5 sharing together take every pair of values equally
-// often over all coefficients, whatever the secret: they say nothing. Exact,
-// over all 65,536 coefficients of one byte.
+// A share of a 2-of-5 sharing takes every value once over all coefficients,
+// whatever the secret: it says nothing. Exact, over all 65,536 coefficients of
+// one element.
 TEST(SecretSharingTest, SharesBelowTheThresholdAreUniform) {
-  for (const uint8_t secret : {uint8_t{0}, uint8_t{0x5a}}) {
+  for (const Bytes& secret : {Bytes{0, 0}, Bytes{0x5a, 0xc3}}) {
     std::vector<int> seen(65536);
     for (int a = 0; a < 65536; ++a) {
       const Bytes coefficients = {static_cast<uint8_t>(a),
                                   static_cast<uint8_t>(a >> 8)};
-      const auto shares = SplitSecret({&secret, 1}, 3, 5, coefficients);
-      ++seen[static_cast<size_t>((*shares)[1].value.span()[0]) << 8 |
-             (*shares)[4].value.span()[0]];
+      const auto shares = SplitSecret(secret, 2, 5, coefficients);
+      const ByteSpan share = (*shares)[4].value.span();
+      ++seen[static_cast<size_t>(share[0] | share[1] << 8)];
     }
     EXPECT_TRUE(std::all_of(seen.begin(), seen.end(),
                             [](int count) { return count == 1; }));
   }
+}
+
+// Two of a 3-of-5 sharing together are the secret plus an invertible map of the
+// coefficients: with the secret fixed, either coefficient moves both shares,
+// and no coefficients that differ give the same two.
+TEST(SecretSharingTest, TwoSharesOfThreeSayNothingTogether) {
+  SystemRandom random;
+  std::set<Bytes> seen;
+  constexpr size_t kTrials = 4096;
+  for (size_t i = 0; i < kTrials; ++i) {
+    // Different coefficients: the first counts.
+    Bytes coefficients = {static_cast<uint8_t>(i), static_cast<uint8_t>(i >> 8),
+                          0, 0};
+    random.Fill(absl::MakeSpan(coefficients).subspan(2));
+    const auto shares = SplitSecret(Bytes{7, 9}, 3, 5, coefficients);
+    Bytes both = ToBytes((*shares)[1].value.span());
+    both.insert(both.end(), (*shares)[4].value.span().begin(),
+                (*shares)[4].value.span().end());
+    seen.insert(both);
+  }
+  EXPECT_EQ(seen.size(), kTrials);
 }
 
 TEST(SecretSharingTest, RefusesWhatCannotBeSharedOrCombined) {
@@ -94,7 +137,8 @@ TEST(SecretSharingTest, RefusesWhatCannotBeSharedOrCombined) {
   EXPECT_FALSE(SplitSecret({}, 1, 2, {}).ok());
   EXPECT_FALSE(SplitSecret(secret, 0, 2, {}).ok());
   EXPECT_FALSE(SplitSecret(secret, 3, 2, Bytes(8)).ok());
-  EXPECT_FALSE(SplitSecret(secret, 2, 256, Bytes(4)).ok());
+  EXPECT_FALSE(SplitSecret(secret, 2, 65536, Bytes(4)).ok());
+  EXPECT_FALSE(SplitSecret(Bytes(3), 2, 3, Bytes(3)).ok());  // half an element
   EXPECT_FALSE(SplitSecret(secret, 2, 3, Bytes(5)).ok());
   EXPECT_FALSE(CombineShares({}).ok());
   std::vector<SecretShare> shares = Known();
@@ -102,7 +146,7 @@ TEST(SecretSharingTest, RefusesWhatCannotBeSharedOrCombined) {
   EXPECT_FALSE(CombineShares(shares).ok());  // twice
   shares[1].index = 0;
   EXPECT_FALSE(CombineShares(shares).ok());
-  shares[1] = {2, SecretBytes(15)};
+  shares[1] = {2, SecretBytes(14)};
   EXPECT_FALSE(CombineShares(shares).ok());  // of another length
 }
 

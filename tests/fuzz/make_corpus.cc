@@ -13,20 +13,26 @@
 #include "aggregator/admin/allow_list.h"
 #include "aggregator/round/journal_codec.h"
 #include "aggregator/store/log_format.h"
+#include "client/update/update_file.h"
+#include "client/update/update_pipeline.h"
 #include "common/audit/audit_log.h"
 #include "common/base/check.h"
 #include "common/config/plan_loader.h"
+#include "common/crypto/ed25519.h"
+#include "common/crypto/key_wrap.h"
 #include "common/crypto/sealed_stream.h"
 #include "common/crypto/sha256.h"
 #include "common/model/safetensors.h"
 #include "common/net/roster.h"
 #include "common/numeric/update_payload.h"
 #include "common/protocol/codec.h"
+#include "common/shift/look.h"
 #include "common/solve/head_solver.h"
 #include "common/solve/solve_statistics.h"
 #include "common/statistics/gathered_statistics.h"
 #include "tests/fuzz/sealed_stream_key.h"
 #include "tests/import/pickle_writer.h"
+#include "tests/shift/plain_look.h"
 #include "tests/support/sim_file_store.h"
 #include "tests/support/sim_random.h"
 
@@ -275,6 +281,27 @@ void AddStatistics(const Corpus& corpus) {
   }
 }
 
+// A whole look of four sites, and its first stages.
+void AddLook(const Corpus& corpus) {
+  Plan plan;
+  plan.classes = {"a", "b"};
+  plan.architecture = "resnet18";
+  plan.quorum = plan.expected_sites = 4;
+  const ParameterLayout layout =
+      *ParameterLayout::Create({{"fc.weight", {2, 5}}, {"fc.bias", {2}}});
+  Look look = *Look::Create(plan, layout);
+  for (int stage = 0; !look.done(); ++stage) {
+    std::vector<uint64_t> words(static_cast<size_t>(look.words()));
+    for (uint64_t site = 1; site <= 4; ++site) {
+      const auto one =
+          *look.Pack(testing::PlainLook(site, plan, layout, look.Encode()));
+      for (size_t i = 0; i < words.size(); ++i) words[i] += one[i];
+    }
+    FG_CHECK(look.Add(std::move(words)).ok());
+    corpus.Add("look", "stage_" + std::to_string(stage), look.Encode());
+  }
+}
+
 void AddLog(const Corpus& corpus) {
   std::vector<Bytes> entries;
   for (const Record& record : SomeRecords()) {
@@ -318,6 +345,43 @@ void AddSealed(const Corpus& corpus) {
     corpus.Add("sealed_stream",
                std::to_string(head) + "_of_" + std::to_string(total), input);
   }
+}
+
+void AddKeys(const Corpus& corpus) {
+  testing::SimRandom random(4);
+  const auto wrapped = WrapSecret(Bytes(32, 1), "fuzz", Bytes(32, 2), random);
+  FG_CHECK(wrapped.ok());
+  corpus.Add("wrapped_key", "secret_of_32", *wrapped);
+  const auto key = SigningKey::FromSeed(Bytes(32, 3));
+  FG_CHECK(key.ok());
+  corpus.Add("signing_key", "pkcs8.pem", key->ToPem().span());
+}
+
+void AddUpdateFile(const Corpus& corpus) {
+  Plan plan;
+  plan.classes = {"a", "b"};
+  auto layout = ParameterLayout::Create({{"w", {4}, TensorKind::kWeight}});
+  FG_CHECK(layout.ok());
+  auto raw = RawUpdate::Create(
+      std::make_shared<const ParameterLayout>(*std::move(layout)), {1, 2, 3, 4},
+      5);
+  FG_CHECK(raw.ok());
+  auto quantized = QuantizedUpdate::FromUpdate(
+      ClippedUpdate::Clip(*std::move(raw), plan), plan, 0);
+  FG_CHECK(quantized.ok());
+  testing::SimFileStore files;
+  testing::SimRandom random(5);
+  const auto key = SigningKey::FromSeed(Bytes(32, 3));
+  FG_CHECK(key.ok());
+  UploadHeader header;
+  header.run = {"run-1"};
+  header.round = {2};
+  UpdateSealer sealer(SiteId{"alpha"}, *key, random, files);
+  FG_CHECK(sealer
+               .Seal(*std::move(quantized), header,
+                     fuzz::SealedStreamPair().public_key, "update")
+               .ok());
+  corpus.Add("update_file", "four_words", files.Content("update"));
 }
 
 void AddJson(const Corpus& corpus) {
@@ -375,8 +439,11 @@ int main(int argc, char** argv) {
   fedgraft::AddPlans(corpus, folder / "../../../deploy/config");
   fedgraft::AddSolver(corpus);
   fedgraft::AddStatistics(corpus);
+  fedgraft::AddLook(corpus);
   fedgraft::AddLog(corpus);
   fedgraft::AddSealed(corpus);
+  fedgraft::AddKeys(corpus);
+  fedgraft::AddUpdateFile(corpus);
   fedgraft::AddJson(corpus);
   return 0;
 }

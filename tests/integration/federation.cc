@@ -16,6 +16,7 @@
 #include "common/model/safetensors.h"
 #include "common/model/trainable_set.h"
 #include "common/net/grpc/tls.h"
+#include "common/net/roster.h"
 #include "nlohmann/json.hpp"
 
 namespace fedgraft::testing {
@@ -133,6 +134,16 @@ void Federation::Enrol(int i) {
                           SitePath(i, "site.crt")}));
   MustSucceed(Client({"enroll", "--identity", identity, "--certificate",
                       SitePath(i, "site.crt"), "--ca", Path("pki/ca.pem")}));
+}
+
+void Federation::PinRosters() {
+  const std::string path = Path("pki/roster.json");
+  const auto roster = Roster::FromJson(ReadFileOrEmpty(path));
+  FG_CHECK(roster.ok());
+  for (int i = 0; i < num_sites(); ++i) {
+    MustSucceed(Client({"enroll", "--identity", SitePath(i, "identity"),
+                        "--roster", path, "--confirm", roster->Hash().Hex()}));
+  }
 }
 
 void Federation::ConfigureAggregator(const std::vector<std::string>& lines) {

@@ -1,8 +1,8 @@
 // A stand-in for fedgraft-trainer without torch: speaks proto/trainer.proto on
 // descriptor 3, derives the trainable set from plan and backbone as the real
 // one does, and answers with updates and evaluation sums that depend only on
-// the site's data seed, the round and the model's bytes. Solve and gather tasks
-// are answered with the sums of records that the data seed draws.
+// the site's data seed, the round and the model's bytes. Solve, gather and
+// sketch tasks are answered with the sums of records that the data seed draws.
 //
 // The config's data.path names a control file with lines "key value", read
 // anew for each request:
@@ -23,6 +23,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -45,6 +46,7 @@
 #include "common/solve/solve_point.h"
 #include "common/statistics/gathered_statistics.h"
 #include "proto/trainer.pb.h"
+#include "tests/shift/plain_look.h"
 #include "tests/support/plain_statistics.h"
 
 namespace fedgraft {
@@ -158,6 +160,15 @@ void Send(const pb::TrainerReply& reply) {
   }
 }
 
+absl::Status WriteDelta(const std::string& path,
+                        const std::vector<float>& delta) {
+  std::ofstream file(path, std::ios::binary);
+  file.write(reinterpret_cast<const char*>(delta.data()),
+             static_cast<std::streamsize>(delta.size() * sizeof(float)));
+  if (file.flush()) return absl::OkStatus();
+  return absl::ResourceExhaustedError(absl::StrCat("cannot write ", path));
+}
+
 // Waits, but not longer than the daemon lives.
 void Pause(int ms) {
   pollfd socket = {kSocket, POLLRDHUP, 0};
@@ -180,17 +191,21 @@ class NullTrainer {
                                           const pb::TrainerSolve& request);
   absl::StatusOr<pb::TrainerGathered> Gather(uint64_t id,
                                              const pb::TrainerGather& request);
+  absl::StatusOr<pb::TrainerSketched> Sketch(const pb::TrainerSketch& request);
   // As many records of each class, features around its number.
   testing::PlainRecords DrawRecords(uint64_t seed, int count,
                                     int64_t dim) const;
   void SendProgress(uint64_t id, float fraction);
   void Delay(uint64_t id, double ms);
   std::vector<float> MakeDelta(uint32_t round, ByteSpan model) const;
+  // A name for a file that is written once: the daemon removes only names.
+  absl::Status LinkQuickDelta(const std::string& path);
 
   Control control_;
   std::optional<Plan> plan_;
   ParameterLayout layout_;
   pb::PhantomConfig data_;
+  bool has_quick_delta_ = false;
 };
 
 void NullTrainer::Serve() {
@@ -227,6 +242,8 @@ absl::StatusOr<pb::TrainerReply> NullTrainer::Answer(
   } else if (request.has_gather()) {
     FG_ASSIGN_OR_RETURN(*reply.mutable_gathered(),
                         Gather(request.id(), request.gather()));
+  } else if (request.has_sketch()) {
+    FG_ASSIGN_OR_RETURN(*reply.mutable_sketched(), Sketch(request.sketch()));
   } else {
     return absl::InvalidArgumentError("the request asks for nothing");
   }
@@ -284,6 +301,19 @@ std::vector<float> NullTrainer::MakeDelta(uint32_t round,
   return delta;
 }
 
+absl::Status NullTrainer::LinkQuickDelta(const std::string& path) {
+  const std::string prepared = path + ".quick";
+  if (!has_quick_delta_) {
+    const auto value = static_cast<float>(control_.Get("delta", 0.01));
+    FG_RETURN_IF_ERROR(WriteDelta(
+        prepared,
+        std::vector<float>(static_cast<size_t>(layout_.Count()), value)));
+    has_quick_delta_ = true;
+  }
+  if (link(prepared.c_str(), path.c_str()) == 0) return absl::OkStatus();
+  return absl::ErrnoToStatus(errno, absl::StrCat("cannot link ", path));
+}
+
 absl::StatusOr<pb::TrainerTrained> NullTrainer::Train(
     uint64_t id, const pb::TrainerTrain& request) {
   const bool quick = control_.Get("quick", 0) != 0;
@@ -305,18 +335,9 @@ absl::StatusOr<pb::TrainerTrained> NullTrainer::Train(
     SendProgress(id, 0.5f);
     Pause(kProgressMs);
   }
-  const std::vector<float> delta =
-      quick
-          ? std::vector<float>(static_cast<size_t>(layout_.Count()),
-                               static_cast<float>(control_.Get("delta", 0.01)))
-          : MakeDelta(request.round(), model);
-  std::ofstream file(request.delta_path(), std::ios::binary);
-  file.write(reinterpret_cast<const char*>(delta.data()),
-             static_cast<std::streamsize>(delta.size() * sizeof(float)));
-  if (!file.flush()) {
-    return absl::ResourceExhaustedError(
-        absl::StrCat("cannot write ", request.delta_path()));
-  }
+  FG_RETURN_IF_ERROR(quick ? LinkQuickDelta(request.delta_path())
+                           : WriteDelta(request.delta_path(),
+                                        MakeDelta(request.round(), model)));
   pb::TrainerTrained trained;
   trained.set_samples(data_.train());
   trained.set_loss(1.0 / request.round());
@@ -382,6 +403,22 @@ absl::StatusOr<pb::TrainerGathered> NullTrainer::Gather(
   pb::TrainerGathered gathered;
   gathered.set_samples(data_.train());
   return gathered;
+}
+
+absl::StatusOr<pb::TrainerSketched> NullTrainer::Sketch(
+    const pb::TrainerSketch& request) {
+  control_.Log("sketch 0");
+  Bytes pooled;
+  if (!request.pooled_path().empty()) {
+    FG_ASSIGN_OR_RETURN(pooled, ReadBytes(request.pooled_path()));
+  }
+  FG_RETURN_IF_ERROR(
+      WriteSums(request.sums_path(),
+                testing::PlainLook(data_.seed(), *plan_, layout_, pooled)));
+  pb::TrainerSketched sketched;
+  sketched.set_samples(data_.train());
+  (*sketched.mutable_scalars())["shift.covariate_mmd.p"] = 0.5;
+  return sketched;
 }
 
 absl::StatusOr<pb::TrainerEvaluated> NullTrainer::Evaluate(

@@ -81,6 +81,12 @@ TEST(CheckPlanTest, NamesKeyWantedAndAllowed) {
        [](SitePolicy& policy, Plan&) { policy.budget.epsilon_max = 3; },
        "policy.epsilon_max", "without differential privacy",
        "a budget of epsilon 3"},
+      {"masks",
+       [](SitePolicy& policy, Plan&) {
+         policy.require_secure_aggregation = true;
+       },
+       "policy.secure_aggregation", "opened by the aggregator",
+       "masked updates only"},
       {"cohort", [](SitePolicy&, Plan& plan) { plan.quorum = 2; },
        "policy.cohort_min", "quorum of 2", "no fewer than 3"},
       {"plan", [](SitePolicy& policy, Plan&) { policy.plans = {DigestOf(8)}; },

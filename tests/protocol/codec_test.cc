@@ -31,6 +31,7 @@ RunDescriptor Descriptor() {
   run.hpke_public_key = Bytes(32, 3);
   run.hpke_key_signature = Bytes(64, 4);
   run.aggregator_certificate_pem = "-----BEGIN CERTIFICATE-----\n…";
+  run.takes_chacha20_poly1305 = true;
   return run;
 }
 
@@ -58,6 +59,7 @@ UploadHeader Header() {
   header.base_model = Filled(2);
   header.size_bytes = 45'000;
   header.sealed_digest = Filled(3);
+  header.suite = SealSuite::kChaCha20Poly1305;
   header.signature = Bytes(64, 4);
   return header;
 }
@@ -256,7 +258,19 @@ TEST(CodecTest, UploadHeaderRoundTripsAndRefusesHostileFields) {
        {"size_bytes", [](Wire& w) { w.set_size_bytes(0); }},
        {"size_bytes", [](Wire& w) { w.set_size_bytes(UINT64_MAX); }},
        {"sha256", [](Wire& w) { w.set_sha256(std::string(64, 'a')); }},
-       {"signature", [](Wire& w) { w.clear_signature(); }}});
+       {"signature", [](Wire& w) { w.clear_signature(); }},
+       {"suite", [](Wire& w) { w.set_suite(static_cast<pb::SealSuite>(2)); }},
+       {"suite",
+        [](Wire& w) { w.set_suite(static_cast<pb::SealSuite>(-1)); }}});
+}
+
+// A header of a site that knows no suites means the one that was there first.
+TEST(CodecTest, HeaderWithoutASuiteMeansAes256Gcm) {
+  pb::UploadHeader wire = ToWire(Header());
+  wire.clear_suite();
+  const auto header = FromWire(wire);
+  ASSERT_TRUE(header.ok());
+  EXPECT_EQ(header->suite, SealSuite::kAes256Gcm);
 }
 
 TEST(CodecTest, UploadOffsetAndReceiptRoundTrip) {

@@ -169,6 +169,38 @@ TEST_F(VerifyUpdateTest, RefusesStepsThatAreNotThoseOfTheWeight) {
   EXPECT_EQ(ReasonOf(with(uint32_t{1} << 25)), RefusalReason::kBadWeight);
 }
 
+// Half a step a word to nearest, less than a whole one at random.
+TEST_F(VerifyUpdateTest, TheNormMayExceedTheClipByRounding) {
+  for (const bool stochastic : {false, true}) {
+    PlanSpec spec;
+    spec.uniform = true;
+    spec.clip_norm = 1e-9;  // far below a step
+    spec.stochastic = stochastic;
+    Open(spec);
+    const auto count = static_cast<size_t>(run_->layout->Count());
+    ASSERT_GE(count, 4);
+    const auto step = static_cast<float>(TrainRing(run_->plan)->Step());
+    const auto verify = [&](size_t words, float steps) {
+      ParameterVector delta(count, 0);
+      std::fill_n(delta.begin(), words, steps * step);
+      return VerifyPayload(
+          TestSite::TrainPayload(run_->plan, *run_->layout, delta, 100));
+    };
+    EXPECT_THAT(verify(count / 4, 1), IsOk());
+    const absl::Status all_up = verify(count, 1);
+    EXPECT_EQ(all_up.ok(), stochastic) << all_up;
+    EXPECT_EQ(ReasonOf(verify(count, 2)), RefusalReason::kOverNorm);
+  }
+}
+
+TEST_F(VerifyUpdateTest, OpensWithTheSuiteThatTheHeaderNames) {
+  header_.suite = SealSuite::kChaCha20Poly1305;
+  TestUpdate update = site_.Seal(descriptor_, header_, Payload(), random_);
+  EXPECT_THAT(Verify(update), IsOk());
+  update.header.suite = SealSuite::kAes256Gcm;
+  EXPECT_EQ(ReasonOf(Verify(update)), RefusalReason::kBadSeal);
+}
+
 TEST_F(VerifyUpdateTest, RefusesAnotherSitesSignature) {
   const TestSite other("hospital-b");
   const TestUpdate update =

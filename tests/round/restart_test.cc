@@ -242,6 +242,60 @@ TEST_F(LargeRestartTest, ADiskFullInTheSpoolCostsOneAttempt) {
   EXPECT_THAT(world_.Upload(a_, update), IsOk());
 }
 
+// Every update of the second round goes over one of the first round's files.
+TEST_F(LargeRestartTest, APowerFailureAmidFilesWrittenOverTakesNoOldBytes) {
+  const Digest expected = Undisturbed();
+  for (uint64_t seed = 1; seed <= 12; ++seed) {
+    RoundWorld world(seed);
+    ASSERT_THAT(world.Open(), IsOk());
+    world.StartRun(Spec(), extra());
+    world.JoinAll(All());
+    world.Contribute(All());
+    ASSERT_EQ(world.Snapshot().round.value, 2u);
+    const auto in_spool = [&] {
+      std::vector<std::string> paths = world.files.AllPaths();
+      std::erase_if(paths, [](const std::string& path) {
+        return path.rfind("spool/", 0) != 0;
+      });
+      return paths;
+    };
+    const std::vector<std::string> spares = in_spool();
+    ASSERT_EQ(spares.size(), All().size());
+    // One is acknowledged, one complete but not durable, one half there.
+    const TestUpdate whole = world.Answer(a_, world.TaskOf(a_));
+    ASSERT_THAT(world.Upload(a_, whole), IsOk());
+    const TestUpdate open[] = {world.Answer(b_, world.TaskOf(b_)),
+                               world.Answer(c_, world.TaskOf(c_))};
+    const TestSite* const sites[] = {&b_, &c_};
+    for (const int i : {0, 1}) {
+      auto upload = world.Begin(*sites[i], open[i].header, 0);
+      ASSERT_THAT(upload, IsOk());
+      const ByteSpan sealed(open[i].sealed);
+      ASSERT_THAT((*upload)->Append(sealed.first(sealed.size() / (i + 1))),
+                  IsOk());
+    }
+    ASSERT_EQ(in_spool(), spares);
+    world.Crash();
+    ASSERT_THAT(world.Open(), IsOk());
+    EXPECT_EQ(in_spool().size(), 1u) << "seed " << seed;
+    const auto known = world.Query(a_, whole.header);
+    ASSERT_THAT(known, IsOk());
+    EXPECT_TRUE(known->receipt.has_value()) << "seed " << seed;
+    for (const int i : {0, 1}) {
+      const auto query = world.Query(*sites[i], open[i].header);
+      ASSERT_THAT(query, IsOk());
+      EXPECT_EQ(query->offset, 0u) << "seed " << seed;
+      ASSERT_THAT(world.Upload(*sites[i], open[i]), IsOk());
+    }
+    for (int i = 0; i < 5 && world.state() != "finished"; ++i) {
+      world.Run();
+      if (world.state() != "finished") world.Contribute(All());
+    }
+    ASSERT_EQ(world.state(), "finished") << "seed " << seed;
+    EXPECT_EQ(world.Snapshot().model, expected) << "seed " << seed;
+  }
+}
+
 TEST_F(LargeRestartTest, APublicationThatFindsNoRoomIsTriedAgain) {
   world_.StartRun(Spec(), extra());
   world_.JoinAll(All());

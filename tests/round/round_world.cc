@@ -14,9 +14,12 @@
 #include "common/model/evaluation_layout.h"
 #include "common/numeric/fed_nova.h"
 #include "common/numeric/update_payload.h"
+#include "common/protocol/seal_suite.h"
 #include "common/protocol/statements.h"
+#include "common/shift/look.h"
 #include "common/solve/solve_statistics.h"
 #include "gtest/gtest.h"
+#include "tests/shift/plain_look.h"
 #include "tests/support/plain_statistics.h"
 
 namespace fedgraft::testing {
@@ -75,9 +78,11 @@ Plan MakePlan(const PlanSpec& spec) {
                    : "",
       "update: {range: 4, clip_norm: ", spec.clip_norm,
       ", weight_cap: 1000, weighting: ", spec.uniform ? "uniform" : "samples",
+      ", rounding: ", spec.stochastic ? "stochastic" : "nearest",
       "}\nevaluation: {every: ", spec.evaluate_every,
-      "}\nstopping: {patience: ", spec.patience, "}\nrule: {", spec.rule,
-      "}\n");
+      "}\nstopping: {patience: ", spec.patience, "}\nrule: {", spec.rule, "}\n",
+      spec.secure ? "privacy: {secure_aggregation: {mode: \"on\"}}\n" : "",
+      "shift: {every: ", spec.looks_every, "}\n");
   const absl::StatusOr<Plan> plan = ParsePlanYaml(yaml, "test.yaml");
   if (!plan.ok()) ADD_FAILURE() << plan.status();
   FG_CHECK(plan.ok());
@@ -162,6 +167,12 @@ std::vector<double> FakeStatistics(uint64_t seed, const SiteId& site,
   return sums;
 }
 
+std::vector<double> FakeLook(uint64_t seed, const SiteId& site,
+                             const Plan& plan, const ParameterLayout& layout,
+                             ByteSpan pooled) {
+  return PlainLook(SeedOf(seed, site, 1, Digest()), plan, layout, pooled);
+}
+
 std::vector<double> FakeSums(uint64_t seed, const SiteId& site,
                              const Digest& model) {
   SimRandom random(SeedOf(seed, site, 0, model));
@@ -194,6 +205,13 @@ Bytes TestSite::TrainPayload(const Plan& plan, const ParameterLayout& layout,
                                  WeightOfWord(head.weight_word)));
 }
 
+Bytes TestSite::WordsPayload(std::vector<uint64_t> words) {
+  UpdatePayloadHead head;
+  head.ring = StatisticsRing();
+  head.weight_word = WeightWord(1);
+  return Payload(head, {std::move(words), 0});
+}
+
 Bytes TestSite::EvaluatePayload(const Plan& plan, std::vector<double> sums) {
   UpdatePayloadHead head;
   head.ring = EvaluationRing();
@@ -211,12 +229,8 @@ Bytes TestSite::SolvePayload(const Plan& plan, const SolvePoint& point,
 
 Bytes TestSite::GatherPayload(const Plan& plan, const ParameterLayout& layout,
                               const std::vector<double>& sums) {
-  UpdatePayloadHead head;
-  head.ring = StatisticsRing();
-  head.weight_word = WeightWord(1);
-  return Payload(head, {*PackStatistics(StatisticsLayout(plan, layout),
-                                        MaxTerms(plan), sums),
-                        0});
+  return WordsPayload(
+      *PackStatistics(StatisticsLayout(plan, layout), MaxTerms(plan), sums));
 }
 
 UploadHeader TestSite::HeaderFor(const Task& task) {
@@ -239,9 +253,13 @@ TestUpdate TestSite::Sign(UploadHeader header, Bytes sealed) const {
 TestUpdate TestSite::Seal(const RunDescriptor& run, UploadHeader header,
                           ByteSpan payload, RandomSource& random) const {
   Bytes sealed;
+  const Bytes context = UpdateContext(peer_.id, header);
   const absl::Status status =
-      SealStream(run.hpke_public_key, AsBytes(kUpdateSealInfo),
-                 UpdateContext(peer_.id, header), UpdatePayloadHead::kBytes,
+      SealStream({.recipient_public_key = run.hpke_public_key,
+                  .info = AsBytes(kUpdateSealInfo),
+                  .context = context,
+                  .head_bytes = UpdatePayloadHead::kBytes,
+                  .algorithm = AlgorithmOf(header.suite)},
                  payload, random, [&](ByteSpan piece) {
                    sealed.insert(sealed.end(), piece.begin(), piece.end());
                    return absl::OkStatus();
@@ -440,6 +458,15 @@ TestUpdate RoundWorld::Answer(const TestSite& site, const Task& task) {
           FakeStatistics(7, site.id(), task.model,
                          StatisticsLayout(*plan_, *layout_)));
       break;
+    case TaskKind::kSketch: {
+      const Bytes pooled = task.statistics_size_bytes > 0
+                               ? *Blob(site, task.statistics)
+                               : Bytes();
+      payload = TestSite::WordsPayload(
+          *Look::Decode(*plan_, *layout_, pooled)
+               ->Pack(FakeLook(7, site.id(), *plan_, *layout_, pooled)));
+      break;
+    }
   }
   return site.Seal(*descriptor_, header, payload, random);
 }

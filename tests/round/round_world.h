@@ -34,11 +34,14 @@ struct PlanSpec {
   int evaluate_every = -1;  // never
   bool uniform = false;
   double clip_norm = 0;
-  int patience = 0;     // of early stopping by the loss
-  bool solver = false;  // an exact head before the rounds of training
+  bool stochastic = false;  // rounding of updates
+  int patience = 0;         // of early stopping by the loss
+  bool solver = false;      // an exact head before the rounds of training
   // Class counts and Fisher information before the rounds of training.
   bool gathers = false;
   std::string rule = "kind: fed_avg";  // keys of the plan's rule
+  bool secure = false;                 // secure aggregation
+  int looks_every = 0;                 // at shift; 0: never
   absl::Duration round_deadline = absl::Minutes(10);
   absl::Duration progress_timeout = absl::Seconds(30);
   absl::Duration enrol_deadline = absl::Minutes(5);
@@ -60,6 +63,11 @@ std::vector<double> FakeSolveSums(uint64_t seed, const SiteId& site,
 std::vector<double> FakeStatistics(uint64_t seed, const SiteId& site,
                                    const Digest& model,
                                    const StatisticsLayout& layout);
+// A site's sums for the stage that follows `pooled`, of records that depend on
+// seed and site alone.
+std::vector<double> FakeLook(uint64_t seed, const SiteId& site,
+                             const Plan& plan, const ParameterLayout& layout,
+                             ByteSpan pooled);
 // Sums of a plausible evaluation of two classes.
 std::vector<double> FakeSums(uint64_t seed, const SiteId& site,
                              const Digest& model);
@@ -84,6 +92,8 @@ class TestSite {
   static Bytes EvaluatePayload(const Plan& plan, std::vector<double> sums);
   static Bytes SolvePayload(const Plan& plan, const SolvePoint& point,
                             const std::vector<double>& sums);
+  // Of a ring of 64 bits.
+  static Bytes WordsPayload(std::vector<uint64_t> words);
   static Bytes GatherPayload(const Plan& plan, const ParameterLayout& layout,
                              const std::vector<double>& sums);
   // The header that answers `task`, without size, digest and signature.

@@ -1,5 +1,6 @@
 #include "aggregator/round/run_state.h"
 
+#include <map>
 #include <string>
 #include <utility>
 #include <vector>
@@ -94,6 +95,25 @@ TEST_F(RunStateTest, FollowsARunFromOpenToClosed) {
   EXPECT_EQ(state_.RoundsContributed(kA), 2u);
 }
 
+TEST_F(RunStateTest, AMaskedSumIsNotReducedBeforeItCanBeUnmasked) {
+  constexpr auto kWrong = absl::StatusCode::kDataLoss;
+  PlanSpec spec;
+  spec.secure = true;
+  Open(spec);
+  ASSERT_THAT(Apply(RoundOpened{{1}}), IsOk());
+  EXPECT_EQ(state_.secure().step(), SecureStep::kAdvertise);
+  EXPECT_THAT(Contribute(kA, 1), HasCode(kWrong));
+  EXPECT_THAT(Reduce(1, {}), HasCode(kWrong));
+  // Nobody has advertised; this is not the step that answers say it is.
+  EXPECT_THAT(Apply(SecureAdvanced{1, SecureStep::kShare}), HasCode(kWrong));
+  EXPECT_THAT(Apply(SecureAnswered{kA, 1, SecureStep::kUnmask, Bytes()}),
+              HasCode(kWrong));
+  EXPECT_THAT(Apply(SecureAdvanced{3, SecureStep::kAdvertise}),
+              HasCode(kWrong));
+  EXPECT_THAT(Apply(SecureAdvanced{2, SecureStep::kAdvertise}), IsOk());
+  EXPECT_EQ(state_.secure().attempt(), 2u);
+}
+
 TEST_F(RunStateTest, KeepsTheNewestReceiptOfEachKind) {
   Open({});
   ASSERT_THAT(Apply(RoundOpened{{1}}), IsOk());
@@ -107,8 +127,10 @@ TEST_F(RunStateTest, KeepsTheNewestReceiptOfEachKind) {
   header.sealed_digest.bytes.fill(7);
   ASSERT_TRUE(state_.FindReceipt(kA, header).has_value());
   EXPECT_EQ(state_.FindReceipt(kA, header)->sequence, sequence);
-  EXPECT_TRUE(state_.HasContributed(kA, {1}, TaskKind::kTrain));
-  EXPECT_FALSE(state_.HasContributed(kA, {1}, TaskKind::kEvaluate));
+  EXPECT_TRUE(state_.HasContributed(kA, header));
+  UploadHeader evaluated = header;
+  evaluated.kind = TaskKind::kEvaluate;
+  EXPECT_FALSE(state_.HasContributed(kA, evaluated));
   header.sealed_digest.bytes.fill(8);
   EXPECT_FALSE(state_.FindReceipt(kA, header).has_value());
   header.sealed_digest.bytes.fill(7);
@@ -185,6 +207,71 @@ TEST_F(RunStateTest, RefusesRecordsThatCannotFollowAndStaysAsItWas) {
   EXPECT_EQ(state_.phase(), Phase::kTraining);
   EXPECT_EQ(state_.contributions().size(), 2u);
   EXPECT_THAT(Reduce(1, {kA, kB}), IsOk());
+}
+
+TEST_F(RunStateTest, LooksAtShiftBetweenRoundsAndAfterTheLast) {
+  PlanSpec spec;
+  spec.rounds = 2;
+  spec.quorum = spec.expected = 4;
+  spec.evaluate_every = 0;
+  spec.looks_every = 1;
+  Open(spec);
+  const std::vector<SiteId> all = {kA, kB, kC, {"d"}};
+  ASSERT_THAT(Apply(SiteJoined{kC}), IsOk());
+  ASSERT_THAT(Apply(SiteJoined{{"d"}}), IsOk());
+  const auto contribute = [&](uint32_t round, TaskKind kind) {
+    for (const SiteId& site : all) {
+      ASSERT_THAT(Contribute(site, round, kind), IsOk());
+    }
+  };
+  ASSERT_THAT(Apply(RoundOpened{{1}}), IsOk());
+  contribute(1, TaskKind::kTrain);
+  ASSERT_THAT(Reduce(1, all, /*opens_next=*/true), IsOk());
+  // Two stages, then training goes on.
+  EXPECT_EQ(state_.phase(), Phase::kSketching);
+  EXPECT_EQ(state_.task_kind(), TaskKind::kSketch);
+  EXPECT_EQ(state_.training_round(), RoundId{1});
+  EXPECT_EQ(state_.model_round(), RoundId{1});
+  EXPECT_THAT(Contribute(kA, 2), HasCode(absl::StatusCode::kDataLoss));
+  contribute(2, TaskKind::kSketch);
+  EXPECT_THAT(Reduce(2, all), HasCode(absl::StatusCode::kDataLoss));
+  SketchClosed stage{{2}, all, {}, 3, Bytes(3, 9), true, true, {}};
+  ASSERT_THAT(Apply(stage), IsOk());
+  EXPECT_EQ(*state_.look().pooled.inline_bytes, Bytes(3, 9));
+  EXPECT_EQ(state_.task_kind(), TaskKind::kSketch);
+  ASSERT_THAT(Apply(SiteReported{kA, {3}, {{"shift.mmd.p", 0.25}, {"n", 9}}}),
+              IsOk());
+  contribute(3, TaskKind::kSketch);
+  stage = {{3}, all, {}, 4, Bytes(4, 8), false, true, {{"shift_sites", 4}}};
+  ASSERT_THAT(Apply(stage), IsOk());
+  EXPECT_EQ(state_.task_kind(), TaskKind::kTrain);
+  EXPECT_EQ(state_.round(), RoundId{4});
+  EXPECT_EQ(state_.training_round(), RoundId{2});
+  EXPECT_TRUE(state_.IsFinalEvaluation());
+  EXPECT_FALSE(state_.IsLastRound());
+  // A round of training is what a site's rounds count, and what history shows.
+  EXPECT_EQ(state_.RoundsContributed(kA), 1u);
+  ASSERT_EQ(state_.history().size(), 1u);
+  EXPECT_EQ(state_.history()[0].metrics.at("shift_sites"), 4);
+  EXPECT_EQ(state_.history()[0].bytes_up, 3 * 40u);
+  // Findings belong to the model that was looked at; the rest are scalars.
+  EXPECT_EQ(state_.findings().at({1}).at(kA).at("shift.mmd.p"), 0.25);
+  EXPECT_EQ(state_.Scalars(kA), (std::map<std::string, double>{{"n", 9}}));
+  contribute(4, TaskKind::kTrain);
+  ASSERT_THAT(Reduce(4, all), IsOk());
+  EXPECT_EQ(state_.phase(), Phase::kEvaluating);
+  ASSERT_THAT(Apply(EvaluationClosed{{4}, {}, {}, true}), IsOk());
+  // The last look is given up: the run can end.
+  EXPECT_EQ(state_.task_kind(), TaskKind::kSketch);
+  EXPECT_EQ(state_.training_round(), RoundId{2});
+  EXPECT_THAT(Apply(SketchClosed{{5}, {}, {}, 0, {}, true, false, {}}),
+              HasCode(absl::StatusCode::kDataLoss));
+  EXPECT_THAT(Apply(SketchClosed{{5}, {}, {}, 0, {}, false, true, {}}),
+              HasCode(absl::StatusCode::kDataLoss));
+  ASSERT_THAT(Apply(SketchClosed{{5}, {}, {}, 0, {}, false, false, {}}),
+              IsOk());
+  EXPECT_EQ(state_.phase(), Phase::kPublished);
+  EXPECT_TRUE(state_.IsLastRound());
 }
 
 TEST_F(RunStateTest, GathersOnceBeforeItTrainsAndKeepsTheModel) {

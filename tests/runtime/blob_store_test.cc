@@ -50,6 +50,17 @@ TEST_F(BlobStoreTest, PutIsDurableAndIdempotent) {
   EXPECT_TRUE(blobs_.Has(digest_));
 }
 
+TEST_F(BlobStoreTest, PiecesMakeOneBlobAndGoOnWhereAnAttemptStopped) {
+  const std::vector<ByteSpan> pieces = {Part(0, 1000), Part(1000, 1000),
+                                        Part(1000, content_.size())};
+  for (const size_t held : {0, 500, 1000, 2000}) {
+    if (held > 0) PutPart(held);
+    EXPECT_EQ(*blobs_.PutPieces(pieces), digest_) << held;
+    EXPECT_THAT(blobs_.Verify(digest_), IsOk());
+    ASSERT_THAT(blobs_.Remove(digest_), IsOk());
+  }
+}
+
 TEST_F(BlobStoreTest, KeepsTheEmptyBlob) {
   const Digest empty = *blobs_.Put({});
   EXPECT_EQ(empty, Sha256({}));

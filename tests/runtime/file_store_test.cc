@@ -87,6 +87,15 @@ TEST_P(FileStoreTest, OpenOverwriteKeepsWhatItDoesNotReach) {
   EXPECT_EQ(Read("x/y/new"), "new");
 }
 
+TEST_P(FileStoreTest, OpenScratchWritesOverWhatIsThereAndCutsTheRest) {
+  Write("f", "abcdef");
+  auto file = *store_->OpenScratch("f", 4);
+  EXPECT_EQ(file->size_bytes(), 0u);
+  ASSERT_THAT(file->Append(AsBytes("WXYZ")), IsOk());
+  EXPECT_EQ(file->size_bytes(), 4u);
+  EXPECT_EQ(Read("f"), "WXYZ");
+}
+
 TEST_P(FileStoreTest, ReadsAnyRangeAndRefusesToReadPastTheEnd) {
   Write("f", "abcdef");
   const auto file = *store_->OpenRead("f");

@@ -333,8 +333,8 @@ TEST_F(SecureStepsTest, ACrashBetweenStepsChangesNoAnswer) {
   twice([this](const SiteId& site) { return world_.Advertise(site); });
   const KeyList keys = world_.advertised.keys();
   for (const SiteId& site : sites_) {
-    const auto again = world_.at(site).secure->Advertise(
-        world_.at(site).party, world_.session, "train");
+    const auto again = world_.at(site).secure->Advertise(world_.at(site).party,
+                                                         world_.session);
     EXPECT_EQ(*again, EncodeKeys(site, keys.at(site)));
   }
   twice([this](const SiteId& site) { return world_.Share(site); });

@@ -10,6 +10,7 @@
 #include "aggregator/secagg/rounds.h"
 #include "aggregator/secagg/unmask_round.h"
 #include "client/secagg/secure_site.h"
+#include "common/base/check.h"
 #include "common/crypto/ed25519.h"
 #include "common/numeric/ring_codec.h"
 #include "tests/support/sim_file_store.h"
@@ -87,7 +88,7 @@ class SecureWorld {
   }
 
   absl::Status Advertise(const SiteId& site) {
-    auto message = at(site).secure->Advertise(at(site).party, session, "train");
+    auto message = at(site).secure->Advertise(at(site).party, session);
     if (!message.ok()) return message.status();
     const absl::Status fits = advertised.Check(site, PublicKey(site), *message);
     return fits.ok() ? advertised.Put(site, *message) : fits;
@@ -101,7 +102,7 @@ class SecureWorld {
   }
   absl::StatusOr<MaskedInput> Mask(const SiteId& site) {
     return at(site).secure->Mask(at(site).party, session,
-                                 EncodeSites(shared.Sharers()));
+                                 EncodeSites(shared.Sharers()), "train");
   }
   absl::Status Agree(const SiteId& site) {
     auto message =
@@ -128,11 +129,8 @@ class SecureWorld {
   }
   // Steps 1 and 2 of these sites, without a fault.
   void ShareAll(const std::vector<SiteId>& among) {
-    for (const SiteId& site : among) EXPECT_TRUE(Advertise(site).ok());
-    for (const SiteId& site : among) {
-      const absl::Status status = Share(site);
-      EXPECT_TRUE(status.ok()) << status;
-    }
+    for (const SiteId& site : among) FG_CHECK(Advertise(site).ok());
+    for (const SiteId& site : among) FG_CHECK(Share(site).ok());
   }
 
   SecureSession session;

@@ -13,6 +13,7 @@
 #include "common/crypto/sha256.h"
 #include "common/model/safetensors.h"
 #include "common/numeric/update_payload.h"
+#include "common/shift/look.h"
 #include "common/solve/head_values.h"
 #include "common/solve/solve_statistics.h"
 #include "common/statistics/gathered_statistics.h"
@@ -41,7 +42,7 @@ void Checker::Fail(const std::string& what) {
 
 Checker::Key Checker::KeyOf(const SiteId& site, const UploadHeader& header) {
   return {header.run.value, header.round.value, static_cast<int>(header.kind),
-          site.value};
+          site.value, header.secure_attempt};
 }
 
 void Checker::Acknowledged(const SiteId& site, const UploadHeader& header,
@@ -60,6 +61,12 @@ void Checker::Asked(const SiteId& site, const Task& task) {
   header.run = task.run;
   header.round = task.round;
   header.kind = task.kind;
+  header.secure_attempt = task.secure.attempt;
+  if (plan_.has_value() && plan_->secure_aggregation.is_on !=
+                               (task.secure.step != SecureStep::kNone)) {
+    Fail("a task with masks in a run without, or the other way round");
+  }
+  if (!task.secure.AsksUpdate()) return;
   if (acknowledged_.contains(KeyOf(site, header))) {
     Fail(absl::StrCat("round ", task.round.value, ": site ", site.value,
                       " is asked again for what was acknowledged"));
@@ -177,6 +184,30 @@ void Checker::CheckGathered(const RoundReduced& reduced) {
   }
 }
 
+void Checker::CheckSketched(const SketchClosed& closed) {
+  ++preparing_rounds_;
+  const std::string where = absl::StrCat("round ", closed.round.value, ": ");
+  if (closed.pooled_size_bytes == 0) {
+    look_.clear();
+    return;
+  }
+  if (closed.sites.size() < static_cast<size_t>(plan_->quorum)) {
+    Fail(where + "sketches were pooled below the quorum");
+  }
+  fedgraft::Look look = *fedgraft::Look::Decode(*plan_, layout_, look_);
+  std::vector<uint64_t> words(static_cast<size_t>(look.words()));
+  for (const SiteId& site : closed.sites) {
+    const auto one = look.Pack(FakeLook(seed_, site, *plan_, layout_, look_));
+    for (size_t i = 0; i < words.size(); ++i) words[i] += (*one)[i];
+  }
+  if (!look.Add(std::move(words)).ok()) return Fail(where + "no such sketch");
+  look_ = look.Encode();
+  if (Sha256(look_) != closed.pooled || closed.open == look.done()) {
+    Fail(where + "the look is not where the sites' sums lead");
+  }
+  if (look.done()) look_.clear();
+}
+
 ParameterVector Checker::WithHead() const {
   ParameterVector values = values_;
   SetHead(*plan_, layout_, PublishedHead(*solver_), values);
@@ -239,11 +270,71 @@ void Checker::CheckPublished(const RoundReduced& reduced, const Bytes& model) {
   values_ = *actual;
 }
 
+void Checker::Said(const SiteId& site, const SecureAnswer& answer) {
+  if (answer.step != SecureStep::kUnmask) return;
+  const auto shares = DecodeReleasedShares(answer.payload);
+  if (!shares.ok()) return Fail(shares.status().ToString());
+  for (const auto& [of, share] : *shares) {
+    const Key key{answer.run.value, answer.round.value,
+                  static_cast<int>(answer.kind), of.value, answer.attempt};
+    if (released_.emplace(key, share.kind).first->second != share.kind) {
+      Fail(absl::StrCat("round ", answer.round.value, ": site ", site.value,
+                        " released another kind of share of ", of.value,
+                        " than was released before"));
+    }
+  }
+}
+
+void Checker::CheckUnmasked(const std::vector<SiteId>& sites,
+                            const SecureWatch& watch) {
+  const size_t threshold = 2 * watch.advertised / 3 + 1;
+  if (watch.advertised >= 3 && watch.step == SecureStep::kUnmask &&
+      watch.released >= threshold && sites.size() >= threshold) {
+    return;
+  }
+  Fail(absl::StrCat("a sum over ", sites.size(), " of ", watch.advertised,
+                    " sites was unmasked in step ", SecureStepName(watch.step),
+                    " with ", watch.released, " answers, expected ",
+                    threshold));
+}
+
+// Nothing is unmasked below the threshold.
+void Checker::CheckSecure(const Record& record, SecureWatch& watch) {
+  if (const auto* said = std::get_if<SecureAnswered>(&record)) {
+    if (said->step == SecureStep::kAdvertise) ++watch.advertised;
+    if (said->step == SecureStep::kUnmask) ++watch.released;
+  } else if (const auto* advanced = std::get_if<SecureAdvanced>(&record)) {
+    if (advanced->step == SecureStep::kAdvertise) watch = SecureWatch();
+    watch.step = advanced->step;
+  } else if (const auto* reduced = std::get_if<RoundReduced>(&record)) {
+    CheckUnmasked(reduced->sites, watch);
+    watch = SecureWatch();
+  } else if (const auto* closed = std::get_if<EvaluationClosed>(&record)) {
+    if (!closed->metrics.empty()) CheckUnmasked(closed->sites, watch);
+    watch = SecureWatch();
+  } else if (const auto* sketched = std::get_if<SketchClosed>(&record)) {
+    if (sketched->pooled_size_bytes > 0) {
+      CheckUnmasked(sketched->sites, watch);
+    }
+    watch = SecureWatch();
+  }
+}
+
 void Checker::CheckRecords(const std::vector<Record>& records) {
   std::map<Key, Digest> contributions;
   std::map<uint32_t, std::vector<SiteId>> sites;  // of train updates, by round
-  size_t rounds = 0;
+  size_t rounds = 0, sketches = 0;
+  SecureWatch watch;
+  abandoned_ = 0;
   for (const Record& record : records) {
+    if (plan_.has_value() && plan_->secure_aggregation.is_on) {
+      CheckSecure(record, watch);
+    }
+    if (const auto* advanced = std::get_if<SecureAdvanced>(&record);
+        advanced != nullptr && advanced->step == SecureStep::kAdvertise) {
+      ++abandoned_;
+      if (!sites.empty()) sites.rbegin()->second.clear();
+    }
     if (const auto* opened = std::get_if<RunOpened>(&record);
         opened != nullptr && run_ != opened->run.value) {
       run_ = opened->run.value;
@@ -254,6 +345,8 @@ void Checker::CheckRecords(const std::vector<Record>& records) {
       checked_rounds_ = 0;
       solver_.reset();
       preparing_rounds_ = 0;
+      checked_sketches_ = 0;
+      look_.clear();
       gathered_ = Digest();
       rule_.emplace(*plan_);
     } else if (const auto* one = std::get_if<ContributionAccepted>(&record)) {
@@ -266,6 +359,11 @@ void Checker::CheckRecords(const std::vector<Record>& records) {
       if (one->site.value == "intruder") Fail("an intruder's update counts");
       if (one->header.kind != TaskKind::kEvaluate) {
         sites[one->header.round.value].push_back(one->site);
+      }
+    } else if (const auto* closed = std::get_if<SketchClosed>(&record)) {
+      if (++sketches > checked_sketches_) {
+        checked_sketches_ = sketches;
+        CheckSketched(*closed);
       }
     } else if (const auto* reduced = std::get_if<RoundReduced>(&record)) {
       std::vector<SiteId>& expected = sites[reduced->round.value];
@@ -285,6 +383,7 @@ void Checker::CheckRecords(const std::vector<Record>& records) {
             std::none_of(&record + 1, records.data() + records.size(),
                          [](const Record& later) {
                            return std::holds_alternative<RoundReduced>(later) ||
+                                  std::holds_alternative<SketchClosed>(later) ||
                                   std::holds_alternative<RunClosed>(later);
                          });
         CheckPublished(*reduced,
@@ -344,7 +443,7 @@ void Checker::LookAtRestart(const Coordinator& coordinator) {
   const bool same_run = replayed.run() == nullptr
                             ? !shown.run.has_value()
                             : shown.run == replayed.run()->id &&
-                                  shown.round == replayed.round() &&
+                                  shown.round == replayed.model_round() &&
                                   shown.model == replayed.model().digest;
   bool same =
       same_run && coordinator.History().size() == replayed.history().size();

@@ -1,6 +1,7 @@
 #include "tests/simulation/sim_intruder.h"
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include "common/config/plan_loader.h"
@@ -11,9 +12,9 @@
 namespace fedgraft::testing {
 namespace {
 
-constexpr Method kUnaryMethods[] = {Method::kJoin, Method::kNextTask,
+constexpr Method kUnaryMethods[] = {Method::kJoin,      Method::kNextTask,
                                     Method::kHeartbeat, Method::kQuery,
-                                    Method::kReport};
+                                    Method::kReport,    Method::kSecure};
 
 }  // namespace
 
@@ -96,7 +97,7 @@ void SimIntruder::SendMutant() {
   header.size_bytes = 1000;
   header.signature = Bytes(64, 1);
   std::string bytes;
-  const Method method = kUnaryMethods[random_.Below(5)];
+  const Method method = kUnaryMethods[random_.Below(std::size(kUnaryMethods))];
   switch (method) {
     case Method::kQuery:
       bytes = ToWire(header).SerializeAsString();
@@ -105,6 +106,17 @@ void SimIntruder::SendMutant() {
       bytes = ToWire(SiteReport{task_->run, task_->round, {{"n", 1}}})
                   .SerializeAsString();
       break;
+    case Method::kSecure: {
+      SecureAnswer answer;
+      answer.run = task_->run;
+      answer.round = task_->round;
+      answer.kind = task_->kind;
+      answer.attempt = std::max(task_->secure.attempt, 1u);
+      if (!task_->secure.AsksUpdate()) answer.step = task_->secure.step;
+      answer.payload = Bytes(64, 1);
+      bytes = ToWire(answer).SerializeAsString();
+      break;
+    }
     case Method::kHeartbeat:
       bytes = ToWire(Heartbeat{task_->run, task_->round, task_->kind, 0.1f})
                   .SerializeAsString();

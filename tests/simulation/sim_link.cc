@@ -72,6 +72,16 @@ void SimLink::Report(SiteReport report, Reply<Done> reply) {
                  }));
 }
 
+void SimLink::AnswerStep(SecureAnswer answer, Reply<Done> reply) {
+  if (said_) said_(peer_.id, answer);
+  network_.Unary(peer_, Method::kSecure, ToWire(answer).SerializeAsString(),
+                 OnStrand([reply = std::move(reply)](const WireAnswer& got) {
+                   const absl::Status status = got.status();
+                   if (status.ok()) return reply(Done{});
+                   reply(status);
+                 }));
+}
+
 void SimLink::FetchBlob(Digest digest, uint64_t offset,
                         std::function<absl::Status(ByteSpan)> sink,
                         Reply<Done> reply) {

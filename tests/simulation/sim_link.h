@@ -15,8 +15,14 @@ namespace fedgraft::testing {
 // come later are dropped.
 class SimLink : public AggregatorLink {
  public:
-  SimLink(SimNetwork* network, Scheduler* strand, SitePeer peer)
-      : network_(*network), strand_(*strand), peer_(std::move(peer)) {}
+  // `said` is told of each step of secure aggregation that the site answers,
+  // whether the answer arrives or not.
+  using Said = std::function<void(const SiteId&, const SecureAnswer&)>;
+  SimLink(SimNetwork* network, Scheduler* strand, SitePeer peer, Said said)
+      : network_(*network),
+        strand_(*strand),
+        peer_(std::move(peer)),
+        said_(std::move(said)) {}
 
   void Join(JoinRequest request, Reply<JoinReply> reply) override;
   void NextTask(NextTaskRequest request, Reply<NextTaskReply> reply) override;
@@ -29,6 +35,7 @@ class SimLink : public AggregatorLink {
               std::shared_ptr<ReadableFile> sealed,
               Reply<UploadReceipt> reply) override;
   void Report(SiteReport report, Reply<Done> reply) override;
+  void AnswerStep(SecureAnswer answer, Reply<Done> reply) override;
 
  private:
   // Decodes with FromWire(Wire) and replies on the strand.
@@ -40,6 +47,7 @@ class SimLink : public AggregatorLink {
   SimNetwork& network_;
   Scheduler& strand_;
   const SitePeer peer_;
+  const Said said_;
   const std::shared_ptr<void> alive_ = std::make_shared<char>();
 };
 

@@ -36,6 +36,8 @@ const char* MethodName(Method method) {
       return "UploadOffset";
     case Method::kReport:
       return "Report";
+    case Method::kSecure:
+      return "AnswerStep";
     case Method::kFetch:
       return "FetchBlob";
     case Method::kSubmit:
@@ -140,6 +142,15 @@ void SimServer::Unary(const SitePeer& peer, Method method,
         };
         coordinator_->QueryUpload(peer, message,
                                   WhileAlive<UploadOffset>(observed));
+      });
+    case Method::kSecure:
+      return call(Decode<pb::SecureAnswer>(request), [&](const auto& message) {
+        coordinator_->AnswerStep(
+            peer, message,
+            WhileAlive<Done>([answer](const absl::StatusOr<Done>& done) {
+              answer(done.ok() ? WireAnswer::Of(std::string())
+                               : WireAnswer::Of(done.status()));
+            }));
       });
     case Method::kReport:
       return call(Decode<pb::SiteReport>(request), [&](const auto& message) {

@@ -19,6 +19,7 @@ enum class Method {
   kHeartbeat,
   kQuery,
   kReport,
+  kSecure,
   kFetch,
   kSubmit
 };

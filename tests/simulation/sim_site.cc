@@ -149,13 +149,38 @@ void SimTrainer::Gather(GatherRequest request, Progress progress,
         });
 }
 
+void SimTrainer::Sketch(SketchRequest request, Progress progress,
+                        Reply<SketchResult> reply) {
+  progress(0.5f);
+  Later(absl::Milliseconds(1), absl::Milliseconds(200),
+        [this, request = std::move(request),
+         reply = std::move(reply)](bool cancelled) {
+          if (cancelled) return reply(absl::CancelledError("cancelled"));
+          Bytes pooled;
+          if (!request.pooled_path.empty()) {
+            auto content = ReadAll(files_, request.pooled_path);
+            if (!content.ok()) return reply(content.status());
+            pooled = *std::move(content);
+          }
+          const std::vector<double> sums =
+              FakeLook(seed_, site_, *plan_, layout_, pooled);
+          Bytes bytes(sums.size() * sizeof(double));
+          std::memcpy(bytes.data(), sums.data(), bytes.size());
+          const absl::Status written =
+              WriteFile(files_, request.sums_path, bytes);
+          if (!written.ok()) return reply(written);
+          reply(SketchResult{FakeSamples(seed_, site_),
+                             {{"shift.covariate_mmd.p", 0.5}}});
+        });
+}
+
 struct SimSite::Process {
   Process(SimSite* site, World* world)
       : clock(&world->loop),
         strand(&world->loop),
         executor(&world->loop, site->random_.Next()),
         random(site->random_.Fork()),
-        link(&world->network, &strand, site->peer()),
+        link(&world->network, &strand, site->peer(), world->said),
         trainer(world->seed, site->id(), world->layout, site->random_.Fork(),
                 &strand, &site->files_),
         agent(std::make_unique<Agent>(
@@ -173,6 +198,9 @@ struct SimSite::Process {
     options.policy.samples_min = 1;
     options.policy.share_site_scalars = true;
     options.software_version = "simulated";
+    options.pinned_roster = [roster = world.roster] {
+      return absl::StatusOr<Roster>(roster);
+    };
     options.backoff = {absl::Milliseconds(100), absl::Seconds(5)};
     return options;
   }

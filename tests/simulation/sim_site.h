@@ -6,6 +6,7 @@
 #include <string>
 
 #include "client/agent/agent.h"
+#include "common/net/roster.h"
 #include "tests/round/round_world.h"
 #include "tests/simulation/sim_link.h"
 #include "tests/simulation/sim_network.h"
@@ -38,6 +39,8 @@ class SimTrainer : public LocalTrainer {
              Reply<SolveResult> reply) override;
   void Gather(GatherRequest request, Progress progress,
               Reply<GatherResult> reply) override;
+  void Sketch(SketchRequest request, Progress progress,
+              Reply<SketchResult> reply) override;
   void Cancel() override;
 
  private:
@@ -68,6 +71,8 @@ class SimSite {
     ParameterLayout layout;
     Bytes aggregator_key;  // public
     std::string federation;
+    Roster roster = {};  // as all sites have pinned it
+    SimLink::Said said = {};
   };
   SimSite(World* world, std::string_view name, SimRandom random);
   ~SimSite();
@@ -82,6 +87,7 @@ class SimSite {
   std::string StateName() const;
 
   const SiteId& id() const { return identity_.id(); }
+  Bytes public_key() const { return identity_.key().PublicKey(); }
   const SitePeer& peer() const { return identity_.peer(); }
   SimFileStore& files() { return files_; }
 

@@ -15,7 +15,11 @@ namespace {
 std::string Command(const SimulationOptions& options) {
   return "fedgraft-simulate --seed " + std::to_string(options.seed) +
          " --runs 1 --sites " + std::to_string(options.sites) + " --rounds " +
-         std::to_string(options.rounds) + " --verbose";
+         std::to_string(options.rounds) +
+         (!options.secure.has_value() ? ""
+          : *options.secure           ? " --secure on"
+                                      : " --secure off") +
+         " --verbose";
 }
 
 // False if the seed found something.
@@ -33,13 +37,16 @@ bool RunSeed(const SimulationOptions& options) {
   }
   std::printf(
       "seed %llu: %s, %.1f s simulated, %llu events, %llu messages, %llu "
-      "crashes, %llu acknowledged, model %s, trace %016llx\n",
+      "crashes, %llu acknowledged, %s%llu sums begun again, model %s, trace "
+      "%016llx\n",
       static_cast<unsigned long long>(options.seed),
       result.ok() ? "ok" : "FAILED", absl::ToDoubleSeconds(result.simulated),
       static_cast<unsigned long long>(result.events),
       static_cast<unsigned long long>(result.messages),
       static_cast<unsigned long long>(result.crashes),
       static_cast<unsigned long long>(result.acknowledged),
+      result.secure ? "masked, " : "",
+      static_cast<unsigned long long>(result.abandoned),
       result.model.Short().c_str(),
       static_cast<unsigned long long>(result.trace_hash));
   if (result.ok()) return true;
@@ -56,6 +63,7 @@ int Main(int argc, char** argv) {
   SimulationOptions options;
   uint64_t runs = 50;
   bool verbose = false;
+  std::string secure = "seed";
   app.add_option("--seed", options.seed, "first seed")->capture_default_str();
   app.add_option("--runs", runs, "how many seeds")->capture_default_str();
   app.add_option("--sites", options.sites, "hospitals")
@@ -64,9 +72,15 @@ int Main(int argc, char** argv) {
   app.add_option("--rounds", options.rounds, "rounds of each run")
       ->check(CLI::Range(1, 1000))
       ->capture_default_str();
+  app.add_option("--secure", secure,
+                 "secure aggregation where the rule allows it: on, off, or as "
+                 "the seed has it")
+      ->check(CLI::IsMember({"on", "off", "seed"}))
+      ->capture_default_str();
   app.add_flag("--verbose", verbose, "show the log of both sides");
   CLI11_PARSE(app, argc, argv);
   SetUpLogging(verbose ? "debug" : "off", "text");
+  if (secure != "seed") options.secure = secure == "on";
   uint64_t failed = 0;
   for (uint64_t i = 0; i < runs; ++i, ++options.seed) {
     if (!RunSeed(options)) ++failed;

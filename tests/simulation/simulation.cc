@@ -70,6 +70,19 @@ Shape::Shape(const SimulationOptions& simulation, SimRandom random) {
   if (random.Chance(0.6)) plan.rule = RuleKeys(plan.quorum, random.Below(1000));
   // What a single step makes of few images is large.
   if (plan.rule == "kind: fed_nova") plan.clip_norm = 0;
+  // Only sums can be masked.
+  const bool on_sums = plan.rule.find("median") == plan.rule.npos &&
+                       plan.rule.find("mean") == plan.rule.npos &&
+                       plan.rule.find("krum") == plan.rule.npos;
+  if (plan.quorum >= 4 && random.Chance(0.5)) {
+    plan.looks_every = 1 + static_cast<int>(random.Below(3));
+  }
+  plan.secure = simulation.secure.value_or(random.Chance(0.5)) &&
+                simulation.sites >= 3 && on_sums;
+  // Sums of which sites are away for longer are begun again.
+  if (plan.secure && plan.patience == 0 && random.Chance(0.5)) {
+    plan.round_deadline = absl::Seconds(3);
+  }
 }
 
 class Simulation {
@@ -144,9 +157,13 @@ Simulation::Simulation(const SimulationOptions& options)
              kFederation},
       checker_(options.seed, world_.layout, &files_) {
   FG_CHECK(BlobStore(files_, "blobs").Put(AsBytes("backbone")).ok());
+  world_.said = [this](const SiteId& site, const SecureAnswer& answer) {
+    checker_.Said(site, answer);
+  };
   for (int i = 0; i < options.sites; ++i) {
     sites_.push_back(std::make_unique<SimSite>(
         &world_, absl::StrCat("site-", i), random_.Fork()));
+    world_.roster.keys[sites_.back()->id()] = sites_.back()->public_key();
   }
   intruder_.emplace(&loop_, &network_, random_.Fork(), world_.layout);
 }
@@ -365,6 +382,8 @@ SimulationResult Simulation::Run() {
   }
   result.trace_hash = loop_.trace_hash();
   result.model = checker_.model();
+  result.secure = shape_.plan.secure;
+  result.abandoned = checker_.abandoned();
   result.quorum_is_all = shape_.plan.quorum == options_.sites;
   result.simulated = loop_.now() - start;
   result.events = loop_.events_run();

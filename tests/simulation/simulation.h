@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "absl/time/time.h"
@@ -14,6 +15,8 @@ struct SimulationOptions {
   int rounds = 4;
   // False: the same world (same plan, sites and training) undisturbed.
   bool faults = true;
+  // Secure aggregation: drawn from the seed, unless set.
+  std::optional<bool> secure = std::nullopt;
 };
 
 struct SimulationResult {
@@ -25,6 +28,8 @@ struct SimulationResult {
   bool quorum_is_all = false;
   absl::Duration simulated;
   uint64_t events = 0, messages = 0, crashes = 0, acknowledged = 0;
+  bool secure = false;
+  uint64_t abandoned = 0;  // masked sums that were begun again
 
   bool ok() const { return failure.empty(); }
 };

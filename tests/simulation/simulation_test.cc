@@ -23,8 +23,8 @@ TEST_F(SimulationTest, AnUndisturbedRunFinishesQuickly) {
 }
 
 TEST_F(SimulationTest, FiftySeedsOfFaultsKeepTheInvariants) {
-  uint64_t crashes = 0;
-  int compared = 0;
+  uint64_t crashes = 0, abandoned = 0;
+  int compared = 0, secure = 0;
   for (uint64_t seed = 1; seed <= 50; ++seed) {
     SimulationOptions options;
     options.seed = seed;
@@ -34,6 +34,8 @@ TEST_F(SimulationTest, FiftySeedsOfFaultsKeepTheInvariants) {
         << result.failure << "\nreproduce: fedgraft-simulate --seed " << seed
         << " --runs 1 --sites " << options.sites << " --verbose";
     crashes += result.crashes;
+    abandoned += result.abandoned;
+    secure += result.secure ? 1 : 0;
     if (!result.quorum_is_all) continue;
     options.faults = false;
     ASSERT_EQ(RunSimulation(options).model, result.model)
@@ -42,6 +44,27 @@ TEST_F(SimulationTest, FiftySeedsOfFaultsKeepTheInvariants) {
   }
   EXPECT_GT(crashes, 500u);
   EXPECT_GT(compared, 15);
+  EXPECT_GT(secure, 7);
+  EXPECT_GT(abandoned, 0u);
+}
+
+// The masked sum is the plain one, to the bit, whatever the faults.
+TEST_F(SimulationTest, MasksChangeNoModel) {
+  int compared = 0;
+  for (uint64_t seed = 300; seed < 330; ++seed) {
+    SimulationOptions options;
+    options.seed = seed;
+    options.sites = 4;
+    options.secure = true;
+    const SimulationResult masked = RunSimulation(options);
+    ASSERT_TRUE(masked.ok()) << seed << ": " << masked.failure;
+    if (!masked.secure || !masked.quorum_is_all) continue;
+    options.secure = false;
+    options.faults = false;
+    EXPECT_EQ(RunSimulation(options).model, masked.model) << seed;
+    ++compared;
+  }
+  EXPECT_GT(compared, 7);
 }
 
 // Seeds that once found something.

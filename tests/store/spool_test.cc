@@ -208,6 +208,32 @@ TEST_F(SpoolTest, RefusesBytesBeyondTheAnnouncedSize) {
   EXPECT_THAT(upload->Append({}), HasCode(absl::StatusCode::kAborted));
 }
 
+TEST_F(SpoolTest, AsksTheCheckBeforeTheBytesCountAndReturnsItsRefusal) {
+  for (const size_t size : {kSmall, kLarge}) {
+    MakeUpdate(size, "checked");
+    const auto upload = Begin(0);
+    ASSERT_THAT(upload->Append(Part(0, size)), IsOk());
+    int asked = 0;
+    const auto refuse = [&](const SpooledUpdate& update) -> absl::Status {
+      ++asked;
+      ExpectContent(update);
+      return absl::PermissionDeniedError("not signed");
+    };
+    EXPECT_THAT(upload->Finish(refuse),
+                IsError(absl::StatusCode::kPermissionDenied, "not signed"));
+    EXPECT_EQ(asked, 1);
+    const auto accept = [&](const SpooledUpdate& update) {
+      ++asked;
+      ExpectContent(update);
+      return absl::OkStatus();
+    };
+    EXPECT_THAT(upload->Finish(accept), IsOk());
+    EXPECT_THAT(upload->Finish(accept), IsOk());
+    EXPECT_EQ(asked, 3) << "finished or not, the check is asked";
+    spool_->Discard(key_);
+  }
+}
+
 TEST_F(SpoolTest, MissingBytesKeepWhatArrived) {
   MakeUpdate(kSmall);
   const auto upload = Begin(0);
@@ -287,6 +313,85 @@ TEST_F(SpoolTest, ReleaseKeepsTheFileForItsContribution) {
   EXPECT_THAT(spool_->Remove(update.spool_file), IsOk());
   EXPECT_THAT(spool_->Remove(update.spool_file), IsOk()) << "gone already";
   EXPECT_FALSE(files_.Exists(update.spool_file));
+}
+
+TEST_F(SpoolTest, WritesOverRecycledFilesOfAnySize) {
+  MakeUpdate(kLarge);
+  auto upload = Begin(0);
+  ASSERT_THAT(upload->Append(content_), IsOk());
+  const std::string file = upload->Finish()->spool_file;
+  spool_->Release(key_);
+  for (const size_t size : {kLarge, kLarge - 500'000, kLarge + 700'000}) {
+    ASSERT_THAT(spool_->Recycle(file), IsOk());
+    MakeUpdate(size, "b", size);
+    EXPECT_EQ(*spool_->Offset(key_), 0u);
+    upload = Begin(0);
+    ASSERT_THAT(upload->Append(Part(0, 1'500'000)), IsOk());
+    // A new stream goes on with what came.
+    upload = Begin(*spool_->Offset(key_));
+    ASSERT_THAT(upload->Append(Part(1'500'000, size)), IsOk());
+    const auto update = upload->Finish();
+    ASSERT_THAT(update, IsOk());
+    EXPECT_EQ(update->spool_file, file);
+    spool_->Release(key_);
+    files_.Crash(size);
+    ExpectContent({nullptr, file, *spool_->Open(file)});
+  }
+  ASSERT_THAT(spool_->Recycle(file), IsOk());
+  spool_->DropSpares();
+  EXPECT_TRUE(files_.AllPaths().empty());
+}
+
+// The old bytes lie where the new ones go, so only the sync tells them apart.
+TEST_F(SpoolTest, AHaltAtAnyOperationOverARecycledFileLosesNothingFinished) {
+  constexpr size_t kPart = 500'000;
+  int finished = 0, unfinished = 0;
+  for (uint64_t halt = 1; finished < 3; ++halt) {
+    MakeUpdate(kLarge, "a", halt);
+    auto upload = Begin(0);
+    ASSERT_THAT(upload->Append(content_), IsOk());
+    const std::string file = upload->Finish()->spool_file;
+    spool_->Release(key_);
+    ASSERT_THAT(spool_->Recycle(file), IsOk());
+    MakeUpdate(kLarge, "b", 1000 + halt);
+    upload = Begin(0);
+    files_.HaltAfter(halt);
+    absl::Status appended;
+    for (size_t begin = 0; begin < kLarge && appended.ok(); begin += kPart) {
+      appended = upload->Append(Part(begin, begin + kPart));
+    }
+    const bool is_kept = appended.ok() && upload->Finish().ok();
+    files_.Crash(halt);
+    Restart();
+    if (is_kept) {
+      ++finished;
+      ExpectContent({nullptr, file, *spool_->Open(file)});
+    } else {
+      ++unfinished;
+      EXPECT_EQ(*spool_->Offset(key_), 0u) << "halt " << halt;
+    }
+    ASSERT_THAT(spool_->RemoveExcept({}), IsOk());
+    EXPECT_TRUE(files_.AllPaths().empty()) << "halt " << halt;
+  }
+  EXPECT_GE(unfinished, 7);  // six parts and the sync
+}
+
+// Half of it are another update's bytes.
+TEST_F(SpoolTest, AnUnfinishedUploadOverARecycledFileStartsAnewAfterARestart) {
+  MakeUpdate(kLarge);
+  auto upload = Begin(0);
+  ASSERT_THAT(upload->Append(content_), IsOk());
+  const std::string file = upload->Finish()->spool_file;
+  spool_->Release(key_);
+  ASSERT_THAT(spool_->Recycle(file), IsOk());
+  MakeUpdate(kLarge, "b", 2);
+  upload = Begin(0);
+  ASSERT_THAT(upload->Append(Part(0, 1'500'000)), IsOk());
+  upload.reset();
+  Restart();
+  EXPECT_EQ(*spool_->Offset(key_), 0u);
+  ASSERT_THAT(spool_->RemoveExcept({}), IsOk());
+  EXPECT_FALSE(files_.Exists(file));
 }
 
 TEST_F(SpoolTest, RemoveExceptKeepsTheNamedAndTheCurrent) {

@@ -58,7 +58,7 @@ absl::StatusOr<QuantizedUpdate> Noised(const Plan& plan, ParameterVector delta,
   auto raw = RawUpdate::Create(layout, std::move(delta), samples);
   FG_CHECK(raw.ok());
   return QuantizedUpdate::FromPrivateUpdate(
-      ClippedUpdate::Clip(*std::move(raw), plan), plan, charge, random);
+      ClippedUpdate::Clip(*std::move(raw), plan), plan, charge, 0, random);
 }
 
 std::vector<double> Opened(const QuantizedUpdate& update) {
@@ -142,7 +142,7 @@ TEST(PrivateUpdateTest, RecordPrivacyLeavesTheNoiseToTheTrainer) {
   plain.differential_privacy.kind = DifferentialPrivacy::kNone;
   auto raw = RawUpdate::Create(SmallLayout(), delta, 50);
   const auto expected = QuantizedUpdate::FromUpdate(
-      ClippedUpdate::Clip(*std::move(raw), plain), plain);
+      ClippedUpdate::Clip(*std::move(raw), plain), plain, 0);
   EXPECT_EQ(Opened(*update), Opened(*expected));
 }
 
@@ -151,7 +151,7 @@ TEST(PrivateUpdateTest, NothingIsBuiltWithoutItsCharge) {
   for (const Plan& plan : {SitePlan(), SitePlan(1)}) {
     auto raw = RawUpdate::Create(SmallLayout(), ParameterVector(8, 0.1f), 50);
     EXPECT_EQ(QuantizedUpdate::FromUpdate(
-                  ClippedUpdate::Clip(*std::move(raw), plan), plan)
+                  ClippedUpdate::Clip(*std::move(raw), plan), plan, 0)
                   .status()
                   .code(),
               absl::StatusCode::kInternal);
@@ -165,7 +165,7 @@ TEST(PrivateUpdateTest, NothingIsBuiltWithoutItsCharge) {
     auto raw = RawUpdate::Create(SmallLayout(), ParameterVector(8, 0.1f), 50);
     EXPECT_EQ(QuantizedUpdate::FromPrivateUpdate(
                   ClippedUpdate::Clip(*std::move(raw), SitePlan()), SitePlan(),
-                  charge, random)
+                  charge, 0, random)
                   .status()
                   .code(),
               absl::StatusCode::kInternal);

@@ -30,7 +30,7 @@ class UpdateFileTest : public ::testing::Test {
                                  {1, 2, 3, 4, -1, -2, -3, -4}, 50);
     FG_CHECK(raw.ok());
     auto update = QuantizedUpdate::FromUpdate(
-        ClippedUpdate::Clip(*std::move(raw), plan), plan);
+        ClippedUpdate::Clip(*std::move(raw), plan), plan, /*rounding_seed=*/0);
     FG_CHECK(update.ok());
     return *std::move(update);
   }

@@ -36,7 +36,7 @@ QuantizedUpdate Processed(const Plan& plan, ParameterVector delta,
   auto raw = RawUpdate::Create(SmallLayout(), std::move(delta), samples);
   FG_CHECK(raw.ok());
   auto quantized = QuantizedUpdate::FromUpdate(
-      ClippedUpdate::Clip(*std::move(raw), plan), plan);
+      ClippedUpdate::Clip(*std::move(raw), plan), plan, /*rounding_seed=*/0);
   FG_CHECK(quantized.ok());
   return *std::move(quantized);
 }
@@ -171,7 +171,7 @@ TEST(QuantizedUpdateTest, IsTheSameInSlicesAsInOnePiece) {
     auto raw = RawUpdate::Create(shared, delta, 50);
     ASSERT_TRUE(raw.ok());
     const auto update = QuantizedUpdate::FromUpdate(
-        ClippedUpdate::Clip(*std::move(raw), plan), plan);
+        ClippedUpdate::Clip(*std::move(raw), plan), plan, /*rounding_seed=*/0);
     ASSERT_TRUE(update.ok()) << update.status();
     const auto whole = Quantize(*TrainRing(plan), MaxTerms(plan), delta, 0.5);
     ASSERT_TRUE(whole.ok());
@@ -228,10 +228,72 @@ TEST(QuantizedUpdateTest, StepsBeyondTheGridAreAnErrorAndNotCut) {
   auto raw = RawUpdate::Create(SmallLayout(), kDelta, 10000);
   ASSERT_TRUE(raw.ok());
   const auto quantized = QuantizedUpdate::FromUpdate(
-      ClippedUpdate::Clip(*std::move(raw), plan), plan);
+      ClippedUpdate::Clip(*std::move(raw), plan), plan, /*rounding_seed=*/0);
   EXPECT_EQ(quantized.status().code(), absl::StatusCode::kInvalidArgument);
   EXPECT_THAT(std::string(quantized.status().message()),
               HasSubstr("update.weight_cap"));
+}
+
+TEST(QuantizedUpdateTest, RoundsStochasticallyIfThePlanSaysSo) {
+  Plan plan = SmallPlan();
+  plan.update.word_bits = 8;  // a step of 1 for 16 terms of up to 4
+  plan.update.rounding = Rounding::kStochastic;
+  const ParameterVector delta = {0.5f, -0.5f, 0.25f, 1, 0.5f, 0.5f, -2, 0.5f};
+  const auto words_of = [&](uint64_t seed) {
+    auto raw = RawUpdate::Create(SmallLayout(), delta, 100);
+    FG_CHECK(raw.ok());
+    const auto update = QuantizedUpdate::FromUpdate(
+        ClippedUpdate::Clip(*std::move(raw), plan), plan, seed);
+    FG_CHECK(update.ok());
+    return Opened(*update);
+  };
+  std::vector<double> mean(delta.size(), 0);
+  constexpr int kSeeds = 4000;
+  for (uint64_t seed = 0; seed < kSeeds; ++seed) {
+    const auto values = words_of(seed);
+    EXPECT_EQ(values, words_of(seed));
+    for (size_t i = 0; i < mean.size(); ++i) mean[i] += values[i] / kSeeds;
+  }
+  // Six standard deviations, of at most half a step.
+  const double step = TrainRing(plan)->Step();
+  for (size_t i = 0; i < mean.size(); ++i) {
+    EXPECT_NEAR(mean[i], delta[i], 3 * step / std::sqrt(kSeeds)) << i;
+  }
+}
+
+// They are a factor of everybody's update.
+TEST(QuantizedUpdateTest, StepsAreRoundedToNearestWhateverThePlanSays) {
+  Plan plan = SmallPlan();
+  plan.rule.kind = "fed_nova";
+  plan.update.word_bits = 16;
+  const double to_nearest = Opened(Processed(plan, kDelta, 65)).back();
+  plan.update.rounding = Rounding::kStochastic;
+  for (uint64_t seed = 0; seed < 50; ++seed) {
+    auto raw = RawUpdate::Create(SmallLayout(), kDelta, 65);
+    ASSERT_TRUE(raw.ok());
+    const auto update = QuantizedUpdate::FromUpdate(
+        ClippedUpdate::Clip(*std::move(raw), plan), plan, seed);
+    ASSERT_TRUE(update.ok()) << update.status();
+    EXPECT_EQ(Opened(*update).back(), to_nearest) << seed;
+  }
+}
+
+TEST(QuantizedUpdateTest, TellsTheErrorInUnitsOfTheUpdate) {
+  Plan plan = SmallPlan();
+  plan.update.word_bits = 8;
+  const ParameterVector delta = {0.1f, 0, 0, 0, 0, 0, 0, 1.9f};
+  const double weight = 0.5;
+  const QuantizedUpdate update = Processed(plan, delta, 50);
+  const auto values = Opened(update);
+  double squares = 0;
+  for (size_t i = 0; i < delta.size(); ++i) {
+    const double error = values[i] / weight - delta[i];
+    squares += error * error;
+  }
+  EXPECT_GT(squares, 0);
+  EXPECT_NEAR(update.error_rms(), std::sqrt(squares / 8), 1e-9);
+  plan.update.word_bits = 32;
+  EXPECT_LT(Processed(plan, delta, 50).error_rms(), 1e-7);
 }
 
 TEST(EvaluationSumsTest, QuantisesOnThe64BitRingWithoutWeight) {

@@ -7,6 +7,8 @@
   transfer.py breast      BreastMNIST, 3 sites: FedAvg probe, exact head,
                           partial, LP-FT, full; mean and sd over seeds
   transfer.py pneumonia   the same on PneumoniaMNIST
+  transfer.py encodings   BreastMNIST, 3 sites, FedAvg probe: bits of a value and
+                          rounding of updates against AUC, size and error
 
 Runs deploy/demo.sh with real daemons for each cell, on the test split. What was
 left to choose was chosen by --tune, which sees only the validation split. Each
@@ -180,10 +182,36 @@ def seeds(table, count, out, tune):
               + " ".join(f"{auc:.3f}" for auc in aucs) + " |", flush=True)
 
 
+def encodings(count, out):
+    print("| bits | rounding | update, bytes | RMS error | AUC on test, mean ± sd |")
+    print("| --- | --- | --- | --- | --- |")
+    # The range that a head's weighted updates need, so that a narrow word's
+    # step is no coarser than it has to be.
+    common = PROBE + ["--sites", "3", "--classes", CLASSES["breast"],
+                      "--range", "0.5", "--no-compare"]
+    for bits in [32, 24, 20, 16, 12, 8]:
+        for rounding in ["nearest", "stochastic"]:
+            aucs, sizes, errors = [], [], []
+            for seed in range(1, 1 + count):
+                result = run(
+                    f"{bits} {rounding}", DATA / "medmnist/breastmnist.npz",
+                    common + ["--word-bits", str(bits), "--rounding", rounding],
+                    seed, out)
+                aucs.append(result["pooled"]["auc"])
+                for site in result["sites"]:
+                    sizes.append(site["scalars"]["update_bytes"])
+                    errors.append(site["scalars"]["update_error_rms"])
+            spread = statistics.stdev(aucs) if len(aucs) > 1 else 0
+            print(f"| {bits} | {rounding} | {statistics.mean(sizes):.0f} | "
+                  f"{statistics.mean(errors):.1e} | "
+                  f"{statistics.mean(aucs):.4f} ± {spread:.4f} |", flush=True)
+
+
 def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("table", choices=["hospitals", "breast", "pneumonia"])
+    parser.add_argument(
+        "table", choices=["hospitals", "breast", "pneumonia", "encodings"])
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--tune", action="store_true",
                         help="compare settings on the validation split")
@@ -195,6 +223,8 @@ def main():
     out.mkdir(parents=True, exist_ok=True)
     if options.table == "hospitals":
         hospitals(out)
+    elif options.table == "encodings":
+        encodings(options.seeds, out)
     else:
         seeds(options.table, options.seeds, out, options.tune)
 

@@ -1,0 +1,80 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "common/base/bytes.h"
+#include "common/config/plan.h"
+#include "common/model/parameter_layout.h"
+#include "common/shift/sketch.h"
+
+namespace fedgraft {
+
+// Of one look, verdicts included.
+inline constexpr int kLookStagesMax = kSketchHeadStepsMax + 3;
+// A test with a p-value of at most this says at a site that it differs.
+inline constexpr double kVerdictLevel = 0.05;
+
+// A look at shift: the stages of a sketch, then one in which the sites, each of
+// which has tested itself against all others, say which of their tests find a
+// difference. Every stage is a sum over sites of 64-bit words. What the stages
+// have come to is one message (proto/shift.proto), from which site and
+// aggregator know where the look stands.
+//
+// Not thread-safe.
+class Look {
+ public:
+  // Before the first stage. INVALID_ARGUMENT: a model without a linear head, or
+  // what SketchSpec::Check refuses.
+  static absl::StatusOr<Look> Create(const Plan& plan,
+                                     const ParameterLayout& layout);
+  // After the stages in `pooled` (none: empty). INVALID_ARGUMENT: no such
+  // message, or sums that Add refuses.
+  static absl::StatusOr<Look> Decode(const Plan& plan,
+                                     const ParameterLayout& layout,
+                                     ByteSpan pooled);
+  // Canonical bytes of what Add was given.
+  Bytes Encode() const;
+
+  const Sketch& sketch() const { return sketch_; }
+  const std::vector<std::vector<uint64_t>>& stages() const { return stages_; }
+  // The stage under way is the last: the sketch is complete.
+  bool asks_verdicts() const { return sketch_.done() && !done_; }
+  bool done() const { return done_; }
+
+  // Of the stage under way. REQUIRES: not done.
+  int64_t words() const;
+  // One site's sums on their grid. INVALID_ARGUMENT: what Check refuses, or
+  // numbers that are not finite or do not fit.
+  absl::StatusOr<std::vector<uint64_t>> Pack(
+      absl::Span<const double> sums) const;
+  // Whether these may be one site's words. INVALID_ARGUMENT naming what was
+  // expected and what came.
+  absl::Status Check(absl::Span<const uint64_t> words) const;
+  // The total over sites. INVALID_ARGUMENT: words that no kSketchSitesMin sites
+  // or more have. FAILED_PRECONDITION: features that do not vary. The
+  // look is of no further use then.
+  absl::Status Add(std::vector<uint64_t> words);
+
+  // At how many sites each test found a difference, and of how many:
+  // "shift_sites", "shift_sites_<test>". REQUIRES: done.
+  std::map<std::string, double> Verdicts() const;
+
+ private:
+  explicit Look(Sketch sketch) : sketch_(std::move(sketch)) {}
+  Sketch sketch_;
+  std::vector<std::vector<uint64_t>> stages_;
+  bool done_ = false;
+};
+
+// What a site says in the last stage: 1, then for each test of ShiftTests() 1
+// if its p among `scalars` is at most kVerdictLevel.
+std::vector<double> VerdictsOf(const std::map<std::string, double>& scalars);
+
+}  // namespace fedgraft

@@ -1,0 +1,139 @@
+// A round with many large updates through real daemons over mutual TLS: each
+// site hands in all parameters of a ResNet-50 (25.6 M, 32-bit words, sealed,
+// durable before they are acknowledged) and fetches the next model. Trainers
+// answer at once. The yardstick is bare gRPC over TLS that moves the same bytes
+// in the same run. Usage: large_round_bench [sites [rounds [architecture]]]
+
+#include <algorithm>
+#include <cstdlib>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "aggregator/admin/pki.h"
+#include "common/net/identity.h"
+#include "tests/bench/bare_mover.h"
+#include "tests/bench/process_cpu.h"
+#include "tests/bench/table.h"
+#include "tests/integration/federation.h"
+
+namespace fedgraft::bench {
+namespace {
+
+using testing::Federation;
+
+struct Setting {
+  int sites = 10;
+  int rounds = 3;
+  std::string architecture = "resnet50";
+};
+
+BareMove MoveOf(const Federation& federation, uint64_t bytes) {
+  const std::string pki = federation.Path("pki/");
+  BareMove move;
+  move.server = {pki + std::string(kPkiAggregatorKeyFile),
+                 pki + std::string(kPkiAggregatorFile), pki + "ca.pem"};
+  for (int i = 0; i < federation.num_sites(); ++i) {
+    const std::string identity = federation.SitePath(i, "identity/");
+    move.clients.push_back({identity + std::string(kIdentityKeyFile),
+                            identity + std::string(kIdentityCertificateFile),
+                            identity + std::string(kIdentityCaFile)});
+  }
+  move.up_bytes = move.down_bytes = bytes;
+  return move;
+}
+
+double Median(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  return values[values.size() / 2];
+}
+
+bool Run(const Setting& setting) {
+  Federation federation(setting.sites);
+  if (!federation.StartAggregator()) return false;
+  for (int i = 0; i < setting.sites; ++i) {
+    federation.ControlTrainer(i, {{"log", "0"}, {"quick", "1"}});
+    federation.ConfigureSite(
+        i, {absl::StrCat("aggregator: 127.0.0.1:", federation.SitePort()),
+            "policy: {cohort_min: 2, rounds_max: 100000}",
+            "log: {level: warning}"});
+  }
+  federation.StartSites();
+  testing::PlanText plan;
+  plan.rounds = setting.rounds;
+  plan.quorum = setting.sites;
+  plan.classes = 1000;
+  plan.architecture = setting.architecture;
+  plan.strategy = "kind: full";
+  const auto start = federation.RunStart(plan);
+  if (start.exit_code != 0) {
+    std::fputs(start.err.c_str(), stderr);
+    return false;
+  }
+  const auto round_begun = [](const auto& now) { return now.round() >= 1; };
+  if (!federation.WaitFor(round_begun, absl::Minutes(20))) return false;
+  const pid_t aggregator = federation.aggregator()->pid();
+  const auto daemons_ms = [&] {
+    double sum = CpuMs(aggregator);
+    for (int i = 0; i < setting.sites; ++i) {
+      sum += CpuMs(federation.site_process(i)->pid());
+    }
+    return sum;
+  };
+  const double aggregator_ms = CpuMs(aggregator), all_ms = daemons_ms();
+  const auto finished = [](const auto& now) {
+    return now.state() == "finished";
+  };
+  const absl::Time deadline = absl::Now() + absl::Minutes(30);
+  // Asking costs the aggregator time, so it is done seldom.
+  while (!finished(federation.Status())) {
+    if (absl::Now() > deadline) {
+      std::fputs(federation.Logs().c_str(), stderr);
+      return false;
+    }
+    absl::SleepFor(absl::Milliseconds(500));
+  }
+  const double rounds = setting.rounds;
+  const double cpu_s = (daemons_ms() - all_ms) / 1000 / rounds;
+  std::printf("CPU a round: aggregator %.2f s, all daemons %.2f s\n",
+              (CpuMs(aggregator) - aggregator_ms) / 1000 / rounds, cpu_s);
+  const pb::StatusReply status = federation.Status(/*history=*/true);
+  std::vector<double> seconds;
+  for (const auto& round : status.history()) seconds.push_back(round.seconds());
+  const uint64_t bytes =
+      status.history(0).bytes_up() / static_cast<uint64_t>(setting.sites);
+  // The daemons are idle by now.
+  const BareMove move = MoveOf(federation, bytes);
+  std::vector<double> bare;
+  const double bare_cpu = Seconds(CLOCK_PROCESS_CPUTIME_ID);
+  for (int i = 0; i < 3; ++i) bare.push_back(MoveBare(move));
+  const double bare_cpu_s = (Seconds(CLOCK_PROCESS_CPUTIME_ID) - bare_cpu) / 3;
+
+  const double megabytes = static_cast<double>(bytes) / 1e6;
+  PrintRow(Format("round of %d sites x %.0f MB, daemons, TLS, durable",
+                  setting.sites, megabytes),
+           Format("%.2f s", Median(seconds)),
+           Format("bare gRPC over TLS %.2f s", Median(bare)),
+           Median(seconds) / Median(bare), "<= 2");
+  // Says the same on a machine that has other work as well.
+  PrintRow("CPU of all daemons in it", Format("%.2f s", cpu_s),
+           Format("bare gRPC over TLS %.2f s", bare_cpu_s), cpu_s / bare_cpu_s,
+           "");
+  const double rss = static_cast<double>(status.peak_rss_bytes()) / 1e6;
+  PrintRow("aggregator's peak RSS in it", Format("%.0f MB", rss),
+           Format("trainable set + 150 MB: %.0f MB", megabytes + 150),
+           rss / (megabytes + 150), "<= 1");
+  return true;
+}
+
+}  // namespace
+}  // namespace fedgraft::bench
+
+int main(int argc, char** argv) {
+  fedgraft::bench::Setting setting;
+  if (argc > 1) setting.sites = std::atoi(argv[1]);
+  if (argc > 2) setting.rounds = std::atoi(argv[2]);
+  if (argc > 3) setting.architecture = argv[3];
+  return fedgraft::bench::Run(setting) ? 0 : 1;
+}

@@ -1,0 +1,125 @@
+#include <map>
+#include <string>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/integration/federation.h"
+
+namespace fedgraft::testing {
+namespace {
+
+using ::testing::HasSubstr;
+
+constexpr char kSecure[] = "privacy: {secure_aggregation: {mode: \"on\"}}";
+
+std::string ModelOf(PlanText plan) {
+  Federation federation(3);
+  federation.PinRosters();
+  EXPECT_TRUE(federation.StartAggregator());
+  federation.StartSites();
+  plan.architecture = "identity";
+  plan.evaluation = "every: 1";
+  const CommandResult start = federation.RunStart(plan);
+  EXPECT_EQ(start.exit_code, 0) << start.err;
+  EXPECT_TRUE(federation.WaitFinished(absl::Seconds(60))) << federation.Logs();
+  EXPECT_EQ(federation.FinalModelOf(2), federation.Model());
+  return federation.Model();
+}
+
+TEST(SecureRunTest, AMaskedRunGivesTheModelOfAnUnmaskedOne) {
+  PlanText plan;
+  const std::string plain = ModelOf(plan);
+  plan.more = kSecure;
+  EXPECT_EQ(ModelOf(plan), plain);
+}
+
+// Exact head, gathered class counts and Fisher information, and a rule with a
+// sum of its own.
+TEST(SecureRunTest, EverySumOfARunCanBeMasked) {
+  PlanText plan;
+  plan.strategy = "kind: feature_extraction, hidden_dim: 3";
+  plan.more =
+      "solver: {kind: newton, lambdas: [10, 1]}\n"
+      "rule: {kind: fed_nova}\n"
+      "local: {loss: {class_weights: federated}, "
+      "regularizers: {ewc_lambda: 1, ewc_records: federated}}\n";
+  const std::string plain = ModelOf(plan);
+  plan.more += kSecure;
+  EXPECT_EQ(ModelOf(plan), plain);
+}
+
+// What the looks at shift of a run of four sites came to: its published
+// metrics.
+std::map<std::string, double> Verdicts(const std::string& more) {
+  Federation federation(4);
+  federation.PinRosters();
+  EXPECT_TRUE(federation.StartAggregator());
+  federation.StartSites();
+  PlanText plan;
+  plan.architecture = "identity";
+  plan.quorum = 4;
+  plan.more = "shift: {every: 1}\n" + more;
+  const CommandResult start = federation.RunStart(plan);
+  EXPECT_EQ(start.exit_code, 0) << start.err;
+  EXPECT_TRUE(federation.WaitFinished(absl::Seconds(60))) << federation.Logs();
+  pb::StatusReply status;
+  EXPECT_TRUE(federation.WaitFor([&status](const auto& now) {
+    status = now;
+    return true;
+  }));
+  std::map<std::string, double> verdicts;
+  EXPECT_FALSE(status.history().empty());
+  for (const auto& [name, value] :
+       status.history(status.history_size() - 1).metrics()) {
+    if (name.starts_with("shift_sites")) verdicts[name] = value;
+  }
+  return verdicts;
+}
+
+TEST(SecureRunTest, LooksAtShiftSayTheSameMasked) {
+  const auto plain = Verdicts("");
+  ASSERT_TRUE(plain.contains("shift_sites"));
+  EXPECT_EQ(plain.at("shift_sites"), 4);
+  EXPECT_EQ(Verdicts(kSecure), plain);
+}
+
+TEST(SecureRunTest, AKilledAggregatorGoesOnWithTheSum) {
+  Federation federation(3);
+  federation.PinRosters();
+  ASSERT_TRUE(federation.StartAggregator());
+  federation.StartSites();
+  PlanText plan;
+  plan.architecture = "identity";
+  plan.rounds = 40;
+  plan.more = kSecure;
+  ASSERT_EQ(federation.RunStart(plan).exit_code, 0);
+  for (uint32_t round : {3u, 11u, 24u}) {
+    ASSERT_TRUE(federation.WaitFor(
+        [round](const auto& status) { return status.round() >= round; },
+        absl::Seconds(60)))
+        << federation.Logs();
+    federation.KillAggregator();
+    ASSERT_TRUE(federation.StartAggregator());
+  }
+  ASSERT_TRUE(federation.WaitFinished(absl::Seconds(60))) << federation.Logs();
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_EQ(federation.FinalModelOf(i), federation.Model());
+  }
+}
+
+TEST(SecureRunTest, ASiteThatPinnedNobodyRefusesTheRun) {
+  Federation federation(3);
+  ASSERT_TRUE(federation.StartAggregator());
+  federation.StartSite(0);
+  PlanText plan;
+  plan.architecture = "identity";
+  plan.more = kSecure;
+  ASSERT_EQ(federation.RunStart(plan).exit_code, 0);
+  EXPECT_TRUE(federation.WaitFor([&](const auto&) {
+    return federation.SiteLog(0).find("no roster is pinned") !=
+           std::string::npos;
+  })) << federation.Logs();
+}
+
+}  // namespace
+}  // namespace fedgraft::testing

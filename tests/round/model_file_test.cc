@@ -1,0 +1,94 @@
+#include "aggregator/round/model_file.h"
+
+#include <limits>
+#include <memory>
+#include <string>
+
+#include "aggregator/round/memory_file.h"
+#include "common/crypto/sha256.h"
+#include "common/model/safetensors.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/support/sim_file_store.h"
+#include "tests/support/status_matchers.h"
+
+namespace fedgraft {
+namespace {
+
+using ::testing::HasSubstr;
+
+ParameterLayout Layout() {
+  return *ParameterLayout::Create({{"b", {2}}, {"a", {2, 2}}});
+}
+
+absl::StatusOr<ParameterVector> Read(Bytes content) {
+  return ReadTrainableSet(
+      Layout(), MemoryFile(std::make_shared<const Bytes>(std::move(content))));
+}
+
+class ModelFileTest : public ::testing::Test {
+ protected:
+  testing::SimFileStore files_;
+  BlobStore blobs_{files_, "blobs"};
+  const ParameterVector values_ = {1, -0.0f, 1e-42f, 3.4e38f, 5, 6};
+  const Bytes encoded_ = EncodeTrainableSet(Layout(), values_);
+};
+
+TEST_F(ModelFileTest, KeepsTheBytesOfTheFormatInlineOrAsABlob) {
+  const auto small =
+      KeepTrainableSet(Layout(), values_, encoded_.size(), blobs_);
+  ASSERT_TRUE(small.ok()) << small.status();
+  EXPECT_EQ(small->inline_bytes, encoded_);
+  EXPECT_EQ(small->digest, Sha256(encoded_));
+  EXPECT_FALSE(blobs_.Has(small->digest));
+
+  const auto large =
+      KeepTrainableSet(Layout(), values_, encoded_.size() - 1, blobs_);
+  ASSERT_TRUE(large.ok()) << large.status();
+  EXPECT_EQ(large->digest, small->digest);
+  EXPECT_EQ(large->size_bytes, encoded_.size());
+  EXPECT_TRUE(large->inline_bytes.empty());
+  Bytes read(encoded_.size());
+  ASSERT_THAT((*blobs_.Open(large->digest))->ReadAt(0, absl::MakeSpan(read)),
+              testing::IsOk());
+  EXPECT_EQ(read, encoded_);
+}
+
+TEST_F(ModelFileTest, ReadsWhatWasKept) {
+  const auto back = Read(encoded_);
+  ASSERT_TRUE(back.ok()) << back.status();
+  EXPECT_EQ(*back, values_);
+}
+
+// Other writers may order tensors as they like.
+TEST_F(ModelFileTest, ReadsAnyOrderOfTensors) {
+  std::string header =
+      R"({"b":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},)"
+      R"("a":{"dtype":"F32","shape":[2,2],"data_offsets":[8,24]}})";
+  header.resize((header.size() + 7) / 8 * 8, ' ');
+  Bytes content = ByteWriter().U64(header.size()).Raw(AsBytes(header)).bytes();
+  const ParameterVector data = {5, 6, 1, 2, 3, 4};
+  const auto* bytes = reinterpret_cast<const uint8_t*>(data.data());
+  content.insert(content.end(), bytes, bytes + 24);
+  const auto back = Read(content);
+  ASSERT_TRUE(back.ok()) << back.status();
+  EXPECT_EQ(*back, (ParameterVector{1, 2, 3, 4, 5, 6}));
+}
+
+TEST_F(ModelFileTest, NamesWhatIsWrong) {
+  ParameterVector bad = values_;
+  bad[5] = std::numeric_limits<float>::infinity();
+  EXPECT_THAT(
+      std::string(Read(EncodeTrainableSet(Layout(), bad)).status().message()),
+      HasSubstr("element 1 of b"));
+  const auto other = ParameterLayout::Create({{"a", {4}}, {"c", {2}}});
+  EXPECT_THAT(
+      std::string(Read(EncodeTrainableSet(*other, values_)).status().message()),
+      HasSubstr("missing b"));
+  Bytes cut = encoded_;
+  cut.pop_back();
+  EXPECT_TRUE(absl::IsInvalidArgument(Read(cut).status()));
+}
+
+}  // namespace
+}  // namespace fedgraft

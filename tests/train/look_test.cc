@@ -1,0 +1,171 @@
+// A look at shift, from the records of five trainers to what each finds; the
+// aggregator's part is the sum of the words.
+#include "common/shift/look.h"
+
+#include <cstring>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "client/data/feature_source.h"
+#include "client/data/seeded_random.h"
+#include "client/train/path_io.h"
+#include "client/train/session.h"
+#include "common/config/identity.h"
+#include "common/model/backbone_file.h"
+#include "common/model/safetensors.h"
+#include "common/model/trainable_set.h"
+#include "common/runtime/system_clock.h"
+#include "common/shift/shift_tests.h"
+#include "gmock/gmock.h"
+#include "tests/support/status_matchers.h"
+#include "tests/support/temp_folder.h"
+#include "tests/train/fixture.h"
+
+namespace fedgraft {
+namespace {
+
+using testing::IsError;
+using testing::IsOk;
+using testing::Silent;
+
+constexpr int kDim = 6, kSites = 5, kRecords = 200;
+const std::vector<std::string> kClasses = {"a", "b"};
+
+class LookTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    plan_ = testing::SmallPlan();
+    plan_.classes = kClasses;
+    plan_.architecture = kIdentity;
+    plan_.feature_dim = kDim;
+    plan_.quorum = plan_.expected_sites = kSites;
+    plan_.shift.every = 1;
+    const SafetensorsFile backbone = *OpenBackbone(plan_, "");
+    layout_ = *TrainableLayout(plan_, backbone);
+    ASSERT_THAT(WriteFile(model_, EncodeTrainableSet(
+                                      layout_, *InitialTrainableSet(
+                                                   plan_, layout_, backbone))),
+                IsOk());
+    for (int site = 0; site < kSites; ++site) sites_.push_back(Open(site));
+  }
+  // The last site's images are brighter: its first feature is moved.
+  std::unique_ptr<TrainerSession> Open(int site) {
+    SeededRandom random({static_cast<uint64_t>(site), 1});
+    FeatureSet set;
+    set.dim = kDim;
+    for (int i = 0; i < kRecords; ++i) {
+      const int label = i % 2;
+      set.samples[Split::kTrain].push_back({label, "", std::to_string(i)});
+      for (int k = 0; k < kDim; ++k) {
+        double value = 2 * random.Uniform() - 1 + (k == 1 ? label : 0);
+        if (site == kSites - 1 && k == 0) value += 0.8;
+        set.Values(Split::kTrain).push_back(static_cast<float>(value));
+      }
+    }
+    SessionConfig config;
+    config.plan = plan_;
+    config.data = *MakeFeatureSource(std::move(set), "records",
+                                     {kClasses, DataUse::kTrain});
+    config.compute = {"cpu", 1, "none"};
+    config.state_dir = folder_.File("site" + std::to_string(site));
+    auto session = TrainerSession::Create(std::move(config), clock_);
+    EXPECT_THAT(session, IsOk());
+    return *std::move(session);
+  }
+  absl::StatusOr<TrainerSession::Sketched> Sketch(TrainerSession& session,
+                                                  const Look& look) {
+    const std::string pooled = look.stages().empty() ? "" : pooled_;
+    if (!pooled.empty()) {
+      EXPECT_THAT(WriteFile(pooled, look.Encode()), IsOk());
+    }
+    return session.RunSketch({1, model_, pooled, sums_}, Silent);
+  }
+  std::vector<double> Sums() const {
+    const Bytes bytes = *ReadFile(sums_);
+    std::vector<double> sums(bytes.size() / sizeof(double));
+    std::memcpy(sums.data(), bytes.data(), bytes.size());
+    return sums;
+  }
+  // All stages; returns what each site found. Before stage `restart` (if any)
+  // every trainer begins anew.
+  std::vector<std::map<std::string, double>> Run(int restart = -1) {
+    Look look = *Look::Create(plan_, layout_);
+    std::vector<std::map<std::string, double>> found(kSites);
+    for (int stage = 0; !look.done() && stage < kLookStagesMax; ++stage) {
+      std::vector<uint64_t> words(static_cast<size_t>(look.words()));
+      for (int site = 0; site < kSites; ++site) {
+        if (stage == restart) sites_[site] = Open(site);
+        const auto sketched = Sketch(*sites_[site], look);
+        EXPECT_THAT(sketched.status(), IsOk());
+        EXPECT_EQ(sketched->samples, static_cast<uint64_t>(kRecords));
+        EXPECT_EQ(sketched->scalars.empty(), !look.asks_verdicts());
+        found[site] = sketched->scalars;
+        const auto one = look.Pack(Sums());
+        EXPECT_THAT(one.status(), IsOk());
+        for (size_t i = 0; i < words.size(); ++i) words[i] += (*one)[i];
+      }
+      EXPECT_THAT(look.Add(std::move(words)), IsOk());
+    }
+    EXPECT_TRUE(look.done());
+    verdicts_ = look.Verdicts();
+    return found;
+  }
+
+  testing::TempFolder folder_;
+  const std::string model_ = folder_.File("model.safetensors");
+  const std::string sums_ = folder_.File("sums");
+  const std::string pooled_ = folder_.File("pooled");
+  SystemClock clock_;
+  Plan plan_;
+  ParameterLayout layout_;
+  std::vector<std::unique_ptr<TrainerSession>> sites_;
+  std::map<std::string, double> verdicts_;
+};
+
+TEST_F(LookTest, FindsTheSiteWhoseImagesDifferAndInWhat) {
+  const auto found = Run();
+  EXPECT_LT(found[4].at("shift.covariate_mmd.p"), 1e-4);
+  EXPECT_GT(found[4].at("shift.concept_score.p"), 1e-3);
+  for (int site = 0; site < 4; ++site) {
+    // The others that it is compared with hold the last site's images.
+    EXPECT_GT(found[4].at("shift.covariate_mmd.effect"),
+              5 * found[site].at("shift.covariate_mmd.effect"))
+        << site;
+    EXPECT_EQ(found[site].at("shift.new_records"), kRecords);
+  }
+  EXPECT_EQ(verdicts_.at("shift_sites"), kSites);
+  EXPECT_GE(verdicts_.at("shift_sites_covariate_mmd"), 1);
+}
+
+TEST_F(LookTest, TheSameRecordsAreNewOnce) {
+  Run();
+  const auto again = Run();
+  for (const auto& found : again) EXPECT_EQ(found.at("shift.new_records"), 0);
+}
+
+TEST_F(LookTest, ATrainerThatBeginsAnewAnswersTheSame) {
+  const auto whole = Run();
+  // Files remember what was seen.
+  for (int site = 0; site < kSites; ++site) sites_[site] = Open(site);
+  const auto restarted = Run(/*restart=*/2);
+  for (int site = 0; site < kSites; ++site) {
+    auto expected = whole[site];
+    expected["shift.new_records"] = 0;
+    EXPECT_EQ(restarted[site], expected) << site;
+  }
+}
+
+TEST_F(LookTest, RefusesWhatIsNoLook) {
+  ASSERT_THAT(WriteFile(pooled_, Bytes(100, 7)), IsOk());
+  EXPECT_THAT(
+      sites_[0]->RunSketch({1, model_, pooled_, sums_}, Silent).status(),
+      IsError(absl::StatusCode::kInvalidArgument, "pooled look"));
+  plan_.shift.every = 0;
+  EXPECT_THAT(Open(0)->RunSketch({1, model_, "", sums_}, Silent).status(),
+              IsError(absl::StatusCode::kInvalidArgument, "shift.every 0"));
+}
+
+}  // namespace
+}  // namespace fedgraft
