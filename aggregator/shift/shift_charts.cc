@@ -2,8 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <string>
-#include <tuple>
 
 #include "absl/strings/str_cat.h"
 #include "common/base/status_macros.h"
@@ -51,7 +51,7 @@ double Spread(const std::vector<Point>& points) {
 }
 
 void Follow(uint32_t acknowledged, ShiftChart& chart) {
-  Cusum cusum(chart.threshold, chart.deviation);
+  Cusum cusum(chart.threshold, chart.low_threshold, chart.deviation);
   bool is_known = acknowledged == 0;
   for (Point& point : chart.points) {
     if (!is_known && point.round > acknowledged) {
@@ -65,6 +65,25 @@ void Follow(uint32_t acknowledged, ShiftChart& chart) {
   chart.state = cusum.alarmed()                   ? ChartState::kAlarm
                 : cusum.values() < kChartBaseline ? ChartState::kLearning
                                                   : ChartState::kQuiet;
+}
+
+struct Thresholds {
+  double away = 0, towards = 0;
+};
+
+// Of one site's chart with that share of the site's false alarms.
+absl::StatusOr<Thresholds> Solve(const ShiftReport& report, double share) {
+  const auto of_side = [&](double of_chart) {
+    const double part =
+        share * of_chart / static_cast<double>(report.sites.size());
+    return CusumSideThreshold(
+        -std::expm1(std::log1p(-report.false_alarm_rate) * part),
+        static_cast<int>(report.rounds_planned));
+  };
+  Thresholds thresholds;
+  FG_ASSIGN_OR_RETURN(thresholds.away, of_side(kAwayShare));
+  FG_ASSIGN_OR_RETURN(thresholds.towards, of_side(1 - kAwayShare));
+  return thresholds;
 }
 
 void AddAlarms(const ShiftChart& chart, std::vector<ShiftAlarm>& alarms) {
@@ -92,7 +111,7 @@ absl::Status AddCharts(const ShiftHistory& history,
                        const ShiftReportOptions& options, ShiftReport& report) {
   for (const std::string& site : report.sites) {
     for (const ShiftTestSpec& test : ShiftTests()) {
-      if (!test.charted) continue;
+      if (!(test.alarm_share > 0)) continue;
       ShiftChart chart;
       chart.site = site;
       chart.test = std::string(test.name);
@@ -101,12 +120,15 @@ absl::Status AddCharts(const ShiftHistory& history,
     }
   }
   if (report.charts.empty()) return absl::OkStatus();
-  FG_ASSIGN_OR_RETURN(const double threshold,
-                      CusumThreshold(report.false_alarm_rate,
-                                     static_cast<int>(report.charts.size()),
-                                     static_cast<int>(report.rounds_planned)));
+  std::map<std::string, Thresholds> thresholds;
   for (ShiftChart& chart : report.charts) {
-    chart.threshold = threshold;
+    const auto [found, is_new] = thresholds.try_emplace(chart.test);
+    if (is_new) {
+      FG_ASSIGN_OR_RETURN(
+          found->second, Solve(report, FindShiftTest(chart.test)->alarm_share));
+    }
+    chart.threshold = found->second.away;
+    chart.low_threshold = found->second.towards;
     chart.deviation = Spread(chart.points);
     const auto known = options.acknowledged.find({chart.site, chart.test});
     Follow(known == options.acknowledged.end() ? 0 : known->second, chart);

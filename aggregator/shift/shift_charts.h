@@ -16,8 +16,10 @@ inline constexpr double kChartSpreadMax = 1.5;
 
 // Fills charts and alarms from the report's cells: for each site and charted
 // test the CUSUM (common/shift/cusum.h) of the normal deviates of its p-values,
-// of rounds in which the site had new records only. The threshold is solved
-// from the report's false alarm rate over all charts and planned rounds.
+// of rounds in which the site had new records only. Thresholds are solved from
+// the report's false alarm rate over all sites, charts and planned rounds; of a
+// chart's share, kAwayShare is for moves away from the other sites.
+inline constexpr double kAwayShare = 0.9;
 absl::Status AddCharts(const ShiftHistory& history,
                        const ShiftReportOptions& options, ShiftReport& report);
 

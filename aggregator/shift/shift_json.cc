@@ -30,7 +30,7 @@ Json Tests() {
     tests.push_back({{"name", std::string(test.name)},
                      {"kind", std::string(ShiftKindName(test.kind))},
                      {"decisive", test.decisive},
-                     {"charted", test.charted},
+                     {"charted", test.alarm_share > 0},
                      {"title", std::string(test.title)},
                      {"shows", std::string(test.shows)},
                      {"means", std::string(test.means)}});
@@ -124,6 +124,7 @@ Json Charts(const ShiftReport& report) {
     all.push_back({{"site", chart.site},
                    {"test", chart.test},
                    {"threshold", Number(chart.threshold)},
+                   {"low_threshold", Number(chart.low_threshold)},
                    {"deviation", Number(chart.deviation)},
                    {"state", StateName(chart.state)},
                    {"rounds", std::move(rounds)},

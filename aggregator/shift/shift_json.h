@@ -23,7 +23,8 @@
 //  // Heat map of site × test over rounds; each [round][site][test]:
 //  "p": [[[0.41, null]]], "adjusted": …, "effect": …, "statistic": …,
 //  "dof": …,
-//  "differs": [[[false, null]]],   // decisive, and adjusted <= the rate
+//  "differs": [[[false, null]]],   // decisive, and adjusted <= the rate: the
+//                                 // site differs; how, "triage" says
 //  "triage": [                     // by round, then site
 //   {"round": 3, "site": "a", "kinds": ["covariate", "label"],
 //    "verdict": "covariate and label shift", "reason": "…",
@@ -35,9 +36,11 @@
 //    "low": 0.24, "high": 0.38, "reference": 0.5}],
 //  "charts": [                     // by site, then test
 //   {"site": "a", "test": "covariate_mmd", "threshold": 7.1,
+//    "low_threshold": 9.0,
 //    "deviation": 1, "state": "learning" | "quiet" | "alarm",
 //    "rounds": [1, 2], "value": [0.3, -1], "high": [0, 0.2], "low": [0, 0],
-//    "alarms": [27]}],             // high or low above threshold: alarm
+//    "alarms": [27]}],             // high above threshold, or low
+//                                 // above low_threshold
 //  "alarms": [                     // by round
 //   {"round": 27, "site": "a", "test": "covariate_mmd",
 //    "direction": "up" | "down", "words": "…"}],

@@ -69,7 +69,7 @@ enum class ChartState { kLearning, kQuiet, kAlarm };
 
 struct ShiftChart {
   std::string site, test;
-  double threshold = 0;
+  double threshold = 0, low_threshold = 0;
   double deviation = 1;  // of the values, by which they are divided
   ChartState state = ChartState::kLearning;
   struct Point {

@@ -22,27 +22,43 @@ bool Has(const std::vector<ShiftKind>& kinds, ShiftKind kind) {
   return std::find(kinds.begin(), kinds.end(), kind) != kinds.end();
 }
 
-// The tests that speak for each kind, given the others.
+double PValue(const Cells& cells, std::string_view test) {
+  const auto cell = cells.find(std::string(test));
+  return cell == cells.end() ? 1 : cell->second.p;
+}
+
+// The tests that speak for each kind, given the others; none if the site does
+// not differ.
 std::vector<std::string_view> Witnesses(const Cells& cells) {
   std::vector<std::string_view> found;
-  const auto add = [&](std::string_view test) {
-    const bool differs = Differs(cells, test);
-    if (differs) found.push_back(test);
-    return differs;
+  if (std::none_of(cells.begin(), cells.end(),
+                   [](const auto& cell) { return cell.second.differs; })) {
+    return found;
+  }
+  const auto speaks = [&](std::string_view test) {
+    return PValue(cells, test) <= kAttributionP;
   };
-  const bool is_concept = Differs(cells, "concept_score");
-  const bool is_label =
-      Differs(cells, is_concept ? "label_profiled" : "label_score");
-  if (is_label) {
-    add("covariate_adjusted");
-  } else {
-    add("covariate_mmd");
+  const bool is_concept = speaks("concept_score");
+  const std::string_view label = is_concept ? "label_profiled" : "label_score";
+  if (speaks("covariate_adjusted")) found.push_back("covariate_adjusted");
+  if (!speaks(label)) {
     for (const ShiftTestSpec& test : ShiftTests()) {
-      if (test.name.starts_with("acquisition_")) add(test.name);
+      if (test.name.starts_with("acquisition_") && Differs(cells, test.name)) {
+        found.push_back(test.name);
+      }
     }
   }
-  if (is_label) add(is_concept ? "label_profiled" : "label_score");
-  if (is_concept) add("concept_score");
+  if (speaks(label)) found.push_back(label);
+  if (is_concept) found.push_back("concept_score");
+  if (!found.empty()) return found;
+  if (PValue(cells, label) < PValue(cells, "covariate_adjusted")) {
+    return {label};
+  }
+  // A site of one class has neither.
+  for (std::string_view test :
+       {"covariate_adjusted", "covariate_mmd", "label_counts"}) {
+    if (cells.contains(std::string(test))) return {test};
+  }
   return found;
 }
 
@@ -98,9 +114,9 @@ std::string Reason(const Cells& cells,
   std::vector<std::string> parts;
   for (std::string_view name : witnesses) {
     const ShiftCell& cell = cells.at(std::string(name));
-    parts.push_back(absl::StrFormat("%s (p %.2g after adjustment, effect %.2g)",
+    parts.push_back(absl::StrFormat("%s (p %.2g, effect %.2g)",
                                     std::string(FindShiftTest(name)->title),
-                                    cell.adjusted, cell.effect));
+                                    cell.p, cell.effect));
   }
   return absl::StrCat("Differs from the other sites in ",
                       absl::StrJoin(parts, "; "), ".");

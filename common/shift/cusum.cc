@@ -13,23 +13,8 @@ namespace {
 constexpr int kStates = 128;  // of the Markov chain
 constexpr double kThresholdMax = 40;
 
-}  // namespace
-
-bool Cusum::Add(double value) {
-  if (values_ > 0) {
-    const double n = values_ + 1;
-    const double u = std::sqrt(values_ / n) * (value - mean_) / deviation_;
-    high_ = std::max(0.0, high_ + u - kSlack);
-    low_ = std::max(0.0, low_ - u - kSlack);
-  }
-  ++values_;
-  mean_ += (value - mean_) / values_;
-  if (alarmed_) return false;
-  alarmed_ = high_ > threshold_ || low_ > threshold_;
-  return alarmed_;
-}
-
-double CusumAlarmProbability(double threshold, int values, double slack) {
+// Probability that one side stays at or below the threshold.
+double QuietProbability(double threshold, int values, double slack) {
   // One side: state i stands for S in ((i - 1/2) w, (i + 1/2) w], 0 for S = 0.
   const double width = 2 * threshold / (2 * kStates - 1);
   Eigen::MatrixXd step(kStates, kStates);
@@ -48,9 +33,51 @@ double CusumAlarmProbability(double threshold, int values, double slack) {
   Eigen::RowVectorXd state = Eigen::RowVectorXd::Zero(kStates);
   state[0] = 1;
   for (int t = 0; t < values; ++t) state = state * step;
-  const double quiet = std::clamp(state.sum(), 0.0, 1.0);
+  return std::clamp(state.sum(), 0.0, 1.0);
+}
+
+// The threshold of this probability, which falls as thresholds rise.
+template <typename Probability>
+double Solve(double rate, const Probability& probability) {
+  double low = 0, high = kThresholdMax;
+  for (int i = 0; i < 40; ++i) {
+    const double middle = (low + high) / 2;
+    (probability(middle) > rate ? low : high) = middle;
+  }
+  return high;
+}
+
+}  // namespace
+
+bool Cusum::Add(double value) {
+  if (values_ > 0) {
+    const double n = values_ + 1;
+    const double u = std::sqrt(values_ / n) * (value - mean_) / deviation_;
+    high_ = std::max(0.0, high_ + u - kSlack);
+    low_ = std::max(0.0, low_ - u - kSlack);
+  }
+  ++values_;
+  mean_ += (value - mean_) / values_;
+  if (alarmed_) return false;
+  alarmed_ = high_ > threshold_ || low_ > low_threshold_;
+  return alarmed_;
+}
+
+double CusumAlarmProbability(double threshold, int values, double slack) {
+  const double quiet = QuietProbability(threshold, values, slack);
   // The two sides alarm as if independent: one falls while the other rises.
   return 1 - quiet * quiet;
+}
+
+absl::StatusOr<double> CusumSideThreshold(double rate, int values) {
+  if (!(rate > 0 && rate < 1) || values < 1) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "CUSUM: expected a rate in (0, 1) over one value or more, not ", rate,
+        " over ", values));
+  }
+  return Solve(rate, [&](double threshold) {
+    return 1 - QuietProbability(threshold, values, Cusum::kSlack);
+  });
 }
 
 absl::StatusOr<double> CusumThreshold(double rate, int charts, int values) {
@@ -60,13 +87,9 @@ absl::StatusOr<double> CusumThreshold(double rate, int charts, int values) {
         "not ",
         rate, " over ", charts, " and ", values));
   }
-  const double per_chart = -std::expm1(std::log1p(-rate) / charts);
-  double low = 0, high = kThresholdMax;
-  for (int i = 0; i < 40; ++i) {
-    const double middle = (low + high) / 2;
-    (CusumAlarmProbability(middle, values) > per_chart ? low : high) = middle;
-  }
-  return high;
+  return Solve(-std::expm1(std::log1p(-rate) / charts), [&](double threshold) {
+    return CusumAlarmProbability(threshold, values);
+  });
 }
 
 }  // namespace fedgraft

@@ -27,13 +27,18 @@ class Cusum {
   // normal deviate of a p-value, or what the sites' charts show together.
   // REQUIRES: above 0.
   explicit Cusum(double threshold, double deviation = 1)
-      : threshold_(threshold), deviation_(deviation) {}
+      : Cusum(threshold, threshold, deviation) {}
+  // With a threshold of its own for S-.
+  Cusum(double threshold, double low_threshold, double deviation)
+      : threshold_(threshold),
+        low_threshold_(low_threshold),
+        deviation_(deviation) {}
 
   // True if this value raises an alarm. After an alarm the chart stays up until
   // Acknowledge. REQUIRES: finite.
   bool Add(double value);
   // The change is known: forget the level, learn the new one.
-  void Acknowledge() { *this = Cusum(threshold_, deviation_); }
+  void Acknowledge() { *this = Cusum(threshold_, low_threshold_, deviation_); }
 
   double threshold() const { return threshold_; }
   double high() const { return high_; }
@@ -42,7 +47,7 @@ class Cusum {
   int values() const { return values_; }
 
  private:
-  double threshold_;
+  double threshold_, low_threshold_;
   double deviation_;
   int values_ = 0;
   double mean_ = 0;
@@ -56,6 +61,9 @@ class Cusum {
 // run length", 1972, on a finite run). INVALID_ARGUMENT: rate outside (0, 1),
 // or a count below 1.
 absl::StatusOr<double> CusumThreshold(double rate, int charts, int values);
+// h for which one side of one chart alarms within `values` values with
+// probability `rate`. INVALID_ARGUMENT as above.
+absl::StatusOr<double> CusumSideThreshold(double rate, int values);
 // Probability that one two-sided chart alarms within `values` values.
 double CusumAlarmProbability(double threshold, int values,
                              double slack = Cusum::kSlack);

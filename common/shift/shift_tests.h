@@ -19,11 +19,12 @@ enum class ShiftKind {
 struct ShiftTestSpec {
   std::string_view name;
   ShiftKind kind;
-  // Whether the test decides what is said of a site. The others react to more
-  // than one kind of shift: they are shown, and count for nothing else.
+  // Whether the test counts for whether a site differs. The others are shown.
   bool decisive;
-  // Whether a chart follows the test over rounds.
-  bool charted;
+  // Of a site's false alarms over rounds, the share that its chart of this test
+  // may raise; 0: it has no chart. New scanners are what happens most within a
+  // run.
+  double alarm_share;
   std::string_view title;
   // What it compares and what a small p says; one sentence each.
   std::string_view shows, means;

@@ -38,7 +38,8 @@ RecordSource::RecordSource(const SimulationOptions& options, uint64_t seed)
   direction_.assign(d, 0);
   for (int c = 0; c < classes; ++c) {
     if (c > 0) means_[c * d + c - 1] = 2 * kSeparation;
-    log_prior_.push_back(-0.4 * c);
+    log_prior_.push_back(options_.prior.empty() ? -0.4 * c
+                                                : std::log(options_.prior[c]));
     if (c > 0) direction_[c - 1] = 0.5;
   }
   direction_[d - 1] = 1;
@@ -65,6 +66,14 @@ SimulatedRecords RecordSource::Draw(int64_t n, const SiteDials& dials) {
   const std::vector<double> prior = Softmax(log_prior_);
   std::discrete_distribution<int> component(prior.begin(), prior.end());
   std::uniform_real_distribution<double> uniform;
+  // By label, largest 1.
+  std::vector<double> keep(classes, 1);
+  keep.back() = std::exp(dials.label);
+  for (int c = 0; c < classes && !dials.prior.empty(); ++c) {
+    keep[c] = dials.prior[c] / prior[c];
+  }
+  const double most = *std::max_element(keep.begin(), keep.end());
+  for (double& share : keep) share /= most;
   // The centre of the means, about which slopes turn.
   std::vector<double> centre(d);
   for (int c = 0; c < classes; ++c) {
@@ -82,10 +91,7 @@ SimulatedRecords RecordSource::Draw(int64_t n, const SiteDials& dials) {
     std::vector<double> p = Posterior(read.data());
     std::discrete_distribution<int> reader(p.begin(), p.end());
     const int y = reader(random_);
-    const double keep = y == classes - 1 ? dials.label : 0;
-    if (uniform(random_) >= std::exp(keep - std::max(dials.label, 0.0))) {
-      continue;
-    }
+    if (uniform(random_) >= keep[y]) continue;
     records.labels.push_back(y);
     std::vector<double> logits = Posterior(x.data());
     for (double& value : logits) {

@@ -23,7 +23,8 @@ struct SiteDials {
   // The head's slopes turn by this share of themselves: 2 is the opposite
   // reading. p(x) stays.
   double concept_change = 0;
-  // The record is read with intercepts moved so that few are positive.
+  // Shares of the classes, if not the federation's: label shift, too.
+  std::vector<double> prior = {};
 };
 
 struct SimulationOptions {
@@ -31,6 +32,7 @@ struct SimulationOptions {
   int64_t records = 200;
   int num_classes = 3;
   int64_t feature_dim = 24;
+  std::vector<double> prior;  // empty: falling by a third a class
   // Features are cubed a little, so that they have heavy tails.
   bool heavy_tails = false;
   bool has_outputs = true;
