@@ -40,14 +40,14 @@ std::vector<Point> Values(const ShiftHistory& history,
 
 // From differences of neighbours, so that a change shows once and not for good.
 double Spread(const std::vector<Point>& points) {
-  if (points.size() < kChartBaseline) return 1;
+  if (points.size() < kChartBaseline) return kChartSpread;
   double squares = 0;
   for (int i = 1; i < kChartBaseline; ++i) {
     const double step = points[i].value - points[i - 1].value;
     squares += step * step;
   }
   const double spread = std::sqrt(squares / (2 * (kChartBaseline - 1)));
-  return spread > kChartSpreadMax ? spread : 1;
+  return spread > kChartSpreadMax ? spread : kChartSpread;
 }
 
 void Follow(uint32_t acknowledged, ShiftChart& chart) {

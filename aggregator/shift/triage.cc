@@ -35,20 +35,20 @@ std::vector<std::string_view> Witnesses(const Cells& cells) {
                    [](const auto& cell) { return cell.second.differs; })) {
     return found;
   }
-  const auto speaks = [&](std::string_view test) {
-    return PValue(cells, test) <= kAttributionP;
-  };
-  const bool is_concept = speaks("concept_score");
+  const bool is_concept = PValue(cells, "concept_score") <= kConceptP;
   const std::string_view label = is_concept ? "label_profiled" : "label_score";
-  if (speaks("covariate_adjusted")) found.push_back("covariate_adjusted");
-  if (!speaks(label)) {
+  const bool is_label = PValue(cells, label) <= kLabelP;
+  if (PValue(cells, "covariate_adjusted") <= kCovariateP) {
+    found.push_back("covariate_adjusted");
+  }
+  if (!is_label) {
     for (const ShiftTestSpec& test : ShiftTests()) {
       if (test.name.starts_with("acquisition_") && Differs(cells, test.name)) {
         found.push_back(test.name);
       }
     }
   }
-  if (speaks(label)) found.push_back(label);
+  if (is_label) found.push_back(label);
   if (is_concept) found.push_back("concept_score");
   if (!found.empty()) return found;
   if (PValue(cells, label) < PValue(cells, "covariate_adjusted")) {

@@ -9,7 +9,7 @@ namespace fedgraft {
 
 // What a site's cells of one round say, in words. Whether the site differs at
 // all is for the decisive tests, corrected for their number; then how, each
-// kind by a test that is blind to the others, at kAttributionP:
+// kind by a test that is blind to the others, uncorrected:
 //
 // concept    concept_score.
 // label      label_score, or label_profiled if there is concept shift, under
@@ -20,7 +20,9 @@ namespace fedgraft {
 //
 // Where none speaks up, it is the kind, label or covariate, whose absence is
 // the less likely.
-inline constexpr double kAttributionP = 0.02;
+// The adjusted test rejects less often than it says, the score of slopes more
+// often far out.
+inline constexpr double kCovariateP = 0.035, kLabelP = 0.015, kConceptP = 0.01;
 SiteTriage TriageSite(const std::map<std::string, ShiftCell>& cells);
 
 }  // namespace fedgraft

@@ -41,7 +41,7 @@ class Problem {
       return absl::FailedPreconditionError("records of one class only");
     }
     FG_RETURN_IF_ERROR(problem.TakeRecords(view));
-    problem.TakeHead(*view.head());
+    problem.TakeHead(*view.head(), view.OthersMean("space"));
     problem.ChooseDirections();
     return problem;
   }
@@ -66,6 +66,7 @@ class Problem {
  private:
   absl::Status TakeRecords(const SiteView& view) {
     const MatrixView features = view.head_features();
+    const std::vector<double> centre = view.OthersMean("space");
     for (int64_t r = 0; r < view.n(); ++r) {
       const auto place =
           std::find(classes_.begin(), classes_.end(), view.labels()[r]);
@@ -73,7 +74,9 @@ class Problem {
       records_.push_back(r);
       labels_.push_back(place - classes_.begin());
       const absl::Span<const double> row = features.Row(r);
-      features_.insert(features_.end(), row.begin(), row.end());
+      for (int64_t i = 0; i < features.columns; ++i) {
+        features_.push_back(row[i] - centre[i]);
+      }
     }
     FG_ASSIGN_OR_RETURN(LogisticSample sample,
                         LogisticSample::Create(
@@ -84,17 +87,25 @@ class Problem {
     return absl::OkStatus();
   }
 
-  // Contrasts to the first of the classes that are there.
-  void TakeHead(const ReferenceHead& head) {
+  // Contrasts to the first of the classes that are there. Intercepts are those
+  // at the others' mean: where slopes differ it matters where one looks, and
+  // the pooled mean has the site in it.
+  void TakeHead(const ReferenceHead& head, absl::Span<const double> centre) {
     const int64_t width = head.feature_dim + 1;
     const int64_t full = (head.num_classes - 1) * width;
     MatrixXd contrast = MatrixXd::Zero(sample_->unknowns(), full);
-    for (size_t c = 1; c < classes_.size(); ++c) {
+    const auto add = [&](int64_t to, int class_index, double sign) {
+      if (class_index == 0) return;
+      const int64_t from = (class_index - 1) * width;
       for (int64_t i = 0; i < width; ++i) {
-        const auto row = static_cast<int64_t>(c - 1) * width + i;
-        contrast(row, (classes_[c] - 1) * width + i) = 1;
-        if (classes_[0] > 0) contrast(row, (classes_[0] - 1) * width + i) = -1;
+        contrast(to + i, from + i) = sign;
+        if (i > 0) contrast(to, from + i) = sign * centre[i - 1];
       }
+    };
+    for (size_t c = 1; c < classes_.size(); ++c) {
+      const int64_t to = static_cast<int64_t>(c - 1) * width;
+      add(to, classes_[c], 1);
+      add(to, classes_[0], -1);
     }
     head_ =
         contrast * Eigen::Map<const VectorXd>(head.coefficients.data(), full);

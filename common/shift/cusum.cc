@@ -52,7 +52,9 @@ double Solve(double rate, const Probability& probability) {
 bool Cusum::Add(double value) {
   if (values_ > 0) {
     const double n = values_ + 1;
-    const double u = std::sqrt(values_ / n) * (value - mean_) / deviation_;
+    const double u =
+        std::clamp(std::sqrt(values_ / n) * (value - mean_) / deviation_,
+                   -kStepMax, kStepMax);
     high_ = std::max(0.0, high_ + u - kSlack);
     low_ = std::max(0.0, low_ - u - kSlack);
   }

@@ -11,7 +11,8 @@ namespace fedgraft {
 //   U_n = sqrt((n - 1) / n) (x_n - mean of n - 1) / deviation,
 // which is N(0, 1) and independent of the others as long as the values are
 // normal with one mean, whatever it is: a site may differ from the others for
-// ever without alarm. Then
+// ever without alarm. U is cut at kStepMax, so that no single value, whose tail
+// may be heavier than normal, is an alarm. Then
 //   S+ = max(0, S+ + U - k),  S- = max(0, S- - U - k),  alarm above h.
 //
 // Feed it only what is new: the same records under the same representation
@@ -22,6 +23,7 @@ class Cusum {
   // finds two deviations within 8 values more often (81 %) than 0.5 (76 %) and
   // 1 (76 %), as the level learned from 20 values gives way to the change.
   static constexpr double kSlack = 0.75;
+  static constexpr double kStepMax = 3.25;
 
   // `deviation` of the statistic between looks at one unchanged site: 1 for the
   // normal deviate of a p-value, or what the sites' charts show together.

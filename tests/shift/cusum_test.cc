@@ -99,7 +99,11 @@ TEST(CusumTest, JudgesByTheDeviationItIsGiven) {
     EXPECT_FALSE(narrow.Add(1));
     EXPECT_FALSE(wide.Add(1));
   }
-  EXPECT_TRUE(narrow.Add(2));
+  // Cut: far out is as far as kStepMax, twice in a row is an alarm.
+  EXPECT_FALSE(narrow.Add(2));
+  EXPECT_EQ(narrow.high(), Cusum::kStepMax - Cusum::kSlack);
+  EXPECT_FALSE(narrow.Add(20));
+  EXPECT_TRUE(narrow.Add(20));
   EXPECT_FALSE(wide.Add(2));
   EXPECT_NEAR(wide.high(), std::sqrt(10.0 / 11) - Cusum::kSlack, 1e-12);
 }

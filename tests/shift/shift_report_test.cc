@@ -88,7 +88,7 @@ TEST(TriageTest, WhereNoKindSpeaksUpTheLikelierIsNamed) {
   Set(history, "label_score", 0.04);
   Set(history, "covariate_adjusted", 0.2);
   EXPECT_THAT(TriageOfFirst(history).kinds, ElementsAre(ShiftKind::kLabel));
-  Set(history, "covariate_adjusted", 0.03);
+  Set(history, "covariate_adjusted", 0.039);
   EXPECT_THAT(TriageOfFirst(history).kinds, ElementsAre(ShiftKind::kCovariate));
 }
 
