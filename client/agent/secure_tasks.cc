@@ -164,10 +164,10 @@ SecureTasks::Masker(std::shared_ptr<const RunContext> run,
     FG_ASSIGN_OR_RETURN(const SecureParty party, work->Party());
     FG_ASSIGN_OR_RETURN(const std::string statistic,
                         StatisticOf(*work->run, work->task, work->files));
-    FG_ASSIGN_OR_RETURN(const MaskedInput masks,
+    FG_ASSIGN_OR_RETURN(MaskedInput masks,
                         work->site->Mask(party, work->Session(),
                                          work->task.secure.payload, statistic));
-    return MaskedUpdate::Mask(std::move(update), masks);
+    return MaskedUpdate::Mask(std::move(update), std::move(masks));
   };
 }
 

@@ -342,13 +342,15 @@ void TaskRunner::SealTrained(const TrainResult& result) {
     const absl::Status removed = files.Remove(kWorkDeltaPath);
     if (!raw.ok()) return absl::StatusOr<QuantizedUpdate>(raw.status());
     if (!removed.ok()) return absl::StatusOr<QuantizedUpdate>(removed);
-    ClippedUpdate clipped = ClippedUpdate::Clip(*std::move(raw), run->plan);
+    absl::StatusOr<ClippedUpdate> clipped =
+        ClippedUpdate::Clip(*std::move(raw), run->plan);
+    if (!clipped.ok()) return absl::StatusOr<QuantizedUpdate>(clipped.status());
     FG_LOG_INFO("update of {} images: L2 norm {:.4g}, clipped to {:.4g}",
-                samples, clipped.l2_norm_before(), clipped.l2_norm_after());
+                samples, clipped->l2_norm_before(), clipped->l2_norm_after());
     if (!charge.has_value()) {
-      return QuantizedUpdate::FromUpdate(std::move(clipped), run->plan, seed);
+      return QuantizedUpdate::FromUpdate(*std::move(clipped), run->plan, seed);
     }
-    return QuantizedUpdate::FromPrivateUpdate(std::move(clipped), run->plan,
+    return QuantizedUpdate::FromPrivateUpdate(*std::move(clipped), run->plan,
                                               *charge, seed, random);
   };
   Seal(std::move(quantize), result.loss,
@@ -433,13 +435,7 @@ void TaskRunner::Seal(std::function<absl::StatusOr<QuantizedUpdate>()> quantize,
                scalars =
                    std::move(scalars)]() mutable -> absl::StatusOr<SealedTask> {
     FG_ASSIGN_OR_RETURN(QuantizedUpdate quantized, quantize());
-    if (header.kind == TaskKind::kTrain) {
-      scalars["update_bytes"] = static_cast<double>(quantized.payload().size());
-      scalars["update_error_rms"] = quantized.error_rms();
-      FG_LOG_INFO("round {}: {} bytes of update, root mean square error {:.3g}",
-                  header.round.value, quantized.payload().size(),
-                  quantized.error_rms());
-    }
+    const uint64_t payload_bytes = quantized.payload().size_bytes();
     if (quantized.head().saturated > 0) {
       FG_LOG_WARNING(
           "round {}: {} of {} values exceed the plan's range and "
@@ -457,6 +453,12 @@ void TaskRunner::Seal(std::function<absl::StatusOr<QuantizedUpdate>()> quantize,
                             run->descriptor.hpke_public_key, path);
     }
     FG_RETURN_IF_ERROR(sealed.status());
+    if (header.kind == TaskKind::kTrain) {
+      scalars["update_bytes"] = static_cast<double>(payload_bytes);
+      scalars["update_error_rms"] = sealed->error_rms();
+      FG_LOG_INFO("round {}: {} bytes of update, root mean square error {:.3g}",
+                  header.round.value, payload_bytes, sealed->error_rms());
+    }
     return SealedTask{*std::move(sealed), std::move(scalars)};
   };
   background_.Run(

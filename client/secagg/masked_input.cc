@@ -29,7 +29,7 @@ absl::StatusOr<MaskedInput> MaskedInput::Accept(
   return MaskedInput(std::move(masks));
 }
 
-void MaskedInput::MaskWords(int word_bits, uint64_t count,
+void MaskedInput::MaskWords(int word_bits, uint64_t first, uint64_t count,
                             absl::Span<uint8_t> packed) const {
   // All masks go over one slice while it is in the cache.
   const uint64_t slice =
@@ -39,7 +39,7 @@ void MaskedInput::MaskWords(int word_bits, uint64_t count,
     const auto part = packed.subspan(PackedBytes(word_bits, begin),
                                      PackedBytes(word_bits, words));
     for (const SignedMask& one : masks_) {
-      one.mask.ApplyPacked(one.sign, word_bits, begin, words, part);
+      one.mask.ApplyPacked(one.sign, word_bits, first + begin, words, part);
     }
   }
 }

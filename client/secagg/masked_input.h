@@ -22,8 +22,9 @@ class MaskedInput {
                                             const KeyList& keys,
                                             const std::vector<SiteId>& sharers);
 
-  // Masks `count` packed words of `word_bits` from the first on.
-  void MaskWords(int word_bits, uint64_t count,
+  // Masks `count` packed words of `word_bits` from word `first` on, which lies
+  // on a byte's edge.
+  void MaskWords(int word_bits, uint64_t first, uint64_t count,
                  absl::Span<uint8_t> packed) const;
   uint64_t MaskWeight(uint64_t weight_word) const;
 

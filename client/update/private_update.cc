@@ -6,7 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "client/privacy/budget_ledger.h"
-#include "client/update/payload_builder.h"
+#include "client/update/payload_source.h"
 #include "client/update/update_pipeline.h"
 #include "common/base/status_macros.h"
 #include "common/privacy/discrete_gaussian.h"
@@ -64,20 +64,20 @@ absl::Status CheckCharge(const Plan& plan, const PrivacyCharge& charge,
 absl::StatusOr<QuantizedUpdate> QuantizedUpdate::FromPrivateUpdate(
     ClippedUpdate&& clipped, const Plan& plan, const PrivacyCharge& charge,
     uint64_t rounding_seed, RandomSource& random) {
-  const int64_t parameters = clipped.raw().layout().Count();
+  const int64_t parameters = clipped.layout().Count();
   FG_RETURN_IF_ERROR(CheckCharge(plan, charge, parameters));
   // The trainer has added the noise of record privacy.
   if (plan.differential_privacy.kind == DifferentialPrivacy::kRecord) {
     return Quantized(std::move(clipped), plan, rounding_seed);
   }
   const ClippedUpdate update = std::move(clipped);
-  const ParameterVector& delta = update.raw().delta();
+  FG_ASSIGN_OR_RETURN(const ParameterVector delta, update.ReadAll());
   FG_ASSIGN_OR_RETURN(const SiteNoise noise, MakeSiteNoise(plan, parameters));
   UpdatePayloadHead head;
   FG_ASSIGN_OR_RETURN(head.ring, TrainRing(plan));
   head.count = delta.size();
   head.weight_word = WeightWord(1);
-  head.layout = update.raw().layout().digest();
+  head.layout = update.layout().digest();
   FG_ASSIGN_OR_RETURN(
       const double scale,
       ScaleWithin(delta, noise.Unit(head.ring.Step()), noise.norm2_max));
@@ -100,8 +100,10 @@ absl::StatusOr<QuantizedUpdate> QuantizedUpdate::FromPrivateUpdate(
     }
     return absl::StatusOr<QuantizeResult>(std::move(slice));
   };
-  FG_ASSIGN_OR_RETURN(Bytes payload, BuildPayload(head, add_noise));
-  return QuantizedUpdate(head, std::move(payload));
+  // Drawn once: asked again it would be other noise.
+  FG_ASSIGN_OR_RETURN(PayloadSource payload,
+                      PayloadSource::Packed(head, add_noise));
+  return QuantizedUpdate(std::move(payload));
 }
 
 }  // namespace fedgraft

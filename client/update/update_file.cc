@@ -106,6 +106,41 @@ absl::StatusOr<Digest> DigestOf(const ReadableFile& file, uint64_t size) {
   return hasher.Finish();
 }
 
+// The chunks of a payload, one after another in one buffer.
+class PayloadChunks {
+ public:
+  explicit PayloadChunks(const PayloadSource& payload)
+      : payload_(payload),
+        shape_{UpdatePayloadHead::kBytes, payload.size_bytes()},
+        words_per_chunk_(kSealedChunkBytes * 8 /
+                         static_cast<uint64_t>(payload.head().ring.word_bits)) {
+  }
+
+  absl::StatusOr<ByteSpan> Make(uint64_t chunk) {
+    if (chunk == 0) {
+      buffer_ = EncodeUpdateHead(payload_.head());
+      return buffer_;
+    }
+    buffer_.resize(shape_.PlainSize(chunk));
+    const uint64_t begin = (chunk - 1) * words_per_chunk_;
+    const uint64_t count =
+        std::min(words_per_chunk_, payload_.head().count - begin);
+    FG_ASSIGN_OR_RETURN(
+        const QuantizeTotals of_chunk,
+        payload_.PackWords(begin, count, absl::MakeSpan(buffer_)));
+    totals_.Add(of_chunk);
+    return buffer_;
+  }
+  const QuantizeTotals& totals() const { return totals_; }
+
+ private:
+  const PayloadSource& payload_;
+  const SealedStreamShape shape_;
+  const uint64_t words_per_chunk_;
+  Bytes buffer_;
+  QuantizeTotals totals_;
+};
+
 std::string FolderOf(std::string_view path) {
   const size_t slash = path.rfind('/');
   return slash == path.npos ? "" : std::string(path.substr(0, slash));
@@ -138,13 +173,12 @@ absl::StatusOr<SealedUpdate> UpdateSealer::Seal(MaskedUpdate&& update,
   return SealPayload(taken.payload(), std::move(header), hpke_public_key, path);
 }
 
-absl::StatusOr<SealedUpdate> UpdateSealer::SealPayload(ByteSpan payload,
-                                                       UploadHeader header,
-                                                       ByteSpan hpke_public_key,
-                                                       std::string_view path) {
+absl::StatusOr<SealedUpdate> UpdateSealer::SealPayload(
+    const PayloadSource& payload, UploadHeader header, ByteSpan hpke_public_key,
+    std::string_view path) {
+  const uint64_t payload_bytes = payload.size_bytes();
   header.size_bytes =
-      SealedStreamShape{UpdatePayloadHead::kBytes, payload.size()}
-          .SealedTotal();
+      SealedStreamShape{UpdatePayloadHead::kBytes, payload_bytes}.SealedTotal();
   const uint64_t total_bytes = header.size_bytes + TrailerBytes(header);
   // Over the update of the round before, which has the same size.
   FG_ASSIGN_OR_RETURN(const auto file, files_.OpenOverwrite(path, total_bytes));
@@ -155,10 +189,14 @@ absl::StatusOr<SealedUpdate> UpdateSealer::SealPayload(ByteSpan payload,
                              .context = context,
                              .head_bytes = UpdatePayloadHead::kBytes,
                              .algorithm = AlgorithmOf(header.suite)};
-  FG_RETURN_IF_ERROR(SealStream(target, payload, random_, [&](ByteSpan sealed) {
-    hasher.Update(sealed);
-    return file->Append(sealed);
-  }));
+  PayloadChunks chunks(payload);
+  FG_RETURN_IF_ERROR(SealStream(
+      target, payload_bytes, [&](uint64_t chunk) { return chunks.Make(chunk); },
+      random_,
+      [&](ByteSpan sealed) {
+        hasher.Update(sealed);
+        return file->Append(sealed);
+      }));
   FG_CHECK(file->size_bytes() == header.size_bytes);
   header.sealed_digest = hasher.Finish();
   header.signature = key_.Sign(UploadStatement(site_, header));
@@ -169,7 +207,9 @@ absl::StatusOr<SealedUpdate> UpdateSealer::SealPayload(ByteSpan payload,
     FG_RETURN_IF_ERROR(files_.SyncFolder(FolderOf(path)));
     durable_names_.emplace(path);
   }
-  return SealedUpdate(std::move(header), std::string(path));
+  SealedUpdate update(std::move(header), std::string(path));
+  update.error_rms_ = payload.ErrorRms(chunks.totals());
+  return update;
 }
 
 absl::StatusOr<SealedUpdate> LoadSealedUpdate(FileStore& files,

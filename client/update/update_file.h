@@ -26,6 +26,9 @@ class SealedUpdate {
  public:
   const UploadHeader& header() const { return header_; }
   const std::string& path() const { return path_; }
+  // Root mean square of what quantising changed, in units of the update's
+  // values; 0 if it was loaded.
+  double error_rms() const { return error_rms_; }
   // The sealed bytes alone, size header().size_bytes.
   absl::StatusOr<std::shared_ptr<ReadableFile>> Open(FileStore& files) const;
 
@@ -37,6 +40,7 @@ class SealedUpdate {
       : header_(std::move(header)), path_(std::move(path)) {}
   UploadHeader header_;
   std::string path_;
+  double error_rms_ = 0;
 };
 
 // Seals for one site. Any thread, but one Seal at a time.
@@ -61,7 +65,7 @@ class UpdateSealer {
                                     std::string_view path);
 
  private:
-  absl::StatusOr<SealedUpdate> SealPayload(ByteSpan payload,
+  absl::StatusOr<SealedUpdate> SealPayload(const PayloadSource& payload,
                                            UploadHeader header,
                                            ByteSpan hpke_public_key,
                                            std::string_view path);

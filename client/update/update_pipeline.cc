@@ -1,11 +1,9 @@
 #include "client/update/update_pipeline.h"
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
 
 #include "absl/strings/str_cat.h"
-#include "client/update/payload_builder.h"
 #include "common/base/check.h"
 #include "common/base/status_macros.h"
 #include "common/config/rule_facts.h"
@@ -18,19 +16,6 @@
 namespace fedgraft {
 namespace {
 
-static_assert(std::endian::native == std::endian::little,
-              "the trainer's file is read as it lies on disk");
-
-double L2Norm(const ParameterVector& values) {
-  return std::sqrt(SquaredNorm(values));
-}
-
-double ErrorRms(const UpdatePayloadHead& head, double squared_error) {
-  if (head.count == 0) return 0;
-  return std::sqrt(squared_error / static_cast<double>(head.count)) *
-         head.ring.Step() / WeightOfWord(head.weight_word);
-}
-
 // "layer4.1.conv2.weight[17]" for a flat index.
 std::string ElementName(const ParameterLayout& layout, int64_t flat) {
   const auto& tensors = layout.tensors();
@@ -42,17 +27,43 @@ std::string ElementName(const ParameterLayout& layout, int64_t flat) {
   return absl::StrCat("[", flat, "]");
 }
 
-// Running statistics are no work of the steps.
+absl::Status NotFinite(const ParameterLayout& layout, uint64_t begin,
+                       absl::Span<const float> slice) {
+  const auto bad = std::find_if_not(slice.begin(), slice.end(),
+                                    [](float v) { return std::isfinite(v); });
+  const auto flat = static_cast<int64_t>(begin) + (bad - slice.begin());
+  return absl::InvalidArgumentError(
+      absl::StrCat("update is not finite at ", ElementName(layout, flat), ": ",
+                   *bad, "; nothing was sent"));
+}
+
+// The values of a pass, one slice after another.
+template <typename Use>
+absl::Status ForEachSlice(uint64_t count, Use use) {
+  ParameterVector slice(std::min(count, kPassValues));
+  for (uint64_t begin = 0; begin < count; begin += kPassValues) {
+    FG_RETURN_IF_ERROR(use(begin, absl::MakeSpan(slice).first(
+                                      std::min(kPassValues, count - begin))));
+  }
+  return absl::OkStatus();
+}
+
+void Scale(double factor, absl::Span<float> values) {
+  for (float& value : values) value = static_cast<float>(value * factor);
+}
+
+// Of a slice from `begin`. Running statistics are no work of the steps.
 void ScaleParameters(const ParameterLayout& layout, double factor,
-                     ParameterVector& values) {
+                     uint64_t begin, absl::Span<float> values) {
+  const uint64_t end = begin + values.size();
   for (size_t t = 0; t < layout.tensors().size(); ++t) {
     const TensorSpec& tensor = layout.tensors()[t];
-    if (tensor.kind != TensorKind::kWeight) continue;
-    const auto begin = static_cast<size_t>(layout.Offset(t));
-    const size_t end = begin + static_cast<size_t>(tensor.Count());
-    for (size_t i = begin; i < end; ++i) {
-      values[i] = static_cast<float>(values[i] * factor);
-    }
+    const auto offset = static_cast<uint64_t>(layout.Offset(t));
+    const uint64_t from = std::max(begin, offset);
+    const uint64_t to =
+        std::min(end, offset + static_cast<uint64_t>(tensor.Count()));
+    if (tensor.kind != TensorKind::kWeight || from >= to) continue;
+    Scale(factor, values.subspan(from - begin, to - from));
   }
 }
 
@@ -88,60 +99,99 @@ absl::StatusOr<std::vector<float>> ExtraValues(const Plan& plan,
 }  // namespace
 
 absl::StatusOr<RawUpdate> RawUpdate::Create(
-    std::shared_ptr<const ParameterLayout> layout, ParameterVector delta,
+    std::shared_ptr<const ParameterLayout> layout, UpdateValues delta,
     uint64_t samples) {
-  if (static_cast<int64_t>(delta.size()) != layout->Count()) {
+  if (static_cast<int64_t>(delta.count()) != layout->Count()) {
     return absl::InvalidArgumentError(
-        absl::StrCat("update has ", delta.size(),
+        absl::StrCat("update has ", delta.count(),
                      " values, the trainable set has ", layout->Count()));
   }
   if (samples == 0) {
     return absl::InvalidArgumentError("update was trained on 0 images");
   }
-  // A finite float's square is a finite double, so the sum tells.
-  const bool finite = std::isfinite(SquaredNorm(delta));
-  for (size_t i = 0; !finite && i < delta.size(); ++i) {
-    if (!std::isfinite(delta[i])) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("update is not finite at ",
-                       ElementName(*layout, static_cast<int64_t>(i)), ": ",
-                       delta[i], "; nothing was sent"));
-    }
-  }
-  return RawUpdate(std::move(layout), std::move(delta), samples);
+  RawUpdate raw(std::move(layout), std::move(delta), samples);
+  FG_RETURN_IF_ERROR(ForEachSlice(
+      raw.delta_.count(), [&](uint64_t begin, absl::Span<float> slice) {
+        FG_RETURN_IF_ERROR(raw.delta_.Read(begin, slice));
+        const float largest = LargestMagnitude(slice);
+        if (!std::isfinite(largest)) {
+          return NotFinite(raw.layout(), begin, slice);
+        }
+        raw.largest_ = std::max(raw.largest_, largest);
+        raw.squared_norm_ += SquaredNorm(slice);
+        return absl::OkStatus();
+      }));
+  return raw;
+}
+
+absl::StatusOr<RawUpdate> RawUpdate::Create(
+    std::shared_ptr<const ParameterLayout> layout, ParameterVector delta,
+    uint64_t samples) {
+  return Create(std::move(layout), UpdateValues(std::move(delta)), samples);
 }
 
 absl::StatusOr<RawUpdate> ReadRawUpdate(
     FileStore& files, std::string_view path,
     std::shared_ptr<const ParameterLayout> layout, uint64_t samples) {
-  FG_ASSIGN_OR_RETURN(const auto file, files.OpenRead(path));
-  const uint64_t expected =
-      static_cast<uint64_t>(layout->Count()) * sizeof(float);
+  FG_ASSIGN_OR_RETURN(std::shared_ptr<const ReadableFile> file,
+                      files.OpenRead(path));
+  const auto count = static_cast<uint64_t>(layout->Count());
+  const uint64_t expected = count * sizeof(float);
   if (file->size_bytes() != expected) {
     return absl::InvalidArgumentError(
         absl::StrCat("the trainer's update ", std::string(path), " has ",
                      file->size_bytes(), " bytes, expected ", expected));
   }
-  ParameterVector delta(static_cast<size_t>(layout->Count()));
-  FG_RETURN_IF_ERROR(file->ReadAt(
-      0, absl::MakeSpan(reinterpret_cast<uint8_t*>(delta.data()), expected)));
-  return RawUpdate::Create(std::move(layout), std::move(delta), samples);
+  return RawUpdate::Create(std::move(layout),
+                           UpdateValues(std::move(file), count), samples);
 }
 
-ClippedUpdate ClippedUpdate::Clip(RawUpdate&& raw, const Plan& plan) {
-  const double clip_norm = plan.update.clip_norm;
-  ClippedUpdate clipped(std::move(raw), 0);
-  ParameterVector& delta = clipped.raw_.delta_;
+absl::StatusOr<ClippedUpdate> ClippedUpdate::Clip(RawUpdate&& raw,
+                                                  const Plan& plan) {
+  ClippedUpdate clipped(std::move(raw));
+  clipped.norm_before_ = std::sqrt(clipped.raw_.squared_norm_);
   if (ExtraWords(plan.rule) > 0) {
-    ScaleParameters(clipped.raw_.layout(),
-                    1 / NovaSteps(plan, clipped.raw_.samples()), delta);
+    clipped.step_factor_ = 1 / NovaSteps(plan, clipped.samples());
+    FG_ASSIGN_OR_RETURN(clipped.norm_before_, clipped.MeasureNorm());
   }
-  clipped.norm_before_ = clipped.norm_after_ = L2Norm(delta);
-  if (!(clip_norm > 0) || clipped.norm_before_ <= clip_norm) return clipped;
-  const double scale = clip_norm / clipped.norm_before_;
-  for (float& v : delta) v = static_cast<float>(v * scale);
-  clipped.norm_after_ = L2Norm(delta);
+  const double clip_norm = plan.update.clip_norm;
+  if (clip_norm > 0 && clipped.norm_before_ > clip_norm) {
+    clipped.clip_factor_ = clip_norm / clipped.norm_before_;
+  }
   return clipped;
+}
+
+double ClippedUpdate::magnitude_max() const {
+  // Each factor rounds to a float.
+  constexpr double kRounding = 1 + 1e-6;
+  return static_cast<double>(raw_.largest_) * std::max(1.0, step_factor_) *
+         clip_factor_ * kRounding;
+}
+
+absl::StatusOr<double> ClippedUpdate::MeasureNorm() const {
+  double squares = 0;
+  FG_RETURN_IF_ERROR(ForEachSlice(raw_.delta().count(),
+                                  [&](uint64_t begin, absl::Span<float> slice) {
+                                    FG_RETURN_IF_ERROR(Read(begin, slice));
+                                    squares += SquaredNorm(slice);
+                                    return absl::OkStatus();
+                                  }));
+  return std::sqrt(squares);
+}
+
+absl::Status ClippedUpdate::Read(uint64_t begin, absl::Span<float> out) const {
+  FG_RETURN_IF_ERROR(raw_.delta().Read(begin, out));
+  if (step_factor_ != 1) {
+    ScaleParameters(raw_.layout(), step_factor_, begin, out);
+  }
+  if (clip_factor_ != 1) Scale(clip_factor_, out);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<ParameterVector> ClippedUpdate::ReadAll() const {
+  ParameterVector values(raw_.delta().count());
+  FG_RETURN_IF_ERROR(Read(0, absl::MakeSpan(values)));
+  return values;
 }
 
 absl::StatusOr<EvaluationSums> EvaluationSums::Create(
@@ -206,54 +256,76 @@ absl::StatusOr<QuantizedUpdate> QuantizedUpdate::FromUpdate(
 
 absl::StatusOr<QuantizedUpdate> QuantizedUpdate::Quantized(
     ClippedUpdate&& clipped, const Plan& plan, uint64_t rounding_seed) {
-  const ClippedUpdate update = std::move(clipped);
-  const ParameterVector& delta = update.raw().delta();
   UpdatePayloadHead head;
   FG_ASSIGN_OR_RETURN(head.ring, TrainRing(plan));
-  FG_ASSIGN_OR_RETURN(const std::vector<float> extra,
-                      ExtraValues(plan, update.raw().samples()));
-  head.count = delta.size() + extra.size();
-  head.weight_word = WeightWord(SiteWeight(plan, update.raw().samples()));
-  // What the aggregator divides by.
-  const double weight = WeightOfWord(head.weight_word);
-  head.layout = update.raw().layout().digest();
-  const bool stochastic = plan.update.rounding == Rounding::kStochastic;
-  const auto quantize = [&](uint64_t begin,
-                            uint64_t count) -> absl::StatusOr<QuantizeResult> {
-    const auto values = absl::MakeConstSpan(delta).subspan(
-        std::min<uint64_t>(begin, delta.size()), count);
+  FG_ASSIGN_OR_RETURN(std::vector<float> extra,
+                      ExtraValues(plan, clipped.samples()));
+  const auto parameters = static_cast<uint64_t>(clipped.layout().Count());
+  head.count = parameters + extra.size();
+  head.weight_word = WeightWord(SiteWeight(plan, clipped.samples()));
+  head.layout = clipped.layout().digest();
+  const double clipped_max = clipped.magnitude_max();
+  const bool extra_is_empty = extra.empty();
+  PayloadSource::Quantize quantize =
+      [update = std::make_shared<const ClippedUpdate>(std::move(clipped)),
+       extra = std::move(extra), parameters, ring = head.ring,
+       max_terms = MaxTerms(plan), rounding_seed,
+       is_stochastic = plan.update.rounding == Rounding::kStochastic,
+       // What the aggregator divides by.
+       weight = WeightOfWord(head.weight_word)](
+          uint64_t begin, uint64_t count) -> absl::StatusOr<QuantizeResult> {
+    ParameterVector values(
+        std::min(count, parameters - std::min(begin, parameters)));
+    FG_RETURN_IF_ERROR(
+        update->Read(std::min(begin, parameters), absl::MakeSpan(values)));
     FG_ASSIGN_OR_RETURN(
         QuantizeResult slice,
-        stochastic ? QuantizeStochastically(head.ring, MaxTerms(plan), values,
-                                            weight, {rounding_seed, begin})
-                   : Quantize(head.ring, MaxTerms(plan), values, weight));
+        is_stochastic ? QuantizeStochastically(ring, max_terms, values, weight,
+                                               {rounding_seed, begin})
+                      : Quantize(ring, max_terms, values, weight));
     if (values.size() == count) return slice;
     // A factor of everybody's update: to nearest, whatever the plan says.
-    FG_ASSIGN_OR_RETURN(const QuantizeResult last,
-                        Quantize(head.ring, MaxTerms(plan), extra, weight));
+    FG_ASSIGN_OR_RETURN(
+        const QuantizeResult last,
+        Quantize(ring, max_terms,
+                 absl::MakeConstSpan(extra).subspan(
+                     begin + values.size() - parameters, count - values.size()),
+                 weight));
     slice.words.insert(slice.words.end(), last.words.begin(), last.words.end());
     slice.saturated += last.saturated;
     return slice;
   };
-  double squared_error = 0;
-  FG_ASSIGN_OR_RETURN(Bytes payload,
-                      BuildPayload(head, quantize, &squared_error));
-  return QuantizedUpdate(head, std::move(payload),
-                         ErrorRms(head, squared_error));
+  const double largest =
+      clipped_max * WeightOfWord(head.weight_word) / head.ring.Step();
+  const bool may_saturate =
+      !extra_is_empty ||
+      largest + 1 > static_cast<double>(head.ring.TermMax(MaxTerms(plan)));
+  auto pack = PayloadSource::Packing(head, std::move(quantize));
+  if (may_saturate) {
+    // The head is sealed first, so it has to be known by then.
+    FG_ASSIGN_OR_RETURN(const QuantizeTotals totals,
+                        PayloadSource(head, pack).Totals());
+    head.saturated = totals.saturated;
+  }
+  return QuantizedUpdate(PayloadSource(head, std::move(pack)));
 }
 
-MaskedUpdate MaskedUpdate::Mask(QuantizedUpdate&& update,
-                                const MaskedInput& masks) {
-  QuantizedUpdate taken = std::move(update);
-  UpdatePayloadHead head = taken.head_;
+MaskedUpdate MaskedUpdate::Mask(QuantizedUpdate&& update, MaskedInput masks) {
+  const PayloadSource plain = std::move(update.payload_);
+  UpdatePayloadHead head = plain.head();
   head.weight_word = masks.MaskWeight(head.weight_word);
   head.saturated = 0;
-  const Bytes encoded = EncodeUpdateHead(head);
-  std::copy(encoded.begin(), encoded.end(), taken.payload_.begin());
-  masks.MaskWords(
-      head.ring.word_bits, head.count,
-      absl::MakeSpan(taken.payload_).subspan(UpdatePayloadHead::kBytes));
-  return MaskedUpdate(std::move(taken.payload_));
+  auto pack =
+      [plain, word_bits = head.ring.word_bits,
+       masks = std::make_shared<const MaskedInput>(std::move(masks))](
+          uint64_t begin, uint64_t count,
+          absl::Span<uint8_t> packed) -> absl::StatusOr<QuantizeTotals> {
+    FG_ASSIGN_OR_RETURN(const QuantizeTotals totals,
+                        plain.PackWords(begin, count, packed));
+    masks->MaskWords(word_bits, begin, count, packed);
+    return totals;
+  };
+  return MaskedUpdate(PayloadSource(head, std::move(pack)));
 }
 
 absl::StatusOr<QuantizedUpdate> QuantizedUpdate::FromSums(EvaluationSums&& sums,
@@ -268,11 +340,9 @@ absl::StatusOr<QuantizedUpdate> QuantizedUpdate::FromSums(EvaluationSums&& sums,
         head.ring, MaxTerms(plan),
         absl::MakeConstSpan(taken.values()).subspan(begin, count));
   };
-  double squared_error = 0;
-  FG_ASSIGN_OR_RETURN(Bytes payload,
-                      BuildPayload(head, quantize, &squared_error));
-  return QuantizedUpdate(head, std::move(payload),
-                         ErrorRms(head, squared_error));
+  FG_ASSIGN_OR_RETURN(PayloadSource payload,
+                      PayloadSource::Packed(head, quantize));
+  return QuantizedUpdate(std::move(payload));
 }
 
 absl::StatusOr<QuantizedUpdate> QuantizedUpdate::FromSolveSums(
@@ -306,8 +376,9 @@ absl::StatusOr<QuantizedUpdate> QuantizedUpdate::FromExactWords(
     return absl::StatusOr<QuantizeResult>(
         QuantizeResult{{slice.begin(), slice.end()}, 0, 0});
   };
-  FG_ASSIGN_OR_RETURN(Bytes payload, BuildPayload(head, slice_of));
-  return QuantizedUpdate(head, std::move(payload));
+  FG_ASSIGN_OR_RETURN(PayloadSource payload,
+                      PayloadSource::Packed(head, slice_of));
+  return QuantizedUpdate(std::move(payload));
 }
 
 }  // namespace fedgraft

@@ -9,7 +9,9 @@
 
 #include "absl/status/statusor.h"
 #include "client/secagg/masked_input.h"
+#include "client/update/payload_source.h"
 #include "client/update/statistic_sums.h"
+#include "client/update/update_values.h"
 #include "common/base/bytes.h"
 #include "common/config/plan.h"
 #include "common/model/parameter_layout.h"
@@ -22,8 +24,9 @@
 // if the plan asks for differential privacy → Masked, with secure aggregation →
 // Sealed (update_file.h). Each stage is a type of its own that only the step
 // before can make, and each step consumes what it is given, so nothing reaches
-// the network that skipped a step. Pure functions: safe on any thread. Of an
-// update of n parameters at most two copies are in memory at once.
+// the network that skipped a step. Pure functions: safe on any thread. An
+// update in the trainer's file passes in slices, while it is sealed: no step
+// holds all of it, but for the noise of site privacy.
 
 namespace fedgraft {
 
@@ -37,41 +40,58 @@ class RawUpdate {
   static absl::StatusOr<RawUpdate> Create(
       std::shared_ptr<const ParameterLayout> layout, ParameterVector delta,
       uint64_t samples);
+  // The same; reads all values once.
+  static absl::StatusOr<RawUpdate> Create(
+      std::shared_ptr<const ParameterLayout> layout, UpdateValues delta,
+      uint64_t samples);
   const ParameterLayout& layout() const { return *layout_; }
-  const ParameterVector& delta() const { return delta_; }
+  const UpdateValues& delta() const { return delta_; }
   uint64_t samples() const { return samples_; }
 
  private:
   friend class ClippedUpdate;
-  RawUpdate(std::shared_ptr<const ParameterLayout> layout,
-            ParameterVector delta, uint64_t samples)
+  RawUpdate(std::shared_ptr<const ParameterLayout> layout, UpdateValues delta,
+            uint64_t samples)
       : layout_(std::move(layout)),
         delta_(std::move(delta)),
         samples_(samples) {}
   std::shared_ptr<const ParameterLayout> layout_;
-  ParameterVector delta_;
+  UpdateValues delta_;
   uint64_t samples_;
+  double squared_norm_ = 0;
+  float largest_ = 0;  // magnitude
 };
 
-// The trainer's file: raw little-endian F32. Errors name the file.
+// The trainer's file: raw little-endian F32. It stays open and may be removed
+// by then. Errors name the file.
 absl::StatusOr<RawUpdate> ReadRawUpdate(
     FileStore& files, std::string_view path,
     std::shared_ptr<const ParameterLayout> layout, uint64_t samples);
 
-// L2 norm at most plan.update.clip_norm (0: as it was).
+// L2 norm at most plan.update.clip_norm (0: as it was). With rule fed_nova,
+// what one step made, running statistics apart.
 class ClippedUpdate {
  public:
-  static ClippedUpdate Clip(RawUpdate&& raw, const Plan& plan);
-  const RawUpdate& raw() const { return raw_; }
+  // Errors: those of the trainer's file.
+  static absl::StatusOr<ClippedUpdate> Clip(RawUpdate&& raw, const Plan& plan);
+  const ParameterLayout& layout() const { return raw_.layout(); }
+  uint64_t samples() const { return raw_.samples(); }
+  // Clipped values [begin, begin + out.size()).
+  absl::Status Read(uint64_t begin, absl::Span<float> out) const;
+  absl::StatusOr<ParameterVector> ReadAll() const;
   double l2_norm_before() const { return norm_before_; }
-  double l2_norm_after() const { return norm_after_; }
+  double l2_norm_after() const { return norm_before_ * clip_factor_; }
+  // No value's magnitude is larger.
+  double magnitude_max() const;
 
  private:
-  ClippedUpdate(RawUpdate&& raw, double norm)
-      : raw_(std::move(raw)), norm_before_(norm), norm_after_(norm) {}
+  explicit ClippedUpdate(RawUpdate&& raw) : raw_(std::move(raw)) {}
+  absl::StatusOr<double> MeasureNorm() const;
+
   RawUpdate raw_;
-  double norm_before_;
-  double norm_after_;
+  double step_factor_ = 1;  // of parameters, first
+  double clip_factor_ = 1;  // of all
+  double norm_before_ = 0;
 };
 
 // The sums of an evaluate task, in the order of evaluation_layout.h.
@@ -135,11 +155,8 @@ class QuantizedUpdate {
   // Weight 1, the words as they are.
   static absl::StatusOr<QuantizedUpdate> FromStatistics(StatisticSums&& sums);
   static absl::StatusOr<QuantizedUpdate> FromSketch(SketchSums&& sums);
-  const UpdatePayloadHead& head() const { return head_; }
-  ByteSpan payload() const { return payload_; }  // head, then words
-  // Root mean square of what quantising changed, cut values included, in units
-  // of the update's values; 0 if there are none.
-  double error_rms() const { return error_rms_; }
+  const UpdatePayloadHead& head() const { return payload_.head(); }
+  const PayloadSource& payload() const { return payload_; }
 
  private:
   friend class MaskedUpdate;
@@ -149,23 +166,21 @@ class QuantizedUpdate {
   // Words of a ring of 64 bits that nothing was cut from.
   static absl::StatusOr<QuantizedUpdate> FromExactWords(
       const RingSpec& ring, const std::vector<uint64_t>& words);
-  QuantizedUpdate(UpdatePayloadHead head, Bytes payload, double error_rms = 0)
-      : head_(head), payload_(std::move(payload)), error_rms_(error_rms) {}
-  UpdatePayloadHead head_;
-  Bytes payload_;
-  double error_rms_;
+  explicit QuantizedUpdate(PayloadSource payload)
+      : payload_(std::move(payload)) {}
+  PayloadSource payload_;
 };
 
 // The same with masks on every word and on the weight, and without the count
 // of saturated values: alone it says nothing.
 class MaskedUpdate {
  public:
-  static MaskedUpdate Mask(QuantizedUpdate&& update, const MaskedInput& masks);
-  ByteSpan payload() const { return payload_; }
+  static MaskedUpdate Mask(QuantizedUpdate&& update, MaskedInput masks);
+  const PayloadSource& payload() const { return payload_; }
 
  private:
-  explicit MaskedUpdate(Bytes payload) : payload_(std::move(payload)) {}
-  Bytes payload_;
+  explicit MaskedUpdate(PayloadSource payload) : payload_(std::move(payload)) {}
+  PayloadSource payload_;
 };
 
 }  // namespace fedgraft

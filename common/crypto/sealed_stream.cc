@@ -61,6 +61,21 @@ absl::Status SealStream(const SealTarget& target, ByteSpan plaintext,
                         const std::function<absl::Status(ByteSpan)>& sink) {
   const SealedStreamShape shape{.head_bytes = target.head_bytes,
                                 .total_bytes = plaintext.size()};
+  return SealStream(
+      target, plaintext.size(),
+      [&](uint64_t chunk) -> absl::StatusOr<ByteSpan> {
+        return plaintext.subspan(shape.PlainOffset(chunk),
+                                 shape.PlainSize(chunk));
+      },
+      random, sink);
+}
+
+absl::Status SealStream(
+    const SealTarget& target, uint64_t total_bytes,
+    const std::function<absl::StatusOr<ByteSpan>(uint64_t)>& chunk_source,
+    RandomSource& random, const std::function<absl::Status(ByteSpan)>& sink) {
+  const SealedStreamShape shape{.head_bytes = target.head_bytes,
+                                .total_bytes = total_bytes};
   FG_RETURN_IF_ERROR(CheckShape(shape));
   FG_ASSIGN_OR_RETURN(
       const HpkeContext::Sender sender,
@@ -78,10 +93,8 @@ absl::Status SealStream(const SealTarget& target, ByteSpan plaintext,
     SetChunkAad(target.context.size(), chunk, chunk + 1 == count, aad);
     const absl::Span<uint8_t> out =
         absl::MakeSpan(sealed).subspan(0, shape.SealedSize(chunk));
-    FG_RETURN_IF_ERROR(sender.context.Seal(
-        chunk, aad,
-        plaintext.subspan(shape.PlainOffset(chunk), shape.PlainSize(chunk)),
-        out));
+    FG_ASSIGN_OR_RETURN(const ByteSpan plaintext, chunk_source(chunk));
+    FG_RETURN_IF_ERROR(sender.context.Seal(chunk, aad, plaintext, out));
     FG_RETURN_IF_ERROR(sink(out));
   }
   return absl::OkStatus();

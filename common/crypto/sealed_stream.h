@@ -56,6 +56,13 @@ struct SealTarget {
 absl::Status SealStream(const SealTarget& target, ByteSpan plaintext,
                         RandomSource& random,
                         const std::function<absl::Status(ByteSpan)>& sink);
+// The same for a plaintext of `total_bytes` that is made chunk by chunk:
+// `chunk` gives the PlainSize bytes of each, in order, valid until its next
+// call. Stops at its first error as well.
+absl::Status SealStream(
+    const SealTarget& target, uint64_t total_bytes,
+    const std::function<absl::StatusOr<ByteSpan>(uint64_t)>& chunk,
+    RandomSource& random, const std::function<absl::Status(ByteSpan)>& sink);
 // With AES-256-GCM.
 absl::Status SealStream(ByteSpan recipient_public_key, ByteSpan info,
                         ByteSpan context, uint64_t head_bytes,

@@ -25,13 +25,7 @@ constexpr int64_t kFastTermMax = int64_t{1} << 50;
 constexpr size_t kBlock = 1024;
 
 bool AllFinite(const float* values, size_t count) {
-  uint32_t largest = 0;
-  for (size_t i = 0; i < count; ++i) {
-    uint32_t bits;
-    std::memcpy(&bits, values + i, sizeof(bits));
-    largest = std::max(largest, bits & 0x7fffffffu);
-  }
-  return largest < 0x7f800000u;
+  return BestKernels().largest_magnitude(values, count) < 0x7f800000u;
 }
 
 bool AllFinite(const double* values, size_t count) {
@@ -231,6 +225,11 @@ double SquaredNorm(absl::Span<const float> values) {
   double squares[TermTotals::kLanes] = {};
   BestKernels().sum_squares_floats(values.data(), values.size(), squares);
   return Total(squares);
+}
+
+float LargestMagnitude(absl::Span<const float> values) {
+  return std::bit_cast<float>(
+      BestKernels().largest_magnitude(values.data(), values.size()));
 }
 
 uint64_t PackedBytes(int word_bits, uint64_t count) {

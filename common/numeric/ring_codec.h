@@ -65,6 +65,8 @@ void DequantizeWords(const RingSpec& spec, absl::Span<const uint64_t> words,
                      absl::Span<double> values);
 // Sum of squares; not finite if a value is not.
 double SquaredNorm(absl::Span<const float> values);
+// 0 if there are none; not finite if a value is not.
+float LargestMagnitude(absl::Span<const float> values);
 
 // b-bit words, little-endian bit order, no padding between words; the last
 // byte's unused bits are 0. REQUIRES, for all four: IsWordWidth(word_bits), a

@@ -78,6 +78,8 @@ struct RingKernels {
   // Added to totals[i % kLanes].
   void (*sum_squares)(const double* values, size_t count, double* totals);
   void (*sum_squares_floats)(const float* values, size_t count, double* totals);
+  // The bits of the largest value without its sign; 0 if there are none.
+  uint32_t (*largest_magnitude)(const float* values, size_t count);
 };
 
 // Whether this processor (and this build) has it.

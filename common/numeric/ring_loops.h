@@ -204,6 +204,19 @@ FG_LOOP void SumSquares(const T* values, size_t count, double* totals) {
   std::memcpy(totals, sums, sizeof(sums));
 }
 
+// As bits without the sign, which order magnitudes: infinity and NaN are above
+// every finite one.
+FG_LOOP uint32_t LargestBits(const float* values, size_t count) {
+  uint32_t largest = 0;
+  for (size_t i = 0; i < count; ++i) {
+    uint32_t bits;
+    std::memcpy(&bits, values + i, sizeof(bits));
+    bits &= 0x7fffffffu;
+    largest = bits > largest ? bits : largest;
+  }
+  return largest;
+}
+
 FG_LOOP void DequantizeNarrow(int word_bits, double step,
                               const uint64_t* __restrict words, size_t count,
                               double* __restrict values) {

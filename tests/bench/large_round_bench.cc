@@ -100,7 +100,10 @@ bool Run(const Setting& setting) {
               (CpuMs(aggregator) - aggregator_ms) / 1000 / rounds, cpu_s);
   const pb::StatusReply status = federation.Status(/*history=*/true);
   std::vector<double> seconds;
-  for (const auto& round : status.history()) seconds.push_back(round.seconds());
+  for (const auto& round : status.history()) {
+    seconds.push_back(round.seconds());
+    std::printf("round %u: %.2f s\n", round.round(), round.seconds());
+  }
   const uint64_t bytes =
       status.history(0).bytes_up() / static_cast<uint64_t>(setting.sites);
   // The daemons are idle by now.

@@ -144,7 +144,7 @@ class Session {
         &site_.keys);
     Bytes packed(PackedBytes(kWordBits, words_));
     const double begin = bench::ThreadSeconds();
-    answers[0]->MaskWords(kWordBits, words_, absl::MakeSpan(packed));
+    answers[0]->MaskWords(kWordBits, 0, words_, absl::MakeSpan(packed));
     site_.mask = Ms(bench::ThreadSeconds() - begin);
     world_.survivors = survivors_;
   }

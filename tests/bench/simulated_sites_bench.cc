@@ -97,7 +97,7 @@ class SimulatedSite {
     auto raw = RawUpdate::Create(layout, std::move(weights), records_.size());
     FG_CHECK(raw.ok());
     auto quantized =
-        QuantizedUpdate::FromUpdate(ClippedUpdate::Clip(*std::move(raw), plan),
+        QuantizedUpdate::FromUpdate(*ClippedUpdate::Clip(*std::move(raw), plan),
                                     plan, RoundingSeed(id_, header));
     FG_CHECK(quantized.ok());
     UpdateSealer sealer(id_, key_, random, files);

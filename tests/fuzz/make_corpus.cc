@@ -367,7 +367,7 @@ void AddUpdateFile(const Corpus& corpus) {
       5);
   FG_CHECK(raw.ok());
   auto quantized = QuantizedUpdate::FromUpdate(
-      ClippedUpdate::Clip(*std::move(raw), plan), plan, 0);
+      *ClippedUpdate::Clip(*std::move(raw), plan), plan, 0);
   FG_CHECK(quantized.ok());
   testing::SimFileStore files;
   testing::SimRandom random(5);

@@ -109,7 +109,7 @@ TEST(SecureAggregationTest, MasksAreTheSameShardByShard) {
     UnpackWords(word_bits, packed, absl::MakeSpan(words));
     const auto whole = world.Mask(world.sites()[1]);
     Bytes zeros(PackedBytes(word_bits, input.words.size()));
-    whole->MaskWords(word_bits, input.words.size(), absl::MakeSpan(zeros));
+    whole->MaskWords(word_bits, 0, input.words.size(), absl::MakeSpan(zeros));
     std::vector<uint64_t> masks(input.words.size());
     UnpackWords(word_bits, zeros, absl::MakeSpan(masks));
     const uint64_t ring = RingSpec{word_bits, 0}.Mask();

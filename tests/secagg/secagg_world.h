@@ -167,7 +167,7 @@ inline Bytes MaskInput(const MaskedInput& masks, int word_bits,
                        const PlainInput& input) {
   Bytes packed(PackedBytes(word_bits, input.words.size()));
   PackWords(word_bits, input.words, absl::MakeSpan(packed));
-  masks.MaskWords(word_bits, input.words.size(), absl::MakeSpan(packed));
+  masks.MaskWords(word_bits, 0, input.words.size(), absl::MakeSpan(packed));
   return packed;
 }
 

@@ -14,6 +14,8 @@
 namespace fedgraft {
 namespace {
 
+using testing::Opened;
+using testing::PayloadOf;
 using testing::SimFileStore;
 using testing::SimRandom;
 using testing::SmallLayout;
@@ -58,19 +60,7 @@ absl::StatusOr<QuantizedUpdate> Noised(const Plan& plan, ParameterVector delta,
   auto raw = RawUpdate::Create(layout, std::move(delta), samples);
   FG_CHECK(raw.ok());
   return QuantizedUpdate::FromPrivateUpdate(
-      ClippedUpdate::Clip(*std::move(raw), plan), plan, charge, 0, random);
-}
-
-std::vector<double> Opened(const QuantizedUpdate& update) {
-  std::vector<uint64_t> words(update.head().count);
-  UnpackWords(update.head().ring.word_bits,
-              update.payload().subspan(UpdatePayloadHead::kBytes),
-              absl::MakeSpan(words));
-  std::vector<double> values;
-  for (uint64_t word : words) {
-    values.push_back(Dequantize(update.head().ring, word));
-  }
-  return values;
+      *ClippedUpdate::Clip(*std::move(raw), plan), plan, charge, 0, random);
 }
 
 // 200,000 values of noise 0.5 * 1 / sqrt(4) = 0.25 around a clipped update;
@@ -112,8 +102,7 @@ TEST(PrivateUpdateTest, TheHeadTellsNothingOfTheSitesData) {
   const auto few = Noised(SitePlan(), ParameterVector(8, 0.1f), a, 11);
   const auto many = Noised(SitePlan(), ParameterVector(8, 0.1f), b, 5000);
   ASSERT_TRUE(few.ok() && many.ok());
-  EXPECT_EQ(Bytes(few->payload().begin(), few->payload().end()),
-            Bytes(many->payload().begin(), many->payload().end()));
+  EXPECT_EQ(PayloadOf(*few), PayloadOf(*many));
 }
 
 // Words that are summed under masks wrap; words that are seen are cut.
@@ -142,7 +131,7 @@ TEST(PrivateUpdateTest, RecordPrivacyLeavesTheNoiseToTheTrainer) {
   plain.differential_privacy.kind = DifferentialPrivacy::kNone;
   auto raw = RawUpdate::Create(SmallLayout(), delta, 50);
   const auto expected = QuantizedUpdate::FromUpdate(
-      ClippedUpdate::Clip(*std::move(raw), plain), plain, 0);
+      *ClippedUpdate::Clip(*std::move(raw), plain), plain, 0);
   EXPECT_EQ(Opened(*update), Opened(*expected));
 }
 
@@ -151,7 +140,7 @@ TEST(PrivateUpdateTest, NothingIsBuiltWithoutItsCharge) {
   for (const Plan& plan : {SitePlan(), SitePlan(1)}) {
     auto raw = RawUpdate::Create(SmallLayout(), ParameterVector(8, 0.1f), 50);
     EXPECT_EQ(QuantizedUpdate::FromUpdate(
-                  ClippedUpdate::Clip(*std::move(raw), plan), plan, 0)
+                  *ClippedUpdate::Clip(*std::move(raw), plan), plan, 0)
                   .status()
                   .code(),
               absl::StatusCode::kInternal);
@@ -164,7 +153,7 @@ TEST(PrivateUpdateTest, NothingIsBuiltWithoutItsCharge) {
         ChargeFor(record, 8)}) {
     auto raw = RawUpdate::Create(SmallLayout(), ParameterVector(8, 0.1f), 50);
     EXPECT_EQ(QuantizedUpdate::FromPrivateUpdate(
-                  ClippedUpdate::Clip(*std::move(raw), SitePlan()), SitePlan(),
+                  *ClippedUpdate::Clip(*std::move(raw), SitePlan()), SitePlan(),
                   charge, 0, random)
                   .status()
                   .code(),

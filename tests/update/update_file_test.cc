@@ -30,7 +30,7 @@ class UpdateFileTest : public ::testing::Test {
                                  {1, 2, 3, 4, -1, -2, -3, -4}, 50);
     FG_CHECK(raw.ok());
     auto update = QuantizedUpdate::FromUpdate(
-        ClippedUpdate::Clip(*std::move(raw), plan), plan, /*rounding_seed=*/0);
+        *ClippedUpdate::Clip(*std::move(raw), plan), plan, /*rounding_seed=*/0);
     FG_CHECK(update.ok());
     return *std::move(update);
   }
@@ -71,7 +71,7 @@ TEST_F(UpdateFileTest, OpensForTheRunKeyUnderItsContextAndCarriesASignature) {
 
   const QuantizedUpdate update = Update();
   const SealedStreamShape shape{UpdatePayloadHead::kBytes,
-                                update.payload().size()};
+                                update.payload().size_bytes()};
   const auto opener = SealedStreamOpener::Create(
       ByteSpan(bytes).subspan(0, kSealedEncBytes), hpke_.private_key.span(),
       AsBytes(kUpdateSealInfo), UpdateContext(SiteId{"north"}, header), shape);
@@ -87,7 +87,7 @@ TEST_F(UpdateFileTest, OpensForTheRunKeyUnderItsContextAndCarriesASignature) {
                                                   shape.PlainSize(chunk)))
             .ok());
   }
-  EXPECT_EQ(absl::MakeConstSpan(opened), update.payload());
+  EXPECT_EQ(opened, testing::PayloadOf(update));
 }
 
 TEST_F(UpdateFileTest, IsFoundAgainAfterAPowerFailure) {

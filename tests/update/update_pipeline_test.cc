@@ -14,29 +14,19 @@ namespace fedgraft {
 namespace {
 
 using ::testing::HasSubstr;
+using testing::Opened;
+using testing::PayloadOf;
 using testing::SmallLayout;
 using testing::SmallPlan;
 
 const ParameterVector kDelta = {0.5f, -0.25f, 0, 1, -1, 0.125f, 2, -3};
-
-std::vector<double> Opened(const QuantizedUpdate& update) {
-  std::vector<uint64_t> words(update.head().count);
-  UnpackWords(update.head().ring.word_bits,
-              update.payload().subspan(UpdatePayloadHead::kBytes),
-              absl::MakeSpan(words));
-  std::vector<double> values;
-  for (uint64_t word : words) {
-    values.push_back(Dequantize(update.head().ring, word));
-  }
-  return values;
-}
 
 QuantizedUpdate Processed(const Plan& plan, ParameterVector delta,
                           uint64_t samples) {
   auto raw = RawUpdate::Create(SmallLayout(), std::move(delta), samples);
   FG_CHECK(raw.ok());
   auto quantized = QuantizedUpdate::FromUpdate(
-      ClippedUpdate::Clip(*std::move(raw), plan), plan, /*rounding_seed=*/0);
+      *ClippedUpdate::Clip(*std::move(raw), plan), plan, /*rounding_seed=*/0);
   FG_CHECK(quantized.ok());
   return *std::move(quantized);
 }
@@ -74,7 +64,9 @@ TEST(RawUpdateTest, ReadsTheTrainersFile) {
   files.SetContent("delta", content);
   const auto raw = ReadRawUpdate(files, "delta", SmallLayout(), 12);
   ASSERT_TRUE(raw.ok()) << raw.status();
-  EXPECT_EQ(raw->delta(), kDelta);
+  ParameterVector values(kDelta.size());
+  ASSERT_TRUE(raw->delta().Read(0, absl::MakeSpan(values)).ok());
+  EXPECT_EQ(values, kDelta);
   EXPECT_EQ(raw->samples(), 12u);
 
   content.pop_back();
@@ -100,12 +92,13 @@ TEST(ClippedUpdateTest, ScalesToTheClipNormOnlyWhatIsAboveIt) {
     plan.update.clip_norm = c.clip_norm;
     auto raw = RawUpdate::Create(SmallLayout(), kDelta, 10);
     ASSERT_TRUE(raw.ok());
-    const auto clipped = ClippedUpdate::Clip(*std::move(raw), plan);
+    const auto clipped = *ClippedUpdate::Clip(*std::move(raw), plan);
+    const ParameterVector values = *clipped.ReadAll();
     EXPECT_DOUBLE_EQ(clipped.l2_norm_before(), norm);
     EXPECT_NEAR(clipped.l2_norm_after(), c.expected, 1e-6 * c.expected);
     const double scale = c.expected / norm;
     for (size_t i = 0; i < kDelta.size(); ++i) {
-      EXPECT_NEAR(clipped.raw().delta()[i], kDelta[i] * scale, 1e-6);
+      EXPECT_NEAR(values[i], kDelta[i] * scale, 1e-6);
     }
   }
 }
@@ -118,8 +111,8 @@ TEST(QuantizedUpdateTest, HoldsTheWeightedValuesOnThePlansGrid) {
   EXPECT_EQ(update.head().weight_word, uint64_t{1} << 30);  // 25 / 100
   EXPECT_EQ(update.head().saturated, 0u);
   EXPECT_EQ(update.head().layout, SmallLayout()->digest());
-  const auto decoded =
-      DecodeUpdateHead(update.payload().subspan(0, UpdatePayloadHead::kBytes));
+  const auto decoded = DecodeUpdateHead(
+      absl::MakeConstSpan(PayloadOf(update)).first(UpdatePayloadHead::kBytes));
   ASSERT_TRUE(decoded.ok()) << decoded.status();
   EXPECT_EQ(decoded->count, kDelta.size());
   const std::vector<double> values = Opened(update);
@@ -171,13 +164,14 @@ TEST(QuantizedUpdateTest, IsTheSameInSlicesAsInOnePiece) {
     auto raw = RawUpdate::Create(shared, delta, 50);
     ASSERT_TRUE(raw.ok());
     const auto update = QuantizedUpdate::FromUpdate(
-        ClippedUpdate::Clip(*std::move(raw), plan), plan, /*rounding_seed=*/0);
+        *ClippedUpdate::Clip(*std::move(raw), plan), plan, /*rounding_seed=*/0);
     ASSERT_TRUE(update.ok()) << update.status();
     const auto whole = Quantize(*TrainRing(plan), MaxTerms(plan), delta, 0.5);
     ASSERT_TRUE(whole.ok());
     Bytes packed(PackedBytes(bits, kCount));
     PackWords(bits, whole->words, absl::MakeSpan(packed));
-    EXPECT_EQ(update->payload().subspan(UpdatePayloadHead::kBytes),
+    const Bytes payload = PayloadOf(*update);
+    EXPECT_EQ(absl::MakeConstSpan(payload).subspan(UpdatePayloadHead::kBytes),
               absl::MakeConstSpan(packed));
   }
 }
@@ -216,10 +210,11 @@ TEST(QuantizedUpdateTest, RunningStatisticsAreNoWorkOfTheSteps) {
   plan.rule.kind = "fed_nova";
   auto raw = RawUpdate::Create(layout, {0.5f, 0.25f, 0.5f}, 65);
   ASSERT_TRUE(raw.ok());
-  const auto clipped = ClippedUpdate::Clip(*std::move(raw), plan);
-  EXPECT_EQ(clipped.raw().delta()[0], 0.5f);
-  EXPECT_EQ(clipped.raw().delta()[1], 0.25f);
-  EXPECT_GT(clipped.raw().delta()[2], 1.5f);
+  const auto clipped = *ClippedUpdate::Clip(*std::move(raw), plan);
+  const ParameterVector values = *clipped.ReadAll();
+  EXPECT_EQ(values[0], 0.5f);
+  EXPECT_EQ(values[1], 0.25f);
+  EXPECT_GT(values[2], 1.5f);
 }
 
 TEST(QuantizedUpdateTest, StepsBeyondTheGridAreAnErrorAndNotCut) {
@@ -228,7 +223,7 @@ TEST(QuantizedUpdateTest, StepsBeyondTheGridAreAnErrorAndNotCut) {
   auto raw = RawUpdate::Create(SmallLayout(), kDelta, 10000);
   ASSERT_TRUE(raw.ok());
   const auto quantized = QuantizedUpdate::FromUpdate(
-      ClippedUpdate::Clip(*std::move(raw), plan), plan, /*rounding_seed=*/0);
+      *ClippedUpdate::Clip(*std::move(raw), plan), plan, /*rounding_seed=*/0);
   EXPECT_EQ(quantized.status().code(), absl::StatusCode::kInvalidArgument);
   EXPECT_THAT(std::string(quantized.status().message()),
               HasSubstr("update.weight_cap"));
@@ -243,7 +238,7 @@ TEST(QuantizedUpdateTest, RoundsStochasticallyIfThePlanSaysSo) {
     auto raw = RawUpdate::Create(SmallLayout(), delta, 100);
     FG_CHECK(raw.ok());
     const auto update = QuantizedUpdate::FromUpdate(
-        ClippedUpdate::Clip(*std::move(raw), plan), plan, seed);
+        *ClippedUpdate::Clip(*std::move(raw), plan), plan, seed);
     FG_CHECK(update.ok());
     return Opened(*update);
   };
@@ -272,7 +267,7 @@ TEST(QuantizedUpdateTest, StepsAreRoundedToNearestWhateverThePlanSays) {
     auto raw = RawUpdate::Create(SmallLayout(), kDelta, 65);
     ASSERT_TRUE(raw.ok());
     const auto update = QuantizedUpdate::FromUpdate(
-        ClippedUpdate::Clip(*std::move(raw), plan), plan, seed);
+        *ClippedUpdate::Clip(*std::move(raw), plan), plan, seed);
     ASSERT_TRUE(update.ok()) << update.status();
     EXPECT_EQ(Opened(*update).back(), to_nearest) << seed;
   }
@@ -291,9 +286,9 @@ TEST(QuantizedUpdateTest, TellsTheErrorInUnitsOfTheUpdate) {
     squares += error * error;
   }
   EXPECT_GT(squares, 0);
-  EXPECT_NEAR(update.error_rms(), std::sqrt(squares / 8), 1e-9);
+  EXPECT_NEAR(testing::ErrorRmsOf(update), std::sqrt(squares / 8), 1e-9);
   plan.update.word_bits = 32;
-  EXPECT_LT(Processed(plan, delta, 50).error_rms(), 1e-7);
+  EXPECT_LT(testing::ErrorRmsOf(Processed(plan, delta, 50)), 1e-7);
 }
 
 TEST(EvaluationSumsTest, QuantisesOnThe64BitRingWithoutWeight) {
