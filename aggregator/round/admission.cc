@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "aggregator/round/arrival_check.h"
 #include "aggregator/store/reduce.h"
 #include "common/base/status_macros.h"
 #include "common/config/rule_facts.h"
@@ -358,13 +359,65 @@ absl::StatusOr<SealedStreamOpener> OpenSealed(const SiteId& site,
                                               const ReadableFile& sealed) {
   Bytes enc(kSealedEncBytes);
   FG_RETURN_IF_ERROR(sealed.ReadAt(0, absl::MakeSpan(enc)));
+  return MakeOpener(site, header, form, key, enc);
+}
+
+absl::StatusOr<SealedStreamOpener> MakeOpener(const SiteId& site,
+                                              const UploadHeader& header,
+                                              const UpdateForm& form,
+                                              const RunKey& key, ByteSpan enc) {
   return SealedStreamOpener::Create(enc, key, AsBytes(kUpdateSealInfo),
                                     UpdateContext(site, header), form.shape,
                                     AlgorithmOf(header.suite));
 }
 
+UpdateExpectation ExpectationOf(const UpdateForm& form) {
+  return {.ring = form.ring,
+          .count = form.count,
+          .layout = form.layout,
+          .term_max = form.ring.TermMax(form.max_terms),
+          .extra_words = form.extra_words,
+          .masked = form.masked};
+}
+
+namespace {
+
+struct Opened {
+  VerifiedUpdate verified;
+  std::shared_ptr<const SealedStreamOpener> opener;
+};
+
+absl::StatusOr<Opened> OpenAndVerify(
+    const UpdateToVerify& update,
+    const std::shared_ptr<const ReadableFile>& sealed) {
+  auto opener = OpenSealed(update.site.id, update.header, update.form,
+                           *update.key, *sealed);
+  if (opener.status().code() == absl::StatusCode::kInvalidArgument) {
+    return Refuse(RefusalReason::kBadSeal, opener.status().message());
+  }
+  FG_RETURN_IF_ERROR(opener.status());
+  Opened opened;
+  opened.opener =
+      std::make_shared<const SealedStreamOpener>(*std::move(opener));
+  FG_ASSIGN_OR_RETURN(
+      opened.verified,
+      VerifySealedUpdate({update.site.id, sealed, opened.opener},
+                         ExpectationOf(update.form)));
+  return opened;
+}
+
+absl::StatusOr<Opened> TakeSeen(ArrivalCheck& seen) {
+  Opened opened;
+  FG_ASSIGN_OR_RETURN(opened.verified, std::move(seen).Finish());
+  opened.opener = seen.opener();
+  return opened;
+}
+
+}  // namespace
+
 absl::StatusOr<std::shared_ptr<const SealedStreamOpener>> VerifyUpdate(
-    const UpdateToVerify& update, std::shared_ptr<const ReadableFile> sealed) {
+    const UpdateToVerify& update, std::shared_ptr<const ReadableFile> sealed,
+    ArrivalCheck* seen) {
   const absl::Status signature = VerifySignature(
       update.site.public_key, UploadStatement(update.site.id, update.header),
       update.header.signature);
@@ -373,21 +426,14 @@ absl::StatusOr<std::shared_ptr<const SealedStreamOpener>> VerifyUpdate(
                   "the upload is not signed by the certificate of ",
                   update.site.id.value);
   }
-  auto opener = OpenSealed(update.site.id, update.header, update.form,
-                           *update.key, *sealed);
-  if (opener.status().code() == absl::StatusCode::kInvalidArgument) {
-    return Refuse(RefusalReason::kBadSeal, opener.status().message());
-  }
-  FG_RETURN_IF_ERROR(opener.status());
-  const SealedContribution contribution = {
-      update.site.id, std::move(sealed),
-      std::make_shared<const SealedStreamOpener>(*std::move(opener))};
+  FG_ASSIGN_OR_RETURN(const Opened opened,
+                      seen != nullptr && seen->IsFor(update)
+                          ? TakeSeen(*seen)
+                          : OpenAndVerify(update, sealed));
+  const VerifiedUpdate& verified = opened.verified;
+  const SealedContribution contribution = {update.site.id, std::move(sealed),
+                                           opened.opener};
   const UpdateForm& form = update.form;
-  FG_ASSIGN_OR_RETURN(
-      const VerifiedUpdate verified,
-      VerifySealedUpdate(contribution, {form.ring, form.count, form.layout,
-                                        form.ring.TermMax(form.max_terms),
-                                        form.extra_words, form.masked}));
   if (form.masked) return contribution.opener;
   FG_RETURN_IF_ERROR(CheckWeight(update, verified.head.weight_word));
   FG_RETURN_IF_ERROR(CheckExtraWords(update, verified));

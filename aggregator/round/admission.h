@@ -8,6 +8,7 @@
 #include "aggregator/round/coordinator.h"
 #include "aggregator/round/run_key.h"
 #include "aggregator/round/run_state.h"
+#include "aggregator/store/reduce.h"
 #include "common/config/plan.h"
 #include "common/crypto/sealed_stream.h"
 #include "common/model/parameter_layout.h"
@@ -70,10 +71,22 @@ struct UpdateToVerify {
 // holds one chunk; for the executor. The digest of the sealed bytes is the
 // spool's to check. Refusals; an error without a reason: the file could not be
 // read. Returns what opened it.
+// `seen`: who opened them all as they arrived; null: they are read now.
+class ArrivalCheck;
 absl::StatusOr<std::shared_ptr<const SealedStreamOpener>> VerifyUpdate(
-    const UpdateToVerify& update, std::shared_ptr<const ReadableFile> sealed);
+    const UpdateToVerify& update, std::shared_ptr<const ReadableFile> sealed,
+    ArrivalCheck* seen = nullptr);
 
-// The opener for a contribution's chunks.
+// What the words have to be.
+UpdateExpectation ExpectationOf(const UpdateForm& form);
+
+// The opener for a contribution's chunks. `enc`: its first bytes.
+// INVALID_ARGUMENT: no such key.
+absl::StatusOr<SealedStreamOpener> MakeOpener(const SiteId& site,
+                                              const UploadHeader& header,
+                                              const UpdateForm& form,
+                                              const RunKey& key, ByteSpan enc);
+// The same; errors also of the file.
 absl::StatusOr<SealedStreamOpener> OpenSealed(const SiteId& site,
                                               const UploadHeader& header,
                                               const UpdateForm& form,

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "aggregator/round/arrival_check.h"
 #include "common/base/logging.h"
 #include "common/base/status_macros.h"
 
@@ -111,9 +112,10 @@ void UploadDesk::Begin(const SitePeer& site, const UploadHeader& header,
     Begun(site, header, context_.spool->Begin(key, offset), reply);
     return;
   }
+  auto observer = std::make_shared<ArrivalCheck>(ToVerify(site, header));
   context_.off_strand.Run<absl::StatusOr<std::shared_ptr<SpoolUpload>>>(
-      [spool = context_.spool, key, offset] {
-        return spool->Begin(key, offset);
+      [spool = context_.spool, key, offset, observer = std::move(observer)] {
+        return spool->Begin(key, offset, observer);
       },
       [this, site, header, reply = std::move(reply)](
           absl::StatusOr<std::shared_ptr<SpoolUpload>> upload) {
@@ -138,6 +140,12 @@ void UploadDesk::Begun(const SitePeer& site, const UploadHeader& header,
   unfinished_.insert_or_assign(site.id, key);
   reply(*std::move(upload));
   context_.changed();
+}
+
+UpdateToVerify UploadDesk::ToVerify(const SitePeer& site,
+                                    const UploadHeader& header) const {
+  return {site, header, context_.state.shared_run(),
+          context_.tools.form(header.kind), context_.tools.key};
 }
 
 void UploadDesk::Moved(const SitePeer& site, uint64_t bytes) {
@@ -168,9 +176,7 @@ void UploadDesk::Finish(const SitePeer& site, const UploadHeader& header,
   candidate->site = site;
   candidate->header = header;
   candidate->reply = std::move(reply);
-  UpdateToVerify update = {site, header, context_.state.shared_run(),
-                           context_.tools.form(header.kind),
-                           context_.tools.key};
+  UpdateToVerify update = ToVerify(site, header);
   // The check of a small update takes less time than the sync of another's.
   const bool soon =
       header.size_bytes <= context_.options.upload_inline_bytes_max;
@@ -178,8 +184,11 @@ void UploadDesk::Finish(const SitePeer& site, const UploadHeader& header,
   context_.off_strand.Run<absl::Status>(
       [candidate, upload = std::move(upload), update = std::move(update)] {
         absl::Status verified;
-        const auto verify = [&](const SpooledUpdate& bytes) {
-          auto opener = VerifyUpdate(update, bytes.sealed);
+        const auto verify = [&](const SpooledUpdate& bytes,
+                                ArrivalObserver* seen) {
+          // Every observer of an upload was made in Begin.
+          auto opener = VerifyUpdate(update, bytes.sealed,
+                                     static_cast<ArrivalCheck*>(seen));
           if (opener.ok()) candidate->opener = *std::move(opener);
           return verified = opener.status();
         };

@@ -51,6 +51,8 @@ class UploadDesk {
   void Verified(std::shared_ptr<Candidate> candidate, absl::Status verified);
   void Journalled(std::shared_ptr<Candidate> candidate,
                   absl::StatusOr<uint64_t> sequence);
+  UpdateToVerify ToVerify(const SitePeer& site,
+                          const UploadHeader& header) const;
   // The end of an admission that did not succeed.
   void Reject(std::shared_ptr<Candidate> candidate, const absl::Status& status);
   void Rejected(const Candidate& candidate, const absl::Status& status);

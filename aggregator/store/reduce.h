@@ -99,11 +99,9 @@ struct VerifiedUpdate {
   double l2_norm = 0;
   std::vector<uint64_t> extra_words;
 };
-// Opens every chunk of one contribution before it is accepted. Errors carry a
-// RefusalReason: kBadSeal (a chunk does not open), kBadLayout (head, word
-// width, count or layout), kBadWeight (not in (0, 1]), kOverNorm (a word that
-// is larger than any honest one). Without a reason: the file could not be
-// read. Reads and opens all bytes: off the strand.
+// Opens every chunk of one contribution before it is accepted. Errors as of
+// UpdateVerifier (verify_update.h); without a RefusalReason: the file could not
+// be read. Reads and opens all bytes: off the strand.
 absl::StatusOr<VerifiedUpdate> VerifySealedUpdate(
     const SealedContribution& contribution,
     const UpdateExpectation& expectation);

@@ -114,8 +114,9 @@ absl::StatusOr<std::shared_ptr<SpoolSession>> Spool::FindOrMake(
   return session;
 }
 
-absl::StatusOr<std::shared_ptr<SpoolUpload>> Spool::Begin(const SpoolKey& key,
-                                                          uint64_t offset) {
+absl::StatusOr<std::shared_ptr<SpoolUpload>> Spool::Begin(
+    const SpoolKey& key, uint64_t offset,
+    std::shared_ptr<ArrivalObserver> observer) {
   FG_RETURN_IF_ERROR(CheckId("run", key.run.value));
   FG_RETURN_IF_ERROR(CheckId("site", key.site.value));
   if (key.size_bytes == 0) {
@@ -128,7 +129,8 @@ absl::StatusOr<std::shared_ptr<SpoolUpload>> Spool::Begin(const SpoolKey& key,
   }
   std::lock_guard lock(mutex_);
   FG_ASSIGN_OR_RETURN(const auto session, FindOrMake(key));
-  FG_ASSIGN_OR_RETURN(const uint64_t turn, session->TakeTurn(offset));
+  FG_ASSIGN_OR_RETURN(const uint64_t turn,
+                      session->TakeTurn(offset, std::move(observer)));
   return std::make_shared<SpoolUpload>(session, turn);
 }
 

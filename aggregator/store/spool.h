@@ -42,8 +42,20 @@ struct SpooledUpdate {
   std::shared_ptr<const ReadableFile> sealed;
 };
 
+// Looks at the bytes of an upload while they arrive, when they are at hand
+// anyway. What it finds counts only once they have their digest.
+class ArrivalObserver {
+ public:
+  virtual ~ArrivalObserver() = default;
+  // The next bytes, from the upload's first one on, without a gap. Calls come
+  // one at a time, off the strand.
+  virtual void See(ByteSpan bytes) = 0;
+};
+
 // Looks at the bytes of an upload that has its digest, before they count.
-using SpoolCheck = std::function<absl::Status(const SpooledUpdate&)>;
+// `seen`: who saw all of them arrive; null if nobody did.
+using SpoolCheck =
+    std::function<absl::Status(const SpooledUpdate&, ArrivalObserver* seen)>;
 
 class SpoolSession;
 
@@ -105,9 +117,12 @@ class Spool {
   // another digest. OUT_OF_RANGE: `offset` is not what is held, which the
   // message tells; ABORTED: it is being finished; RESOURCE_EXHAUSTED: above
   // upload_bytes_max, or too many sessions; INVALID_ARGUMENT: size 0 or an id
-  // that is no file name.
-  absl::StatusOr<std::shared_ptr<SpoolUpload>> Begin(const SpoolKey& key,
-                                                     uint64_t offset);
+  // that is no file name. `observer` (null: none) sees what arrives if it is
+  // the first to, and the bytes go to a file; streams that resume the upload
+  // go on with the same one. After a restart nobody sees all.
+  absl::StatusOr<std::shared_ptr<SpoolUpload>> Begin(
+      const SpoolKey& key, uint64_t offset,
+      std::shared_ptr<ArrivalObserver> observer = nullptr);
   // Whether Begin is quick now: bytes of this upload stay in memory, and no
   // other upload gives way to it. A hint: another Begin may change it.
   bool BeginsInMemory(const SpoolKey& key) const;

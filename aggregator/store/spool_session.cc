@@ -95,7 +95,8 @@ uint64_t SpoolSession::offset() const {
   return offset_;
 }
 
-absl::StatusOr<uint64_t> SpoolSession::TakeTurn(uint64_t offset) {
+absl::StatusOr<uint64_t> SpoolSession::TakeTurn(
+    uint64_t offset, std::shared_ptr<ArrivalObserver> observer) {
   std::lock_guard lock(mutex_);
   if (finishing_ || discarded_) {
     return absl::AbortedError("the upload is being finished or discarded");
@@ -105,6 +106,7 @@ absl::StatusOr<uint64_t> SpoolSession::TakeTurn(uint64_t offset) {
         absl::StrCat("the upload goes on at byte ", offset_, ", not ", offset));
   }
   if (in_file() && file_ == nullptr) FG_RETURN_IF_ERROR(OpenFile(offset_));
+  if (in_file() && offset_ == 0) observer_ = std::move(observer);
   return ++turn_;
 }
 
@@ -135,6 +137,7 @@ absl::Status SpoolSession::Append(uint64_t turn, ByteSpan bytes) {
     return written;
   }
   if (hasher_) hasher_->Update(bytes);
+  if (observer_ != nullptr) observer_->See(bytes);
   offset_ += bytes.size();
   return absl::OkStatus();
 }
@@ -154,7 +157,7 @@ absl::StatusOr<SpooledUpdate> SpoolSession::Finish(uint64_t turn,
     if (!before) finishing_ = true;
   }
   if (before) {
-    if (check) FG_RETURN_IF_ERROR(check(*before));
+    if (check) FG_RETURN_IF_ERROR(check(*before, nullptr));
     return *before;
   }
   const bool resumed = !hasher_.has_value();
@@ -212,7 +215,10 @@ absl::Status SpoolSession::MakeDurable() {
 absl::Status SpoolSession::CheckAndKeep(const SpoolCheck& check,
                                         SpooledUpdate& result) {
   FG_ASSIGN_OR_RETURN(result, OpenResult());
-  if (check) FG_RETURN_IF_ERROR(check(result));
+  if (check) {
+    const auto seen = std::exchange(observer_, nullptr);
+    FG_RETURN_IF_ERROR(check(result, seen.get()));
+  }
   return MakeDurable();
 }
 
@@ -231,6 +237,7 @@ absl::StatusOr<SpooledUpdate> SpoolSession::OpenResult() {
 absl::Status SpoolSession::StartAgain() {
   offset_ = 0;
   hasher_.emplace();
+  observer_.reset();
   if (in_file()) return OpenFile(0);
   memory_->clear();
   return absl::OkStatus();

@@ -41,7 +41,8 @@ class SpoolSession {
 
   uint64_t offset() const;
   // Gives the session to a new holder. Errors as of Spool::Begin.
-  absl::StatusOr<uint64_t> TakeTurn(uint64_t offset);
+  absl::StatusOr<uint64_t> TakeTurn(uint64_t offset,
+                                    std::shared_ptr<ArrivalObserver> observer);
   absl::Status Append(uint64_t turn, ByteSpan bytes);
   absl::StatusOr<SpooledUpdate> Finish(uint64_t turn, const SpoolCheck& check);
   // Nothing is accepted any more; the file is removed.
@@ -79,6 +80,8 @@ class SpoolSession {
   std::unique_ptr<WritableFile> file_ ABSL_GUARDED_BY(mutex_);
   // Of all bytes so far; nullopt: some came before a restart.
   std::optional<Sha256Hasher> hasher_ ABSL_GUARDED_BY(mutex_);
+  // Has seen all bytes so far; null: nobody has.
+  std::shared_ptr<ArrivalObserver> observer_ ABSL_GUARDED_BY(mutex_);
   std::optional<SpooledUpdate> finished_ ABSL_GUARDED_BY(mutex_);
 };
 

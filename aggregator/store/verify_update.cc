@@ -1,14 +1,14 @@
+#include "aggregator/store/verify_update.h"
+
 #include <algorithm>
 #include <cmath>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "aggregator/store/reduce.h"
-#include "aggregator/store/shard_reader.h"
+#include "common/base/check.h"
 #include "common/base/status_macros.h"
 #include "common/numeric/ring_codec.h"
-#include "common/numeric/word_statistics.h"
 #include "common/protocol/messages.h"
 
 namespace fedgraft {
@@ -16,13 +16,6 @@ namespace {
 
 absl::Status Refuse(RefusalReason reason, const std::string& detail) {
   return RefusalError(reason, detail);
-}
-
-// A chunk that does not open is the site's fault, unlike a file that cannot be
-// read.
-absl::Status AsRefusal(const absl::Status& status) {
-  if (!absl::IsDataLoss(status)) return status;
-  return Refuse(RefusalReason::kBadSeal, std::string(status.message()));
 }
 
 absl::Status CheckHead(const UpdatePayloadHead& head,
@@ -63,60 +56,85 @@ void AddWords(const RingSpec& ring, absl::Span<const uint64_t> words,
 
 }  // namespace
 
-absl::StatusOr<VerifiedUpdate> VerifySealedUpdate(
-    const SealedContribution& contribution,
-    const UpdateExpectation& expectation) {
-  const RingSpec& ring = expectation.ring;
-  const ShardPlan plan(ring, expectation.count);
-  const SealedStreamShape& shape = contribution.opener->shape();
-  if (shape.head_bytes != plan.shape().head_bytes ||
-      shape.total_bytes != plan.shape().total_bytes) {
-    return Refuse(RefusalReason::kBadLayout,
-                  absl::StrCat("plaintext: expected ", plan.shape().total_bytes,
-                               " bytes, got ", shape.total_bytes));
+absl::Status UpdateVerifier::CheckShape(const SealedStreamShape& shape) const {
+  if (shape.head_bytes == plan_.shape().head_bytes &&
+      shape.total_bytes == plan_.shape().total_bytes) {
+    return absl::OkStatus();
   }
-  ShardReader reader;
-  const auto head_bytes = reader.Open(contribution, 0);
-  if (!head_bytes.ok()) return AsRefusal(head_bytes.status());
-  const auto head = DecodeUpdateHead(*head_bytes);
+  return Refuse(RefusalReason::kBadLayout,
+                absl::StrCat("plaintext: expected ", plan_.shape().total_bytes,
+                             " bytes, got ", shape.total_bytes));
+}
+
+absl::Status UpdateVerifier::Add(ByteSpan plain) {
+  const uint64_t chunk = next_chunk_++;
+  FG_CHECK(chunk < plan_.shape().ChunkCount() &&
+           plain.size() == plan_.shape().PlainSize(chunk));
+  if (chunk == 0) return AddHead(plain);
+  const uint64_t shard = chunk - 1;
+  const uint64_t words = plan_.Words(shard);
+  const uint64_t parameters = expectation_.count - expectation_.extra_words;
+  const uint64_t begin = std::min(plan_.Begin(shard), parameters);
+  const uint64_t of_shard = std::min(parameters - begin, words);
+  if (of_shard == words) {
+    statistics_.Add(plain, words);
+  } else {
+    std::vector<uint64_t> all(words);
+    UnpackWords(expectation_.ring.word_bits, plain, absl::MakeSpan(all));
+    const auto rest = absl::MakeConstSpan(all).subspan(of_shard);
+    AddWords(expectation_.ring, absl::MakeConstSpan(all).first(of_shard),
+             statistics_);
+    AddWords(expectation_.ring, rest, of_extra_);
+    extra_.insert(extra_.end(), rest.begin(), rest.end());
+  }
+  if (!expectation_.masked &&
+      std::max(statistics_.magnitude(), of_extra_.magnitude()) >
+          static_cast<uint64_t>(expectation_.term_max)) {
+    return Refuse(RefusalReason::kOverNorm,
+                  absl::StrCat("a word of chunk ", chunk, " is beyond ±",
+                               expectation_.term_max,
+                               ", the largest that can be summed"));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status UpdateVerifier::AddHead(ByteSpan plain) {
+  auto head = DecodeUpdateHead(plain);
   if (!head.ok()) {
     return Refuse(RefusalReason::kBadLayout,
                   std::string(head.status().message()));
   }
-  FG_RETURN_IF_ERROR(CheckHead(*head, expectation));
+  head_ = *head;
+  return CheckHead(head_, expectation_);
+}
 
-  WordStatistics statistics(ring.word_bits), of_extra(ring.word_bits);
-  const uint64_t parameters = expectation.count - expectation.extra_words;
-  std::vector<uint64_t> extra;
-  for (uint64_t shard = 0; shard < plan.shards(); ++shard) {
-    const auto packed = reader.Open(contribution, plan.Chunk(shard));
-    if (!packed.ok()) return AsRefusal(packed.status());
-    const uint64_t words = plan.Words(shard);
-    const uint64_t begin = std::min(plan.Begin(shard), parameters);
-    const uint64_t of_shard = std::min(parameters - begin, words);
-    if (of_shard == words) {
-      statistics.Add(*packed, words);
-    } else {
-      std::vector<uint64_t> all(words);
-      UnpackWords(ring.word_bits, *packed, absl::MakeSpan(all));
-      const auto rest = absl::MakeConstSpan(all).subspan(of_shard);
-      AddWords(ring, absl::MakeConstSpan(all).first(of_shard), statistics);
-      AddWords(ring, rest, of_extra);
-      extra.insert(extra.end(), rest.begin(), rest.end());
-    }
-    if (!expectation.masked &&
-        std::max(statistics.magnitude(), of_extra.magnitude()) >
-            static_cast<uint64_t>(expectation.term_max)) {
-      return Refuse(RefusalReason::kOverNorm,
-                    absl::StrCat("a word of chunk ", plan.Chunk(shard),
-                                 " is beyond ±", expectation.term_max,
-                                 ", the largest that can be summed"));
-    }
+VerifiedUpdate UpdateVerifier::Finish() && {
+  FG_CHECK(next_chunk_ == plan_.shape().ChunkCount());
+  return VerifiedUpdate{head_,
+                        std::sqrt(statistics_.squares()) *
+                            expectation_.ring.Step() /
+                            WeightOfWord(head_.weight_word),
+                        std::move(extra_)};
+}
+
+absl::Status SealRefusal(const absl::Status& status) {
+  if (!absl::IsDataLoss(status)) return status;
+  return Refuse(RefusalReason::kBadSeal, std::string(status.message()));
+}
+
+absl::StatusOr<VerifiedUpdate> VerifySealedUpdate(
+    const SealedContribution& contribution,
+    const UpdateExpectation& expectation) {
+  UpdateVerifier verifier(expectation);
+  const SealedStreamShape& shape = contribution.opener->shape();
+  FG_RETURN_IF_ERROR(verifier.CheckShape(shape));
+  ShardReader reader;
+  for (uint64_t chunk = 0; chunk < shape.ChunkCount(); ++chunk) {
+    const auto plain = reader.Open(contribution, chunk);
+    if (!plain.ok()) return SealRefusal(plain.status());
+    FG_RETURN_IF_ERROR(verifier.Add(*plain));
   }
-  return VerifiedUpdate{*head,
-                        std::sqrt(statistics.squares()) * ring.Step() /
-                            WeightOfWord(head->weight_word),
-                        std::move(extra)};
+  return std::move(verifier).Finish();
 }
 
 }  // namespace fedgraft

@@ -7,7 +7,9 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
+#include "common/crypto/sealed_stream.h"
 #include "common/net/grpc/status_bridge.h"
+#include "common/numeric/update_payload.h"
 #include "common/protocol/codec.h"
 #include "grpcpp/support/client_callback.h"
 
@@ -15,7 +17,19 @@ namespace fedgraft {
 namespace {
 
 constexpr absl::Duration kCallDeadline = absl::Seconds(30);
-constexpr uint64_t kChunkBytes = 128 * 1024;
+// A message carries one sealed chunk, so that it can be opened where it lies.
+constexpr uint64_t kChunkBytes = kSealedChunkBytes + kAeadTagSize;
+// Before the first of them: key and head, which go with it.
+constexpr uint64_t kFirstBytes =
+    kSealedEncBytes + UpdatePayloadHead::kBytes + kAeadTagSize;
+
+// How much of what is left from `offset` on goes into one message.
+uint64_t MessageBytes(uint64_t offset, uint64_t left) {
+  const uint64_t into =
+      offset < kFirstBytes ? 0 : (offset - kFirstBytes) % kChunkBytes;
+  const uint64_t before = offset < kFirstBytes ? kFirstBytes - offset : 0;
+  return std::min(left, before + kChunkBytes - into);
+}
 
 }  // namespace
 
@@ -120,7 +134,10 @@ class SubmitReactor final : public grpc::ClientWriteReactor<pb::SubmitChunk> {
 
   void OnWriteDone(bool ok) override {
     if (!ok) return;  // OnDone follows with the reason
-    chunk_.Clear();
+    // The data stay: a string of the same size is not cleared before it is
+    // written over.
+    chunk_.clear_header();
+    chunk_.clear_offset();
     WriteNext();
   }
 
@@ -141,7 +158,7 @@ class SubmitReactor final : public grpc::ClientWriteReactor<pb::SubmitChunk> {
       return;  // the last write carried the half-close
     }
     std::string& data = *chunk_.mutable_data();
-    data.resize(std::min(kChunkBytes, left));
+    data.resize(MessageBytes(offset_, left));
     read_status_ = file_->ReadAt(
         offset_,
         absl::MakeSpan(reinterpret_cast<uint8_t*>(data.data()), data.size()));

@@ -214,7 +214,8 @@ TEST_F(SpoolTest, AsksTheCheckBeforeTheBytesCountAndReturnsItsRefusal) {
     const auto upload = Begin(0);
     ASSERT_THAT(upload->Append(Part(0, size)), IsOk());
     int asked = 0;
-    const auto refuse = [&](const SpooledUpdate& update) -> absl::Status {
+    const auto refuse = [&](const SpooledUpdate& update,
+                            ArrivalObserver*) -> absl::Status {
       ++asked;
       ExpectContent(update);
       return absl::PermissionDeniedError("not signed");
@@ -222,7 +223,7 @@ TEST_F(SpoolTest, AsksTheCheckBeforeTheBytesCountAndReturnsItsRefusal) {
     EXPECT_THAT(upload->Finish(refuse),
                 IsError(absl::StatusCode::kPermissionDenied, "not signed"));
     EXPECT_EQ(asked, 1);
-    const auto accept = [&](const SpooledUpdate& update) {
+    const auto accept = [&](const SpooledUpdate& update, ArrivalObserver*) {
       ++asked;
       ExpectContent(update);
       return absl::OkStatus();
@@ -478,6 +479,79 @@ TEST_F(SpoolTest, RefusesIdsThatAreNoFileNames) {
   MakeUpdate(0);
   EXPECT_THAT(spool_->Begin(key_, 0),
               HasCode(absl::StatusCode::kInvalidArgument));
+}
+
+// Puts together what it sees.
+class Recorder : public ArrivalObserver {
+ public:
+  void See(ByteSpan bytes) override {
+    seen.insert(seen.end(), bytes.begin(), bytes.end());
+  }
+  Bytes seen;
+};
+
+class SpoolObserverTest : public SpoolTest {
+ protected:
+  std::shared_ptr<SpoolUpload> BeginSeen(uint64_t offset,
+                                         std::shared_ptr<Recorder> recorder) {
+    auto upload = spool_->Begin(key_, offset, std::move(recorder));
+    EXPECT_THAT(upload, IsOk());
+    return upload.ok() ? *upload : nullptr;
+  }
+  // Who has seen all, in the eyes of the check.
+  ArrivalObserver* Seen(SpoolUpload& upload) {
+    ArrivalObserver* seen = nullptr;
+    EXPECT_THAT(upload.Finish([&](const SpooledUpdate&, ArrivalObserver* who) {
+      seen = who;
+      return absl::OkStatus();
+    }),
+                IsOk());
+    return seen;
+  }
+};
+
+TEST_F(SpoolObserverTest, TheFirstStreamsObserverSeesAllBytesOfAFile) {
+  MakeUpdate(kLarge);
+  const auto first = std::make_shared<Recorder>();
+  const auto second = std::make_shared<Recorder>();
+  ASSERT_THAT(BeginSeen(0, first)->Append(Part(0, 1000)), IsOk());
+  const auto upload = BeginSeen(1000, second);
+  ASSERT_THAT(upload->Append(Part(1000, kLarge)), IsOk());
+  EXPECT_EQ(Seen(*upload), first.get());
+  EXPECT_EQ(first->seen, content_);
+  EXPECT_TRUE(second->seen.empty());
+}
+
+TEST_F(SpoolObserverTest, NobodyHasSeenWhatCameBeforeARestart) {
+  MakeUpdate(kLarge);
+  ASSERT_THAT(BeginSeen(0, std::make_shared<Recorder>())->Append(Part(0, 1000)),
+              IsOk());
+  Restart();
+  const auto upload = BeginSeen(1000, std::make_shared<Recorder>());
+  ASSERT_THAT(upload->Append(Part(1000, kLarge)), IsOk());
+  EXPECT_EQ(Seen(*upload), nullptr);
+}
+
+TEST_F(SpoolObserverTest, AnUploadThatStartsAgainIsSeenAnew) {
+  MakeUpdate(kLarge);
+  const auto before = std::make_shared<Recorder>();
+  const auto damaged = BeginSeen(0, before);
+  ASSERT_THAT(damaged->Append(Part(0, kLarge - 1)), IsOk());
+  ASSERT_THAT(damaged->Append(Bytes{static_cast<uint8_t>(~content_.back())}),
+              IsOk());
+  EXPECT_THAT(damaged->Finish(), HasCode(absl::StatusCode::kDataLoss));
+  const auto after = std::make_shared<Recorder>();
+  const auto upload = BeginSeen(0, after);
+  ASSERT_THAT(upload->Append(Part(0, kLarge)), IsOk());
+  EXPECT_EQ(Seen(*upload), after.get());
+  EXPECT_EQ(after->seen, content_);
+}
+
+TEST_F(SpoolObserverTest, BytesInMemoryAreQuickToReadAndNotWatched) {
+  MakeUpdate(kSmall);
+  const auto upload = BeginSeen(0, std::make_shared<Recorder>());
+  ASSERT_THAT(upload->Append(Part(0, kSmall)), IsOk());
+  EXPECT_EQ(Seen(*upload), nullptr);
 }
 
 }  // namespace
