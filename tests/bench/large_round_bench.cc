@@ -81,23 +81,45 @@ bool Run(const Setting& setting) {
     }
     return sum;
   };
-  const double aggregator_ms = CpuMs(aggregator), all_ms = daemons_ms();
-  const auto finished = [](const auto& now) {
-    return now.state() == "finished";
+  // CPU time when each round was first seen to be under way, so within what
+  // half a second holds.
+  struct Clock {
+    uint32_t round;
+    double aggregator_ms, all_ms;
   };
+  std::vector<Clock> clocks;
   const absl::Time deadline = absl::Now() + absl::Minutes(30);
   // Asking costs the aggregator time, so it is done seldom.
-  while (!finished(federation.Status())) {
+  for (bool finished = false; !finished;) {
+    const pb::StatusReply now = federation.Status();
+    finished = now.state() == "finished";
+    const uint32_t round =
+        finished ? static_cast<uint32_t>(setting.rounds) + 1 : now.round();
+    if (clocks.empty() || clocks.back().round != round) {
+      clocks.push_back({round, CpuMs(aggregator), daemons_ms()});
+    }
     if (absl::Now() > deadline) {
       std::fputs(federation.Logs().c_str(), stderr);
       return false;
     }
     absl::SleepFor(absl::Milliseconds(500));
   }
-  const double rounds = setting.rounds;
-  const double cpu_s = (daemons_ms() - all_ms) / 1000 / rounds;
-  std::printf("CPU a round: aggregator %.2f s, all daemons %.2f s\n",
-              (CpuMs(aggregator) - aggregator_ms) / 1000 / rounds, cpu_s);
+  std::vector<double> cpu, aggregator_cpu;
+  for (size_t i = 1; i < clocks.size(); ++i) {
+    const double rounds = clocks[i].round - clocks[i - 1].round;
+    const double all = clocks[i].all_ms - clocks[i - 1].all_ms;
+    const double one = clocks[i].aggregator_ms - clocks[i - 1].aggregator_ms;
+    cpu.push_back(all / 1000 / rounds);
+    aggregator_cpu.push_back(one / 1000 / rounds);
+    std::printf("round %u: CPU of aggregator %.2f s, of all daemons %.2f s\n",
+                clocks[i - 1].round, aggregator_cpu.back(), cpu.back());
+  }
+  const double cpu_s = Median(cpu);
+  // Sites fetch the last model.
+  for (double before = -1; daemons_ms() > before;) {
+    before = daemons_ms() + 50;
+    absl::SleepFor(absl::Seconds(1));
+  }
   const pb::StatusReply status = federation.Status(/*history=*/true);
   std::vector<double> seconds;
   for (const auto& round : status.history()) {
