@@ -426,15 +426,18 @@ absl::StatusOr<std::shared_ptr<const SealedStreamOpener>> VerifyUpdate(
                   "the upload is not signed by the certificate of ",
                   update.site.id.value);
   }
-  FG_ASSIGN_OR_RETURN(const Opened opened,
-                      seen != nullptr && seen->IsFor(update)
-                          ? TakeSeen(*seen)
-                          : OpenAndVerify(update, sealed));
+  if (seen != nullptr && !seen->IsFor(update)) seen = nullptr;
+  FG_ASSIGN_OR_RETURN(const Opened opened, seen != nullptr
+                                               ? TakeSeen(*seen)
+                                               : OpenAndVerify(update, sealed));
   const VerifiedUpdate& verified = opened.verified;
   const SealedContribution contribution = {update.site.id, std::move(sealed),
                                            opened.opener};
   const UpdateForm& form = update.form;
-  if (form.masked) return contribution.opener;
+  if (form.masked) {
+    if (seen != nullptr) seen->Count();
+    return contribution.opener;
+  }
   FG_RETURN_IF_ERROR(CheckWeight(update, verified.head.weight_word));
   FG_RETURN_IF_ERROR(CheckExtraWords(update, verified));
   FG_RETURN_IF_ERROR(CheckNorm(update, verified));
@@ -447,6 +450,7 @@ absl::StatusOr<std::shared_ptr<const SealedStreamOpener>> VerifyUpdate(
   } else if (form.kind == TaskKind::kSketch) {
     FG_RETURN_IF_ERROR(CheckSketched(update, contribution));
   }
+  if (seen != nullptr) seen->Count();
   return contribution.opener;
 }
 

@@ -10,8 +10,10 @@
 
 namespace fedgraft {
 
-ArrivalCheck::ArrivalCheck(UpdateToVerify update)
+ArrivalCheck::ArrivalCheck(UpdateToVerify update,
+                           std::shared_ptr<RunningSum> sum)
     : update_(std::move(update)),
+      sum_(std::move(sum)),
       verifier_(ExpectationOf(update_.form)),
       status_(verifier_.CheckShape(update_.form.shape)) {}
 
@@ -64,7 +66,13 @@ absl::Status ArrivalCheck::TakePart(ByteSpan part) {
     return SealRefusal(Annotate(
         opened, absl::StrCat("contribution of site ", update_.site.id.value)));
   }
-  return verifier_.Add(plain_);
+  FG_RETURN_IF_ERROR(verifier_.Add(plain_));
+  if (sum_ != nullptr && chunk > 0) sum_->Add(chunk - 1, plain_);
+  return absl::OkStatus();
+}
+
+void ArrivalCheck::Count() {
+  if (sum_ != nullptr) sum_->Count(update_.header.sealed_digest);
 }
 
 bool ArrivalCheck::IsFor(const UpdateToVerify& update) const {

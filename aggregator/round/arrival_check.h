@@ -7,6 +7,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "aggregator/round/admission.h"
+#include "aggregator/store/running_sum.h"
 #include "aggregator/store/spool.h"
 #include "aggregator/store/verify_update.h"
 #include "common/base/bytes.h"
@@ -20,7 +21,9 @@ namespace fedgraft {
 // site yet. Holds one chunk. Not thread-safe.
 class ArrivalCheck final : public ArrivalObserver {
  public:
-  explicit ArrivalCheck(UpdateToVerify update);
+  // `sum`: what the opened words are added to; null: to nothing.
+  explicit ArrivalCheck(UpdateToVerify update,
+                        std::shared_ptr<RunningSum> sum = nullptr);
 
   void See(ByteSpan bytes) override;
 
@@ -33,6 +36,8 @@ class ArrivalCheck final : public ArrivalObserver {
   const std::shared_ptr<const SealedStreamOpener>& opener() const {
     return opener_;
   }
+  // The update is sound in every way: it is part of the sum.
+  void Count();
 
  private:
   // Bytes of the part that comes next: enc, then a chunk each.
@@ -40,6 +45,7 @@ class ArrivalCheck final : public ArrivalObserver {
   absl::Status TakePart(ByteSpan part);
 
   const UpdateToVerify update_;
+  const std::shared_ptr<RunningSum> sum_;
   UpdateVerifier verifier_;
   std::shared_ptr<const SealedStreamOpener> opener_;
   absl::Status status_;  // the first error; nothing is opened after it

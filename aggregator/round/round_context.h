@@ -15,6 +15,7 @@
 #include "aggregator/round/run_key.h"
 #include "aggregator/round/run_state.h"
 #include "aggregator/round/site_table.h"
+#include "aggregator/store/running_sum.h"
 #include "aggregator/store/spool.h"
 #include "common/runtime/blob_store.h"
 
@@ -80,6 +81,9 @@ struct RoundContext {
   // What opened the contributions of this phase, as far as this process
   // verified them: the reduce need not agree on their keys again.
   std::map<SiteId, std::shared_ptr<const SealedStreamOpener>> openers;
+  // Of this phase's uploads that arrive; null: none has begun, or it is with
+  // the reduce.
+  std::shared_ptr<RunningSum> sum;
   // Secure aggregation: what is to be taken out of the phase's sum.
   std::shared_ptr<const MaskRemoval> masks;
   // Sent since the round was opened.

@@ -58,6 +58,7 @@ void RoundFlow::Restart() {
   context_.closing = busy_;
   if (!busy_) {
     context_.openers.clear();
+    context_.sum = nullptr;
     context_.masks = nullptr;
   }
   context_.sites.BeginPhase();
@@ -234,6 +235,7 @@ std::shared_ptr<const PhaseJob> RoundFlow::MakeJob() const {
   job->rule_state = state.rule_state();
   job->contributions = state.contributions();
   job->openers = context_.openers;
+  job->sum = context_.sum;
   job->masks = context_.masks;
   job->inline_bytes_max = context_.options.inline_bytes_max;
   return job;

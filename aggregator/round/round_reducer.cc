@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <numeric>
+#include <optional>
+#include <set>
 #include <utility>
 #include <vector>
 
@@ -10,6 +12,7 @@
 #include "aggregator/round/rule_reduce.h"
 #include "aggregator/rules/rule_pass.h"
 #include "aggregator/store/reduce.h"
+#include "common/base/logging.h"
 #include "common/base/status_macros.h"
 #include "common/crypto/sha256.h"
 #include "common/model/evaluation_layout.h"
@@ -29,8 +32,10 @@ struct RoundWork {
   std::shared_ptr<const PhaseJob> job;
   std::shared_ptr<RulePass> pass;
   uint64_t saturated = 0;
-  // The base model between moments; becomes the next one shard by shard.
+  // The base model between moments; becomes the next one shard by shard. With
+  // a kept sum: its lanes do.
   ParameterVector values;
+  std::optional<TrainableSetReader> base;  // with a kept sum
 };
 
 absl::StatusOr<ReduceJob> OpenAll(const PhaseJob& job, FileStore& files) {
@@ -47,6 +52,7 @@ absl::StatusOr<ReduceJob> OpenAll(const PhaseJob& job, FileStore& files) {
     SealedContribution one;
     one.site = site;
     FG_ASSIGN_OR_RETURN(one.sealed, OpenContribution(files, contribution));
+    one.in_memory = contribution.sealed_inline;
     const auto verified = job.openers.find(site);
     if (verified != job.openers.end()) {
       one.opener = verified->second;
@@ -75,6 +81,28 @@ absl::StatusOr<ParameterVector> LoadBase(const PhaseJob& job,
   return ReadTrainableSet(*job.run->layout, *file);
 }
 
+// True: the lanes of the sum are in work.values, and work.base is open.
+absl::StatusOr<bool> TakeKeptSum(RoundWork& work, FileStore& files) {
+  const PhaseJob& job = *work.job;
+  if (job.sum == nullptr) return false;
+  std::set<Digest> digests;
+  for (const auto& [site, contribution] : job.contributions) {
+    digests.insert(contribution.header.sealed_digest);
+  }
+  std::optional<std::vector<float>> lanes = job.sum->Take(digests);
+  if (!lanes.has_value()) {
+    FG_LOG_INFO("round {}: summed from the spool", job.round.value);
+    return false;
+  }
+  FG_ASSIGN_OR_RETURN(const auto file, OpenModel(files, job.base));
+  auto base = TrainableSetReader::Open(*job.run->layout, file, *lanes);
+  if (absl::IsFailedPrecondition(base.status())) return false;
+  FG_RETURN_IF_ERROR(base.status());
+  work.base = *std::move(base);
+  work.values = *std::move(lanes);
+  return true;
+}
+
 absl::Status Prepare(RoundWork& work, FileStore& files, ReduceJob& reduce) {
   const PhaseJob& job = *work.job;
   FG_ASSIGN_OR_RETURN(reduce, OpenAll(job, files));
@@ -99,6 +127,8 @@ absl::Status Prepare(RoundWork& work, FileStore& files, ReduceJob& reduce) {
   FG_ASSIGN_OR_RETURN(work.pass,
                       RulePass::Create(job.run->plan, *job.run->layout,
                                        std::move(round), state));
+  FG_ASSIGN_OR_RETURN(const bool is_kept, TakeKeptSum(work, files));
+  if (is_kept) return absl::OkStatus();
   FG_ASSIGN_OR_RETURN(work.values, LoadBase(job, files));
   ToMoments(*job.run->layout, work.values);
   return absl::OkStatus();
@@ -225,8 +255,22 @@ void ReduceRound(std::shared_ptr<const PhaseJob> job, FileStore& files,
       done(outcome.status);
     }
   };
-  ReduceByRule(executor, work->pass, std::move(reduce),
-               absl::MakeSpan(work->values), std::move(finish));
+  const absl::Span<float> values = absl::MakeSpan(work->values);
+  if (!work->base.has_value()) {
+    return ReduceByRule(executor, work->pass, std::move(reduce), values,
+                        std::move(finish));
+  }
+  const ByteSpan lanes(reinterpret_cast<const uint8_t*>(values.data()),
+                       values.size() * sizeof(float));
+  ReduceKeptSums(
+      executor, std::move(reduce), lanes,
+      [work, values](uint64_t begin, absl::Span<const uint64_t> sums) {
+        // In the place of the lanes, whose sums these are.
+        const auto shard = values.subspan(begin, sums.size());
+        FG_RETURN_IF_ERROR(work->base->Read(begin, shard));
+        return work->pass->ApplySums(begin, sums, shard);
+      },
+      std::move(finish));
 }
 
 absl::StatusOr<NewModel> AdvanceSolve(const PhaseJob& job, FileStore& files) {

@@ -13,6 +13,7 @@
 #include "aggregator/round/run_key.h"
 #include "aggregator/round/run_state.h"
 #include "aggregator/secagg/mask_removal.h"
+#include "aggregator/store/running_sum.h"
 #include "common/base/digest.h"
 #include "common/runtime/executor.h"
 #include "common/runtime/file_store.h"
@@ -36,6 +37,8 @@ struct PhaseJob {
   // Of contributions that this process verified; the rest are opened with
   // `key` again.
   std::map<SiteId, std::shared_ptr<const SealedStreamOpener>> openers;
+  // What the words came to as they arrived; null: nobody added them.
+  std::shared_ptr<RunningSum> sum;
   // Secure aggregation: taken out of the sums. Null: they are not masked.
   std::shared_ptr<const MaskRemoval> masks;
   uint64_t inline_bytes_max = 0;
@@ -64,7 +67,9 @@ struct NewModel {
 };
 
 // The base model plus the rule's delta, as safetensors bytes. Begins on the
-// calling worker, reduces on all, and calls `done` on the last. Peak memory:
+// calling worker, reduces on all, and calls `done` on the last. Takes the sum
+// that was kept up on arrival if it is that of the contributions, else reads
+// them; the model's bits are the same. Peak memory:
 // one copy of the trainable set, and twice the rule's memory; for rules on
 // single updates also one shard of each update and worker. UNAVAILABLE,
 // RESOURCE_EXHAUSTED: the disk failed; DATA_LOSS: what was accepted does not

@@ -7,6 +7,7 @@
 #include "aggregator/round/arrival_check.h"
 #include "common/base/logging.h"
 #include "common/base/status_macros.h"
+#include "common/config/rule_facts.h"
 
 namespace fedgraft {
 namespace {
@@ -112,7 +113,8 @@ void UploadDesk::Begin(const SitePeer& site, const UploadHeader& header,
     Begun(site, header, context_.spool->Begin(key, offset), reply);
     return;
   }
-  auto observer = std::make_shared<ArrivalCheck>(ToVerify(site, header));
+  auto observer =
+      std::make_shared<ArrivalCheck>(ToVerify(site, header), FindSum(header));
   context_.off_strand.Run<absl::StatusOr<std::shared_ptr<SpoolUpload>>>(
       [spool = context_.spool, key, offset, observer = std::move(observer)] {
         return spool->Begin(key, offset, observer);
@@ -146,6 +148,19 @@ UpdateToVerify UploadDesk::ToVerify(const SitePeer& site,
                                     const UploadHeader& header) const {
   return {site, header, context_.state.shared_run(),
           context_.tools.form(header.kind), context_.tools.key};
+}
+
+std::shared_ptr<RunningSum> UploadDesk::FindSum(const UploadHeader& header) {
+  const UpdateForm& form = context_.tools.form(header.kind);
+  const RuleSpec& rule = context_.state.run()->plan.rule;
+  if (header.kind != TaskKind::kTrain || IsRobustRule(rule) ||
+      form.extra_words > 0 || !RunningSum::Keeps(form.ring)) {
+    return nullptr;
+  }
+  if (context_.sum == nullptr) {
+    context_.sum = std::make_shared<RunningSum>(form.ring, form.count);
+  }
+  return context_.sum;
 }
 
 void UploadDesk::Moved(const SitePeer& site, uint64_t bytes) {

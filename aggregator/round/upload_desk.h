@@ -53,6 +53,8 @@ class UploadDesk {
                   absl::StatusOr<uint64_t> sequence);
   UpdateToVerify ToVerify(const SitePeer& site,
                           const UploadHeader& header) const;
+  // What the words of an upload are added to on arrival; null: nothing.
+  std::shared_ptr<RunningSum> FindSum(const UploadHeader& header);
   // The end of an admission that did not succeed.
   void Reject(std::shared_ptr<Candidate> candidate, const absl::Status& status);
   void Rejected(const Candidate& candidate, const absl::Status& status);

@@ -8,6 +8,7 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
 #include "aggregator/store/shard_reader.h"
+#include "common/base/check.h"
 #include "common/base/status_macros.h"
 #include "common/numeric/ring_sum.h"
 
@@ -66,6 +67,31 @@ class SumWorker : public ShardWorker {
   const SumSink& sink_;
   ShardReader reader_;
   RingSum sum_;
+  std::vector<uint64_t> sums_;
+};
+
+class KeptWorker : public ShardWorker {
+ public:
+  KeptWorker(const ReduceJob& job, const ShardPlan& plan, ByteSpan lanes,
+             const SumSink& sink)
+      : job_(job), plan_(plan), lanes_(lanes), sink_(sink) {}
+
+  ReduceOutcome Do(uint64_t shard) override {
+    const uint64_t begin = plan_.Begin(shard);
+    sums_.resize(plan_.Words(shard));
+    const size_t lane_bytes = LaneBytesOf(job_.ring.word_bits);
+    LanesToWords(job_.ring.word_bits,
+                 lanes_.subspan(begin * lane_bytes, sums_.size() * lane_bytes),
+                 absl::MakeSpan(sums_));
+    if (job_.unmask) job_.unmask(begin, absl::MakeSpan(sums_));
+    return {sink_(begin, sums_), {}};
+  }
+
+ private:
+  const ReduceJob& job_;
+  const ShardPlan& plan_;
+  const ByteSpan lanes_;
+  const SumSink& sink_;
   std::vector<uint64_t> sums_;
 };
 
@@ -191,6 +217,18 @@ void ReduceSums(Executor& executor, ReduceJob job, SumSink sink,
                 std::function<void(ReduceOutcome)> done) {
   std::make_shared<Reduce>(executor, std::move(job),
                            MakeFactory<SumWorker>(std::move(sink)),
+                           std::move(done))
+      ->Start();
+}
+
+void ReduceKeptSums(Executor& executor, ReduceJob job, ByteSpan lanes,
+                    SumSink sink, std::function<void(ReduceOutcome)> done) {
+  FG_CHECK(lanes.size() == job.count * LaneBytesOf(job.ring.word_bits));
+  auto factory = [lanes, sink = std::move(sink)](const ReduceJob& the_job,
+                                                 const ShardPlan& plan) {
+    return std::make_unique<KeptWorker>(the_job, plan, lanes, sink);
+  };
+  std::make_shared<Reduce>(executor, std::move(job), std::move(factory),
                            std::move(done))
       ->Start();
 }

@@ -29,6 +29,9 @@ struct SealedContribution {
   SiteId site;
   std::shared_ptr<const ReadableFile> sealed;
   std::shared_ptr<const SealedStreamOpener> opener;
+  // The same bytes if they are in memory, to be opened without a copy; null:
+  // they are read from `sealed`.
+  std::shared_ptr<const Bytes> in_memory = nullptr;
 };
 
 struct ReduceJob {
@@ -72,6 +75,11 @@ void ReduceSums(Executor& executor, ReduceJob job, SumSink sink,
                 std::function<void(ReduceOutcome)> done);
 void ReduceWords(Executor& executor, ReduceJob job, WordsSink sink,
                  std::function<void(ReduceOutcome)> done);
+// The same of sums that were kept up on arrival (RunningSum::Take, with 4 bytes
+// of `lanes` for each word): the contributions are not read. A shard's lanes
+// are not looked at once its sums are with the sink.
+void ReduceKeptSums(Executor& executor, ReduceJob job, ByteSpan lanes,
+                    SumSink sink, std::function<void(ReduceOutcome)> done);
 // The same on the calling thread alone.
 ReduceOutcome ReduceSumsHere(const ReduceJob& job, const SumSink& sink);
 ReduceOutcome ReduceWordsHere(const ReduceJob& job, const WordsSink& sink);

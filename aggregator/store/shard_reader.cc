@@ -24,12 +24,20 @@ absl::Status Name(const absl::Status& status,
 absl::StatusOr<ByteSpan> ShardReader::Open(
     const SealedContribution& contribution, uint64_t chunk) {
   const SealedStreamShape& shape = contribution.opener->shape();
-  // Opened where it lies: half the memory to go through.
-  buffer_.resize(shape.SealedSize(chunk));
+  const uint64_t offset = shape.SealedOffset(chunk);
+  const uint64_t size = shape.SealedSize(chunk);
+  buffer_.resize(size);
   const auto plain = absl::MakeSpan(buffer_).subspan(0, shape.PlainSize(chunk));
-  absl::Status status = contribution.sealed->ReadAt(shape.SealedOffset(chunk),
-                                                    absl::MakeSpan(buffer_));
-  if (status.ok()) status = contribution.opener->Open(chunk, buffer_, plain);
+  const Bytes* const memory = contribution.in_memory.get();
+  absl::Status status;
+  if (memory != nullptr && offset + size <= memory->size()) {
+    status = contribution.opener->Open(
+        chunk, ByteSpan(*memory).subspan(offset, size), plain);
+  } else {
+    // Opened where it lies: half the memory to go through.
+    status = contribution.sealed->ReadAt(offset, absl::MakeSpan(buffer_));
+    if (status.ok()) status = contribution.opener->Open(chunk, buffer_, plain);
+  }
   if (!status.ok()) return Name(status, contribution, chunk);
   return ByteSpan(plain);
 }

@@ -33,4 +33,21 @@ void RingSum::Get(absl::Span<uint64_t> words) const {
   BestKernels().widen_lanes(word_bits_, lanes_.data(), count_, words.data());
 }
 
+size_t LaneBytesOf(int word_bits) {
+  FG_CHECK(IsWordWidth(word_bits));
+  return LaneBytes(word_bits);
+}
+
+void AddToLanes(int word_bits, ByteSpan packed, absl::Span<uint8_t> lanes) {
+  const size_t count = lanes.size() / LaneBytesOf(word_bits);
+  FG_CHECK(packed.size() == PackedBytes(word_bits, count));
+  BestKernels().add_lanes(word_bits, packed.data(), count, lanes.data());
+}
+
+void LanesToWords(int word_bits, ByteSpan lanes, absl::Span<uint64_t> words) {
+  FG_CHECK(lanes.size() == words.size() * LaneBytesOf(word_bits));
+  BestKernels().widen_lanes(word_bits, lanes.data(), words.size(),
+                            words.data());
+}
+
 }  // namespace fedgraft

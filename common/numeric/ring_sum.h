@@ -29,4 +29,12 @@ class RingSum {
   Bytes lanes_;
 };
 
+// The same in memory of the caller's, for sums of which many are kept: a lane
+// of so many bytes for each word.
+size_t LaneBytesOf(int word_bits);
+// REQUIRES of both: LaneBytesOf(word_bits) bytes of lanes for each word.
+void AddToLanes(int word_bits, ByteSpan packed, absl::Span<uint8_t> lanes);
+// Each below 2^b.
+void LanesToWords(int word_bits, ByteSpan lanes, absl::Span<uint64_t> words);
+
 }  // namespace fedgraft

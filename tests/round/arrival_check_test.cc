@@ -4,6 +4,7 @@
 #include "aggregator/round/arrival_check.h"
 
 #include <algorithm>
+#include <memory>
 
 #include "common/numeric/update_payload.h"
 #include "gmock/gmock.h"
@@ -143,6 +144,81 @@ TEST_F(ArrivalCheckTest, ABadHeadOrAWordOutOfRangeIsRefused) {
       a_.Seal(world_.run(), TestSite::HeaderFor(task), payload, world_.random);
   EXPECT_EQ(RefusalOf(UploadInPieces(100'000).status()),
             RefusalReason::kOverNorm);
+}
+
+// One round of three sites; what disturbs it must not show in the model.
+class KeptSumTest : public ::testing::Test {
+ protected:
+  // `inline_bytes_max`: larger updates are added up as they arrive.
+  void Open(uint64_t inline_bytes_max) {
+    world_ = std::make_unique<RoundWorld>();
+    world_->options.upload_inline_bytes_max = inline_bytes_max;
+    ASSERT_THAT(world_->Open(), IsOk());
+    world_->StartRun({.rounds = 1, .quorum = 3, .expected = 3}, kExtra);
+    world_->JoinAll({&a_, &b_, &c_});
+  }
+  Digest Model() {
+    EXPECT_EQ(world_->state(), "finished");
+    return world_->Snapshot().model;
+  }
+  Digest OfBytesInMemory() {
+    Open(uint64_t{1} << 30);
+    world_->Contribute({&a_, &b_, &c_});
+    return Model();
+  }
+
+  const TestSite a_{"site-a"}, b_{"site-b"}, c_{"site-c"};
+  std::unique_ptr<RoundWorld> world_;
+};
+
+TEST_F(KeptSumTest, GivesTheModelOfTheSpoolInAnyOrderOfArrival) {
+  const Digest expected = OfBytesInMemory();
+  Open(1000);
+  world_->Contribute({&c_, &a_, &b_});
+  EXPECT_EQ(Model(), expected);
+}
+
+TEST_F(KeptSumTest, AnUpdateThatWasRefusedHasNoPartInIt) {
+  const Digest expected = OfBytesInMemory();
+  Open(1000);
+  world_->Contribute({&a_});
+  const TestUpdate honest = world_->Answer(b_, world_->TaskOf(b_));
+  Bytes sealed = honest.sealed;
+  ASSERT_FALSE(sealed.empty());
+  sealed[sealed.size() - 1] ^= 1;  // in its last chunk: all others were added
+  const TestUpdate bad = b_.Sign(honest.header, std::move(sealed));
+  EXPECT_EQ(RefusalOf(world_->Upload(b_, bad).status()),
+            RefusalReason::kBadSeal);
+  EXPECT_THAT(world_->Upload(b_, honest), IsOk());
+  world_->Contribute({&c_});
+  EXPECT_EQ(Model(), expected);
+}
+
+TEST_F(KeptSumTest, APowerFailureBetweenChunksLosesOnlyTheShortCut) {
+  const Digest expected = OfBytesInMemory();
+  Open(1000);
+  world_->Contribute({&a_});
+  const TestUpdate update = world_->Answer(b_, world_->TaskOf(b_));
+  const auto begun = world_->Begin(b_, update.header, 0);
+  ASSERT_THAT(begun, IsOk());
+  ASSERT_THAT((*begun)->Append(ByteSpan(update.sealed).first(300'000)), IsOk());
+  world_->Crash();
+  ASSERT_THAT(world_->Open(), IsOk());
+  if (!world_->Upload(b_, update).ok()) {
+    // Some of it is still there.
+    const auto held = world_->Query(b_, update.header);
+    ASSERT_THAT(held, IsOk());
+    auto upload = world_->Begin(b_, update.header, held->offset);
+    ASSERT_THAT(upload, IsOk());
+    ASSERT_THAT(
+        (*upload)->Append(ByteSpan(update.sealed).subspan(held->offset)),
+        IsOk());
+    if (!world_->Finish(b_, update.header, *std::move(upload)).ok()) {
+      EXPECT_THAT(world_->Upload(b_, update), IsOk());
+    }
+  }
+  world_->Contribute({&c_});
+  EXPECT_EQ(Model(), expected);
 }
 
 }  // namespace

@@ -90,5 +90,49 @@ TEST_F(ModelFileTest, NamesWhatIsWrong) {
   EXPECT_TRUE(absl::IsInvalidArgument(Read(cut).status()));
 }
 
+TEST(TrainableSetReaderTest, GivesInSlicesWhatTheWholeHoldsBetweenMoments) {
+  const auto layout = ParameterLayout::Create(
+      {{"bn.running_mean", {3}, TensorKind::kBatchNormMean},
+       {"bn.running_var", {3}, TensorKind::kBatchNormVar},
+       {"a.weight", {2}},
+       {"z.weight", {4}}});
+  ASSERT_TRUE(layout.ok()) << layout.status();
+  const ParameterVector values = {1, 2, 3, -4, 5, 0.5f, 1.5f, 2, 6, 7, 8, 9};
+  ParameterVector expected = values;
+  ToMoments(*layout, expected);
+  ASSERT_NE(expected, values);
+  const auto file = std::make_shared<MemoryFile>(
+      std::make_shared<const Bytes>(EncodeTrainableSet(*layout, values)));
+  const ParameterVector room(values.size());
+  const auto reader = TrainableSetReader::Open(*layout, file, room);
+  ASSERT_TRUE(reader.ok()) << reader.status();
+  for (size_t begin = 0; begin < values.size(); ++begin) {
+    for (size_t end = begin; end <= values.size(); ++end) {
+      ParameterVector slice(end - begin);
+      ASSERT_THAT(reader->Read(begin, absl::MakeSpan(slice)), testing::IsOk());
+      EXPECT_TRUE(
+          std::equal(slice.begin(), slice.end(), expected.begin() + begin));
+    }
+  }
+}
+
+TEST(TrainableSetReaderTest, RefusesAnotherOrderAndValuesThatAreNotFinite) {
+  const ParameterLayout layout = Layout();
+  ParameterVector values = {1, 2, 3, 4, 5, std::nanf("")};
+  const ParameterVector room(values.size());
+  auto content = std::make_shared<Bytes>(EncodeTrainableSet(layout, values));
+  const auto reader = TrainableSetReader::Open(
+      layout, std::make_shared<MemoryFile>(content), room);
+  ASSERT_TRUE(reader.ok()) << reader.status();
+  ParameterVector slice(5);
+  EXPECT_THAT(reader->Read(0, absl::MakeSpan(slice)), testing::IsOk());
+  EXPECT_THAT(reader->Read(1, absl::MakeSpan(slice)),
+              testing::HasCode(absl::StatusCode::kDataLoss));
+  content->push_back(0);
+  EXPECT_THAT(TrainableSetReader::Open(
+                  layout, std::make_shared<MemoryFile>(content), room),
+              testing::HasCode(absl::StatusCode::kFailedPrecondition));
+}
+
 }  // namespace
 }  // namespace fedgraft

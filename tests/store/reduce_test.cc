@@ -2,11 +2,15 @@
 
 #include <algorithm>
 #include <future>
+#include <memory>
 #include <mutex>
+#include <set>
 #include <string>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "aggregator/store/running_sum.h"
+#include "aggregator/store/shard_reader.h"
 #include "common/runtime/thread_pool.h"
 #include "gtest/gtest.h"
 #include "tests/store/sealed_fixture.h"
@@ -113,6 +117,71 @@ TEST(ReduceSumsTest, AreTheSameForAnyOrderThreadsAndTurns) {
       EXPECT_EQ(collector.words(), expected);
     }
   }
+}
+
+TEST(ReduceSumsTest, BytesInMemoryAreOpenedWhereTheyLieAndStay) {
+  SealedFixture fixture(32, 40'000);
+  Words expected;
+  auto contributions = MakeContributions(fixture, 3, expected);
+  for (SealedContribution& one : contributions) {
+    one.in_memory =
+        std::make_shared<const Bytes>(fixture.files_.Content(one.site.value));
+  }
+  for (int times = 0; times < 2; ++times) {
+    Collector collector(fixture);
+    ASSERT_THAT(
+        ReduceSumsHere(fixture.Job(contributions), collector.Sink()).status,
+        IsOk());
+    EXPECT_EQ(collector.words(), expected);
+  }
+  Bytes changed = *contributions[1].in_memory;
+  changed.back() ^= 1;
+  contributions[1].in_memory = std::make_shared<const Bytes>(changed);
+  Collector collector(fixture);
+  const auto outcome =
+      ReduceSumsHere(fixture.Job(contributions), collector.Sink());
+  EXPECT_THAT(outcome.status, HasCode(absl::StatusCode::kDataLoss));
+  EXPECT_EQ(outcome.site, contributions[1].site);
+}
+
+TEST(ReduceSumsTest, SumsThatWereKeptComeWithoutTheirMasks) {
+  SealedFixture fixture(24, 100'000);
+  Words expected;
+  const auto contributions = MakeContributions(fixture, 2, expected);
+  const ShardPlan plan(fixture.ring_, fixture.count_);
+  RunningSum sum(fixture.ring_, fixture.count_);
+  ShardReader reader;
+  std::set<Digest> digests;
+  for (size_t i = 0; i < contributions.size(); ++i) {
+    for (uint64_t shard = plan.shards(); shard-- > 0;) {
+      const auto packed = reader.Open(contributions[i], plan.Chunk(shard));
+      ASSERT_THAT(packed, IsOk());
+      sum.Add(shard, *packed);
+    }
+    Digest digest;
+    digest.bytes.fill(static_cast<uint8_t>(i));
+    digests.insert(digest);
+    sum.Count(digest);
+  }
+  const auto lanes = sum.Take(digests);
+  ASSERT_TRUE(lanes.has_value());
+  ReduceJob job = fixture.Job(contributions);
+  job.unmask = [](uint64_t begin, absl::Span<uint64_t> sums) {
+    for (size_t i = 0; i < sums.size(); ++i) sums[i] -= begin + i;
+  };
+  for (size_t i = 0; i < expected.size(); ++i) {
+    expected[i] = (expected[i] - i) & fixture.ring_.Mask();
+  }
+  Collector collector(fixture);
+  std::promise<ReduceOutcome> done;
+  ThreadPool pool(2);
+  ReduceKeptSums(pool, std::move(job),
+                 {reinterpret_cast<const uint8_t*>(lanes->data()),
+                  lanes->size() * sizeof(float)},
+                 collector.Sink(),
+                 [&](ReduceOutcome outcome) { done.set_value(outcome); });
+  ASSERT_THAT(done.get_future().get().status, IsOk());
+  EXPECT_EQ(collector.words(), expected);
 }
 
 TEST(ReduceSumsTest, RunInTurnsOnASimulatedExecutor) {
