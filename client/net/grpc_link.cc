@@ -1,12 +1,14 @@
 #include "client/net/grpc_link.h"
 
 #include <algorithm>
+#include <array>
 #include <set>
 #include <utility>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
+#include "absl/time/clock.h"
 #include "common/crypto/sealed_stream.h"
 #include "common/net/grpc/status_bridge.h"
 #include "common/numeric/update_payload.h"
@@ -63,8 +65,12 @@ class GrpcLink::Calls {
 
 namespace {
 
-// One FetchBlob stream. Each chunk goes to the strand and the next is read only
-// after the sink has taken it. Deletes itself.
+// Chunks that came go to the strand together: so many, or those of so long.
+constexpr size_t kBatchChunks = 8;
+constexpr absl::Duration kBatchTime = absl::Milliseconds(100);
+
+// One FetchBlob stream. Batches of chunks go to the strand, and the next is
+// read only after the sink has taken them. Deletes itself.
 class FetchReactor final : public grpc::ClientReadReactor<pb::BlobChunk> {
  public:
   FetchReactor(Scheduler& strand, std::function<absl::Status(ByteSpan)> sink,
@@ -74,26 +80,23 @@ class FetchReactor final : public grpc::ClientReadReactor<pb::BlobChunk> {
   void Start(pb::Federation::Stub& stub, pb::FetchBlobRequest request) {
     request_ = std::move(request);
     stub.async()->FetchBlob(&context, &request_, this);
-    // A hold keeps OnDone away while the strand works on a chunk.
+    // A hold keeps OnDone away while the strand works on a batch.
     AddHold();
-    StartRead(&chunk_);
+    StartRead(&chunks_[0]);
     StartCall();
   }
 
   void OnReadDone(bool ok) override {
-    if (!ok) {
+    if (ok && came_++ == 0) batch_begun_ = absl::Now();
+    const bool is_full = came_ == kBatchChunks ||
+                         (came_ > 0 && absl::Now() - batch_begun_ > kBatchTime);
+    if (ok && !is_full) {
+      StartRead(&chunks_[came_]);
+    } else if (came_ == 0) {
       RemoveHold();
-      return;
+    } else {
+      strand_.Post([this, ended = !ok] { Sink(ended); });
     }
-    strand_.Post([this] {
-      sink_status_ = sink_(AsBytes(chunk_.data()));
-      if (!sink_status_.ok()) {
-        context.TryCancel();
-        RemoveHold();
-        return;
-      }
-      StartRead(&chunk_);
-    });
   }
 
   void OnDone(const grpc::Status& status) override {
@@ -106,11 +109,27 @@ class FetchReactor final : public grpc::ClientReadReactor<pb::BlobChunk> {
   grpc::ClientContext context;
 
  private:
+  // On the strand.
+  void Sink(bool ended) {
+    for (size_t i = 0; i < came_ && sink_status_.ok(); ++i) {
+      sink_status_ = sink_(AsBytes(chunks_[i].data()));
+    }
+    came_ = 0;
+    if (!sink_status_.ok()) context.TryCancel();
+    if (ended || !sink_status_.ok()) {
+      RemoveHold();
+      return;
+    }
+    StartRead(&chunks_[0]);
+  }
+
   Scheduler& strand_;
   std::function<absl::Status(ByteSpan)> sink_;
   std::function<void(FetchReactor&, const grpc::Status&)> done_;
   pb::FetchBlobRequest request_;
-  pb::BlobChunk chunk_;
+  std::array<pb::BlobChunk, kBatchChunks> chunks_;
+  size_t came_ = 0;  // of chunks_
+  absl::Time batch_begun_;
   absl::Status sink_status_;
 };
 
