@@ -7,7 +7,9 @@
 
 namespace fedgraft::bench {
 
-Contributions::Contributions(int sites, uint64_t count, int word_bits) {
+Contributions::Contributions(int sites, uint64_t count, int word_bits,
+                             bool in_memory)
+    : in_memory_(in_memory) {
   files_ = *PosixFileStore::Open(folder_.path());
   const HpkeKeyPair key = GenerateHpkeKeyPair();
   job_.ring = {.word_bits = word_bits, .fraction_bits = 4};
@@ -45,6 +47,9 @@ SealedContribution Contributions::Seal(const std::string& site,
   SealedContribution one;
   one.site = {site};
   one.sealed = *files_->OpenRead(site);
+  if (in_memory_) {
+    one.in_memory = std::make_shared<const Bytes>(*ReadAll(*files_, site));
+  }
   one.opener =
       std::make_shared<const SealedStreamOpener>(*SealedStreamOpener::Create(
           enc, key.private_key.span(), {}, AsBytes(site),

@@ -13,10 +13,12 @@
 namespace fedgraft::bench {
 
 // Sealed contributions of `sites` sites with `count` words each, in files of a
-// folder on the disk of TMPDIR, as a spool holds them.
+// folder on the disk of TMPDIR, as a spool holds them; or in memory as well, as
+// an aggregator keeps those below 1 MiB.
 class Contributions {
  public:
-  Contributions(int sites, uint64_t count, int word_bits);
+  Contributions(int sites, uint64_t count, int word_bits,
+                bool in_memory = false);
   const ReduceJob& job() const { return job_; }
   // Of all sites together.
   uint64_t packed_bytes() const;
@@ -27,6 +29,7 @@ class Contributions {
 
   testing::TempFolder folder_;
   std::unique_ptr<PosixFileStore> files_;
+  const bool in_memory_;
   ReduceJob job_;
 };
 
