@@ -121,7 +121,7 @@ TEST_F(AgentTest, StepsOfSecureAggregationAreAnsweredOnceAuditedBefore) {
   RunWell();
   EXPECT_EQ(world_.aggregator.Count("AnswerStep advertise"), 1);
   EXPECT_EQ(world_.audit.Detail("secure_step"), "train, advertise, attempt 1");
-  EXPECT_TRUE(world_.files.Exists("secagg/session"));
+  EXPECT_TRUE(world_.files.Exists("secagg/session.1"));
 }
 
 TEST_F(AgentTest, ARunWithMasksNeedsAPinnedRosterWithThisSite) {
