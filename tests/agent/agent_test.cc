@@ -74,11 +74,11 @@ TEST_F(AgentTest, TakesPartInARunFromJoinToFinalModel) {
                                 header.signature)
                     .ok());
   }
-  EXPECT_THAT(world_.audit.Names(), ElementsAre("join", "update", "update",
+  EXPECT_THAT(world_.audit.Names(), ElementsAre("join", "unmasked", "update", "update",
                                                 "update", "run_finished"));
-  EXPECT_EQ(world_.audit.events[1].bytes,
+  EXPECT_EQ(world_.audit.events[2].bytes,
             aggregator.acknowledged[0].size_bytes);
-  EXPECT_EQ(world_.audit.events[1].digest,
+  EXPECT_EQ(world_.audit.events[2].digest,
             aggregator.acknowledged[0].sealed_digest);
   EXPECT_EQ(world_.files.Content("runs/run-1/final.safetensors"),
             aggregator.blobs[aggregator.finished.model]);
