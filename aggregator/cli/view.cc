@@ -75,6 +75,9 @@ std::string RenderStatus(const pb::StatusReply& status, int width) {
                       NumberIn(round->metrics(), "loss", 4));
     }
     text.push_back('\n');
+    for (const std::string& line : {status.masks(), status.end_reason()}) {
+      if (!line.empty()) absl::StrAppend(&text, "  ", line, "\n");
+    }
   }
   size_t name_width = 4;
   for (const auto& site : status.sites()) {

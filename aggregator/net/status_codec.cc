@@ -81,6 +81,8 @@ pb::StatusReply StatusToWire(const std::string& federation,
   reply.set_quorum(snapshot.quorum);
   reply.set_model(snapshot.model.AsWire());
   reply.set_eta_seconds(EtaSeconds(snapshot, history));
+  reply.set_masks(snapshot.masks);
+  reply.set_end_reason(snapshot.end_reason);
   reply.set_started_unix_ms(absl::ToUnixMillis(snapshot.started));
   const size_t first = with_history || history.empty() ? 0 : history.size() - 1;
   for (size_t i = first; i < history.size(); ++i) {

@@ -110,6 +110,9 @@ struct CoordinatorSnapshot {
   Digest model;  // newest published
   std::map<SiteId, SiteSnapshot> sites;
   absl::Time started;  // wall
+  // Whether updates are masked, in words; empty until it is known.
+  std::string masks;
+  std::string end_reason;  // of a stopped run
 };
 
 // Runs one run at a time: enrol, then per round train, aggregate, evaluate,

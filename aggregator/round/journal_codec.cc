@@ -86,11 +86,18 @@ absl::StatusOr<Record> Decode(const pb::RunOpened& in) {
 
 void Encode(const SiteJoined& in, pb::JournalRecord& record) {
   record.mutable_site_joined()->set_site(in.site.value);
+  if (in.roster.has_value()) {
+    record.mutable_site_joined()->set_roster(in.roster->AsWire());
+  }
 }
 
 absl::StatusOr<Record> Decode(const pb::SiteJoined& in) {
-  FG_ASSIGN_OR_RETURN(SiteId site, SiteId::Parse(in.site()));
-  return SiteJoined{std::move(site)};
+  SiteJoined out;
+  FG_ASSIGN_OR_RETURN(out.site, SiteId::Parse(in.site()));
+  if (!in.roster().empty()) {
+    FG_ASSIGN_OR_RETURN(out.roster, Digest::FromWire(in.roster()));
+  }
+  return out;
 }
 
 void Encode(const RoundOpened& in, pb::JournalRecord& record) {

@@ -33,8 +33,10 @@ struct RunOpened {
   ParameterLayout layout;
 };
 
+// Again if it has pinned another roster meanwhile.
 struct SiteJoined {
   SiteId site;
+  std::optional<Digest> roster = {};  // of the roster that it has pinned
 };
 
 // The same round again: below the quorum at its deadline, it takes in whoever

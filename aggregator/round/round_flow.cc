@@ -69,6 +69,7 @@ void RoundFlow::Restart() {
     timed_round_ = state.round();
     round_opened_ = context_.ports.clock.Monotonic();
   }
+  TellMasks();
   context_.tools.solve = MakeSolveForm(state);
   context_.tools.sketch = MakeSketchForm(state, FindLook());
   if (state.open() && !state.paused()) {

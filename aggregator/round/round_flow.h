@@ -43,6 +43,9 @@ class RoundFlow {
  public:
   // After a failed publication (disk full) the reduce is tried again then.
   static constexpr absl::Duration kRetryDelay = absl::Seconds(10);
+  // At one sum; each waits for a deadline. What sites refuse so often they
+  // would refuse for ever.
+  static constexpr uint32_t kSecureAttemptsMax = 10;
 
   // `context` outlives the flow. `phase_began`: called after each phase change.
   RoundFlow(RoundContext& context, std::function<void()> phase_began)
@@ -84,7 +87,12 @@ class RoundFlow {
   // Secure aggregation (round_flow_secure.cc): the step under way.
   void ConsiderSecure();
   void EndSecureStep();
+  // After kSecureAttemptsMax attempts the run ends instead.
   void ReopenSecure(absl::string_view why);
+  // What sites said against it, for people.
+  std::string Refusals() const;
+  // Says, once a run, whether its updates are masked.
+  void TellMasks();
   // Makes the masks that are in the sum. False: shares do not fit.
   bool MakeMasks();
   // Awaited sites that have not contributed yet.
@@ -120,6 +128,7 @@ class RoundFlow {
   bool deadline_passed_ = false;
   // What of `pooled` of the state's look FindLook made.
   std::pair<Digest, std::shared_ptr<const Look>> look_;
+  RunId told_masks_;     // the run whose masks were told of
   RoundId timed_round_;  // the one that round_opened_ is of
   absl::Time round_opened_;
   TimerId deadline_ = 0, progress_ = 0, retry_ = 0;

@@ -2,8 +2,10 @@
 #include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "aggregator/round/round_flow.h"
 #include "common/base/logging.h"
 
@@ -73,8 +75,51 @@ void RoundFlow::EndSecureStep() {
   Journal(SecureAdvanced{secure.attempt(), next}, {});
 }
 
+std::string RoundFlow::Refusals() const {
+  constexpr size_t kSitesMax = 5;
+  std::vector<std::string> said;
+  for (const SiteId& site : context_.state.participants()) {
+    const LiveSite* live = context_.sites.Find(site);
+    if (live == nullptr || live->last_refusal.empty()) continue;
+    said.push_back(absl::StrCat(site.value, " (", live->last_refusal, ")"));
+    if (said.size() == kSitesMax) break;
+  }
+  return said.empty() ? "no site has said why" : absl::StrJoin(said, "; ");
+}
+
+void RoundFlow::TellMasks() {
+  const RunState& state = context_.state;
+  if (!state.open() || !state.masks().has_value()) return;
+  const bool masked = state.masks()->is_on;
+  for (UpdateForm* form : {&context_.tools.train, &context_.tools.evaluate,
+                           &context_.tools.gather}) {
+    form->masked = masked;
+  }
+  if (told_masks_ == state.run()->id) return;
+  told_masks_ = state.run()->id;
+  const std::string text = state.masks()->ToText();
+  if (masked) {
+    FG_LOG_INFO("run {}: {}", state.run()->id.value, text);
+  } else {
+    FG_LOG_WARNING("run {}: {}", state.run()->id.value, text);
+  }
+}
+
 void RoundFlow::ReopenSecure(absl::string_view why) {
   const RunState& state = context_.state;
+  if (state.secure().attempt() >= kSecureAttemptsMax) {
+    std::string reason = absl::StrCat(
+        "round ", state.round().value, ": no sum (",
+        TaskKindName(*state.task_kind()), ") could be unmasked in ",
+        kSecureAttemptsMax, " attempts; the last: ", why,
+        ". Sites: ", Refusals(),
+        ". Expected: a roster with all sites pinned at each of them, and for "
+        "statistics that were summed before the same sites again or a cohort "
+        "that differs by cohort_min sites; see docs/SECURITY.md");
+    FG_LOG_ERROR("run {}: {}", state.run()->id.value, reason);
+    busy_ = false;  // what was reduced is of no use
+    return Close(/*stopped=*/true, std::move(reason), nullptr);
+  }
   FG_LOG_WARNING(
       "run {} round {}: the sum of attempt {} stays masked: {}; it is begun "
       "again with fresh keys",

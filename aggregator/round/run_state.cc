@@ -215,6 +215,9 @@ absl::Status RunState::On(RunOpened record, absl::Time time, uint64_t) {
   *this = RunState();
   run_ = std::move(facts);
   model_ = run_->initial_model;
+  if (run_->plan.secure_aggregation.mode != SecureMode::kAuto) {
+    masks_ = ChooseMasks(run_->plan, {});
+  }
   phase_ = Phase::kEnrolling;
   statistics_.open = !StatisticsLayout(run_->plan, *run_->layout).empty();
   if (run_->plan.solver.kind != SolverKind::kNone) {
@@ -228,9 +231,14 @@ absl::Status RunState::On(RunOpened record, absl::Time time, uint64_t) {
   return absl::OkStatus();
 }
 
+std::optional<Digest> RunState::PinnedRoster(const SiteId& site) const {
+  const auto facts = sites_.find(site);
+  return facts == sites_.end() ? std::nullopt : facts->second.roster;
+}
+
 absl::Status RunState::On(SiteJoined record, absl::Time, uint64_t) {
   if (!open()) return absl::DataLossError("no run is open");
-  sites_[record.site];
+  sites_[record.site].roster = record.roster;
   joined_.insert(std::move(record.site));
   return absl::OkStatus();
 }
@@ -251,8 +259,19 @@ absl::Status RunState::On(RoundOpened record, absl::Time, uint64_t) {
     return absl::DataLossError(
         absl::StrCat("round ", record.round.value, " is not the next"));
   }
+  if (phase_ == Phase::kEnrolling) ChooseRunMasks();
   OpenNext();
   return absl::OkStatus();
+}
+
+void RunState::ChooseRunMasks() {
+  if (masks_.has_value()) return;
+  std::map<SiteId, std::optional<Digest>> rosters;
+  for (const SiteId& site : joined_) rosters[site] = PinnedRoster(site);
+  masks_ = ChooseMasks(run_->plan, rosters);
+  auto facts = std::make_shared<RunFacts>(*run_);
+  facts->plan.secure_aggregation.is_on = masks_->is_on;
+  run_ = std::move(facts);
 }
 
 void RunState::OpenNext() {
@@ -535,6 +554,7 @@ absl::Status RunState::On(RunClosed record, absl::Time, uint64_t) {
   if (!open()) return absl::DataLossError("no run is open");
   phase_ = Phase::kClosed;
   stopped_ = record.stopped;
+  end_reason_ = std::move(record.reason);
   paused_ = false;
   contributions_.clear();
   BeginSecure(1);

@@ -12,6 +12,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "aggregator/round/coordinator.h"
+#include "aggregator/round/mask_choice.h"
 #include "aggregator/round/records.h"
 #include "aggregator/round/secure_progress.h"
 #include "common/base/ids.h"
@@ -89,6 +90,8 @@ class RunState {
   }
   bool paused() const { return paused_; }
   bool stopped() const { return stopped_; }
+  // Why the run was stopped.
+  const std::string& end_reason() const { return end_reason_; }
   // Null before the first run. The last run stays after it was closed.
   const RunFacts* run() const { return run_.get(); }
   std::shared_ptr<const RunFacts> shared_run() const { return run_; }
@@ -171,6 +174,12 @@ class RunState {
   const std::map<SiteId, Contribution>& contributions() const {
     return contributions_;
   }
+  // Whether this run's updates are masked: by the plan, or, in mode auto, by
+  // the sites that had joined when the first round was opened; nullopt before.
+  // The plan of run() says the same.
+  const std::optional<MaskChoice>& masks() const { return masks_; }
+  // The roster that a site has pinned, as far as it has said.
+  std::optional<Digest> PinnedRoster(const SiteId& site) const;
   // Secure aggregation of this phase; off if the plan has none.
   const SecureProgress& secure() const { return secure_; }
   // Who contributed to this phase, in canonical order.
@@ -208,6 +217,7 @@ class RunState {
     std::map<TaskKind, Receipt> receipts;  // newest per kind
     uint32_t rounds_contributed = 0;
     std::map<std::string, double> scalars;
+    std::optional<Digest> roster;  // that it has pinned
   };
 
   absl::Status On(RunOpened record, absl::Time time, uint64_t sequence);
@@ -226,6 +236,8 @@ class RunState {
   absl::Status CheckUnmasked() const;
   // Begins the first, or the next, attempt at this phase's sum.
   void BeginSecure(uint32_t attempt);
+  // What mode auto comes to.
+  void ChooseRunMasks();
   void TakeSolve(SolveAdvanced solve);
   void OpenLook(RoundId training_round);
   void AddFinding(RoundId round, const SiteId& site, const std::string& name,
@@ -241,6 +253,7 @@ class RunState {
   Phase phase_ = Phase::kIdle;
   bool paused_ = false;
   bool stopped_ = false;
+  std::string end_reason_;
   std::shared_ptr<const RunFacts> run_;
   RoundId round_;
   ModelRef model_;
@@ -250,6 +263,7 @@ class RunState {
   std::map<RoundId, Findings> findings_;
   uint64_t findings_version_ = 0;
   ModelRef rule_state_;
+  std::optional<MaskChoice> masks_;
   SecureProgress secure_;
   std::optional<Best> best_;
   int without_improvement_ = 0;  // evaluations

@@ -66,6 +66,8 @@ CoordinatorSnapshot MakeSnapshot(
   snapshot.quorum = static_cast<uint32_t>(run.plan.quorum);
   snapshot.model = state.model().digest;
   snapshot.started = run.opened;
+  if (state.masks().has_value()) snapshot.masks = state.masks()->ToText();
+  snapshot.end_reason = state.end_reason();
   return snapshot;
 }
 

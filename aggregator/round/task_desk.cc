@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/base/logging.h"
 #include "common/config/plan.h"
+#include "common/protocol/roster_capability.h"
 
 namespace fedgraft {
 namespace {
@@ -68,13 +69,16 @@ void TaskDesk::Join(const SitePeer& site, const JoinRequest& request,
     return;
   }
   JoinReply answer = DescribeRun();
-  if (!answer.run.has_value() || context_.state.joined().contains(site.id)) {
+  const std::optional<Digest> roster = FindRoster(request.capabilities);
+  const bool is_known = context_.state.joined().contains(site.id) &&
+                        context_.state.PinnedRoster(site.id) == roster;
+  if (!answer.run.has_value() || is_known) {
     reply(std::move(answer));
     context_.changed();
     return;
   }
   context_.journal->Append(
-      SiteJoined{site.id},
+      SiteJoined{site.id, roster},
       [this, id = site.id, answer = std::move(answer),
        reply = std::move(reply)](absl::StatusOr<uint64_t> sequence) {
         if (!sequence.ok()) {
@@ -191,13 +195,17 @@ void TaskDesk::Heard(const SitePeer& site, const Heartbeat& heartbeat,
 }
 
 void TaskDesk::Decline(const SitePeer& site, const SiteReport& report) {
-  FG_LOG_WARNING("site {} declines round {}: {}", site.id.value,
-                 report.round.value, report.declined);
   LiveSite* live = context_.sites.Find(site.id);
-  live->last_refusal = absl::StrCat("by the site: ", report.declined);
+  const std::string refusal = absl::StrCat("by the site: ", report.declined);
+  // The same again, as in every attempt at a sum, is said once.
+  if (live->last_refusal != refusal) {
+    FG_LOG_WARNING("site {} declines round {}: {}", site.id.value,
+                   report.round.value, report.declined);
+  }
+  live->last_refusal = refusal;
   // Not asked again in this phase, nor waited for.
   if (report.round == context_.state.round() &&
-      context_.state.task_kind() == TaskKind::kTrain) {
+      context_.state.task_kind().has_value()) {
     live->attempts_refused = SiteTable::kAttemptsMax;
     context_.consider();
   }

@@ -1,6 +1,7 @@
 #include "client/agent/agent.h"
 
 #include <algorithm>
+#include <set>
 #include <utility>
 #include <variant>
 
@@ -17,12 +18,15 @@
 #include "client/agent/task_delivery.h"
 #include "common/base/check.h"
 #include "common/base/logging.h"
+#include "common/config/plan_checks_secure.h"
+#include "common/protocol/roster_capability.h"
 
 namespace fedgraft {
 namespace {
 
 // "Nothing yet" sooner than this, again and again, must not become a hot loop.
 constexpr absl::Duration kEarlyAnswer = absl::Milliseconds(50);
+constexpr size_t kToldMax = 100;
 
 }  // namespace
 
@@ -76,6 +80,8 @@ class Agent::Impl {
   void Poll();
   void OnNext(absl::Time asked, absl::StatusOr<NextTaskReply> reply);
   void OnTask(Task task);
+  void DecideMasks(bool masked);
+  void TellMasks();
   void OnDelivered(const absl::StatusOr<DeliveredTask>& delivered);
   void OnTaskFailed(const absl::Status& status);
   void Report(SiteReport report);
@@ -118,6 +124,7 @@ class Agent::Impl {
   absl::Status closed_status_;
   Task task_;
   TaskAttempts attempts_;
+  std::set<std::string> told_;  // failures of this run that were logged
   AgentSnapshot snapshot_;
 };
 
@@ -139,6 +146,12 @@ void Agent::Impl::Join() {
   Enter(AgentState::kJoining);
   JoinRequest request;
   request.software_version = options_.software_version;
+  if (options_.pinned_roster) {
+    const absl::StatusOr<Roster> roster = options_.pinned_roster();
+    if (roster.ok() && roster->keys.contains(options_.site)) {
+      request.capabilities.push_back(RosterCapability(roster->Hash()));
+    }
+  }
   ports_.link.Join(std::move(request),
                    guard_([this](const absl::StatusOr<JoinReply>& reply) {
                      OnJoined(reply);
@@ -209,6 +222,7 @@ bool Agent::Impl::IsFinished(const RunId& run) {
 
 void Agent::Impl::Prepare(const RunDescriptor& descriptor) {
   run_ = nullptr;
+  told_.clear();
   snapshot_.run = descriptor.run;
   snapshot_.round = RoundId{};
   snapshot_.contributions = 0;
@@ -241,6 +255,7 @@ void Agent::Impl::OnPrepared(absl::StatusOr<PreparedRun> prepared) {
   snapshot_.device = prepared->trainer.device;
   FG_LOG_INFO("run {}: {} training images, {}", run_->descriptor.run.value,
               snapshot_.train_samples, snapshot_.device);
+  if (!run_->masks_undecided) TellMasks();
   Poll();
 }
 
@@ -287,6 +302,9 @@ void Agent::Impl::OnTask(Task task) {
   // Offered again until its round closes.
   if (attempts_.IsSkipped(task_)) return Pause(retry_, &Impl::Poll);
   snapshot_.round = task_.round;
+  if (run_->masks_undecided) {
+    DecideMasks(task_.secure.step != SecureStep::kNone);
+  }
   delivery_.Run(run_, task_, guard_([this](AgentState stage, float fraction) {
                   snapshot_.progress = fraction;
                   Enter(stage);
@@ -294,6 +312,34 @@ void Agent::Impl::OnTask(Task task) {
                 guard_([this](const absl::StatusOr<DeliveredTask>& delivered) {
                   OnDelivered(delivered);
                 }));
+}
+
+void Agent::Impl::DecideMasks(bool masked) {
+  auto decided = std::make_shared<RunContext>(*run_);
+  decided->masks_undecided = false;
+  decided->plan.secure_aggregation.is_on = masked;
+  run_ = std::move(decided);
+  TellMasks();
+}
+
+void Agent::Impl::TellMasks() {
+  const std::string& run = run_->descriptor.run.value;
+  const SecureAggregationSpec& secure = run_->plan.secure_aggregation;
+  if (secure.is_on) {
+    return FG_LOG_INFO("run {}: updates of this site are masked", run);
+  }
+  const std::string never = WhyNeverMasked(run_->plan);
+  AuditEvent event;
+  event.event = "unmasked";
+  event.run = run_->descriptor.run;
+  event.detail = absl::StrCat(
+      "updates are NOT masked, the aggregator opens each of them: ",
+      secure.mode == SecureMode::kOff ? "the plan says mode off"
+      : !never.empty()                ? absl::StrCat("the plan has ", never)
+                       : "the aggregator found too few sites with a roster "
+                         "pinned; this site demands no masks");
+  FG_LOG_WARNING("run {}: {}", run, event.detail);
+  AuditOutcome(std::move(event));
 }
 
 void Agent::Impl::OnDelivered(const absl::StatusOr<DeliveredTask>& delivered) {
@@ -319,9 +365,14 @@ void Agent::Impl::OnDelivered(const absl::StatusOr<DeliveredTask>& delivered) {
 void Agent::Impl::OnTaskFailed(const absl::Status& status) {
   if (absl::IsCancelled(status)) return Pause(retry_, &Impl::Poll);
   if (attempts_.Failed(task_, status)) return Rejoin(status, retry_);
-  Note(status);
-  FG_LOG_ERROR("round {}: this site skips the {} task", task_.round.value,
-               TaskKindName(task_.kind));
+  // The same again, as in every attempt at a sum, is said once a run.
+  if (told_.size() == kToldMax) told_.clear();
+  if (told_.insert(status.ToString()).second) {
+    Note(status);
+    FG_LOG_ERROR("round {}: this site skips the {} task", task_.round.value,
+                 TaskKindName(task_.kind));
+  }
+  snapshot_.last_error = status.ToString();
   AuditEvent event;
   const auto refusal = RefusalOf(status);
   event.event = refusal.has_value() ? "refused" : "task_failed";

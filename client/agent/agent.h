@@ -31,8 +31,8 @@ struct AgentOptions {
   // Largest backbone or model fetched.
   uint64_t blob_size_bytes_max = uint64_t{16} << 30;
   // The sites and keys that people here have confirmed (common/net/roster.h),
-  // read anew for each step of secure aggregation; on the executor. None, or an
-  // error: the site takes no part in it.
+  // read anew for each join, run and step of secure aggregation; any thread.
+  // NOT_FOUND: none are.
   std::function<absl::StatusOr<Roster>()> pinned_roster;
   // End (see Start) after the first run instead of waiting for another.
   bool exit_when_finished = false;

@@ -16,11 +16,14 @@ namespace fedgraft {
 // A run that this site verified, allowed and prepared. Shared, immutable.
 struct RunContext {
   RunDescriptor descriptor;
+  // Its secure_aggregation.is_on: whether this site's updates are masked.
   Plan plan;
   RunFiles files;
   std::string backbone_path;  // empty: the plan has none
   std::shared_ptr<const ParameterLayout> layout;
   uint64_t train_samples = 0;  // at this site
+  // Mode auto at a site that takes part either way: the first task says.
+  bool masks_undecided = false;
 };
 
 // Checks what a run says of itself: the plan's digest, that it parses, and that

@@ -8,6 +8,7 @@
 #include "common/base/check.h"
 #include "common/base/status_macros.h"
 #include "common/config/identity.h"
+#include "common/config/plan_checks_secure.h"
 
 namespace fedgraft {
 
@@ -43,18 +44,33 @@ absl::Status RunSetup::Verify() {
   FG_ASSIGN_OR_RETURN(const Bytes key,
                       aggregator_key_(descriptor_.aggregator_certificate_pem));
   FG_ASSIGN_OR_RETURN(Plan plan, VerifyRun(descriptor_, key));
-  FG_RETURN_IF_ERROR(CheckPlan(options_.policy, plan));
-  if (plan.secure_aggregation.is_on) FG_RETURN_IF_ERROR(CheckRoster());
+  FG_ASSIGN_OR_RETURN(const bool has_roster, HasRoster());
+  FG_RETURN_IF_ERROR(CheckPlan(options_.policy, plan, has_roster));
+  SecureAggregationSpec& secure = plan.secure_aggregation;
+  const bool demanded = DemandsMasks(options_.policy, has_roster);
+  const bool undecided = secure.mode == SecureMode::kAuto && !demanded &&
+                         WhyNeverMasked(plan).empty();
+  secure.is_on |= demanded;
+  if (secure.is_on) FG_RETURN_IF_ERROR(CheckRoster());
   std::string backbone_path =
       HasBackbone(plan) ? BackbonePath(plan.backbone) : "";
   context_ = std::make_shared<RunContext>(
       RunContext{descriptor_, std::move(plan), std::move(files),
-                 std::move(backbone_path), nullptr, 0});
+                 std::move(backbone_path), nullptr, 0, undecided});
   return absl::OkStatus();
 }
 
+absl::StatusOr<bool> RunSetup::HasRoster() const {
+  if (!options_.pinned_roster) return false;
+  const absl::Status read = options_.pinned_roster().status();
+  // One that cannot be read may be one that demands masks.
+  if (!read.ok() && !absl::IsNotFound(read)) return read;
+  return read.ok();
+}
+
 absl::Status RunSetup::CheckRoster() const {
-  if (!options_.pinned_roster) {
+  FG_ASSIGN_OR_RETURN(const bool has_roster, HasRoster());
+  if (!has_roster) {
     return absl::FailedPreconditionError(
         "no roster is pinned at this site; expected one "
         "(fedgraft-client enroll --roster, then --confirm)");

@@ -38,6 +38,8 @@ class RunSetup {
 
  private:
   absl::Status Verify();
+  // Whether people here have pinned one, of whatever sites.
+  absl::StatusOr<bool> HasRoster() const;
   // Secure aggregation needs the other sites' keys as people here know them.
   absl::Status CheckRoster() const;
   void FetchBackbone();

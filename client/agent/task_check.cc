@@ -95,7 +95,15 @@ absl::Status CheckTask(const RunContext& run, const Task& task) {
   // Whatever the aggregator says: a plan with secure aggregation lets out no
   // update without masks.
   const bool masked = task.secure.step == SecureStep::kMask;
-  if (masked != run.plan.secure_aggregation.is_on) {
+  const SecureAggregationSpec& secure = run.plan.secure_aggregation;
+  if (!masked && secure.is_on && secure.mode == SecureMode::kAuto) {
+    // This site's choice, not the plan's.
+    return absl::PermissionDeniedError(absl::StrCat(
+        "policy.secure_aggregation: round ", task.round.value,
+        " asks for an update without masks, this site allows sums of masked "
+        "updates only; the aggregator's status says why the run has none"));
+  }
+  if (masked != secure.is_on) {
     return Wrong(task, masked ? "asks for a masked update; the plan does not"
                               : "asks for an update without masks; the plan "
                                 "has secure aggregation");

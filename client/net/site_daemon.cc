@@ -45,7 +45,7 @@ absl::StatusOr<Roster> ReadPinnedRoster(FileStore& files) {
       const PinnedRoster pinned,
       PinnedRoster::Load(files, std::string(kIdentityRosterFile)));
   if (!pinned.pinned()) {
-    return absl::FailedPreconditionError(
+    return absl::NotFoundError(
         "no roster is pinned at this site; secure aggregation takes the keys "
         "of the other sites from it: fedgraft-client enroll --roster");
   }

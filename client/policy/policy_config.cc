@@ -80,7 +80,11 @@ absl::StatusOr<SitePolicy> PolicyFromConfig(const pb::PolicyConfig& config) {
   policy.share_site_scalars = config.share_site_scalars();
   policy.exact_statistics = config.exact_statistics() != "refuse";
   FG_ASSIGN_OR_RETURN(policy.budget, BudgetFromConfig(config));
-  policy.require_secure_aggregation = config.secure_aggregation() == "required";
+  if (config.secure_aggregation() == "required") {
+    policy.secure_aggregation = MaskPolicy::kRequired;
+  } else if (config.secure_aggregation() == "optional") {
+    policy.secure_aggregation = MaskPolicy::kOptional;
+  }
   for (const std::string& hex : config.plans()) {
     auto digest = Digest::FromHex(hex);
     if (!digest.ok()) return Annotate(digest.status(), "policy.plans");

@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "common/config/plan_checks_secure.h"
 #include "common/statistics/start_statistics.h"
 
 namespace fedgraft {
@@ -46,7 +47,13 @@ const char* StrategyName(StrategyKind kind) {
   return "unknown";
 }
 
-absl::Status CheckPlan(const SitePolicy& policy, const Plan& plan) {
+bool DemandsMasks(const SitePolicy& policy, bool has_roster) {
+  return policy.secure_aggregation == MaskPolicy::kRequired ||
+         (policy.secure_aggregation == MaskPolicy::kAuto && has_roster);
+}
+
+absl::Status CheckPlan(const SitePolicy& policy, const Plan& plan,
+                       bool has_roster) {
   if (!policy.plans.empty() && policy.plans.count(plan.hash) == 0) {
     return Denied(
         "plans", absl::StrCat("to be run under hash ", plan.hash.Hex()),
@@ -90,10 +97,22 @@ absl::Status CheckPlan(const SitePolicy& policy, const Plan& plan) {
     return Denied("rounds_max", absl::StrCat("up to ", rounds, " rounds"),
                   absl::StrCat("at most ", policy.rounds_max));
   }
-  if (policy.require_secure_aggregation && !plan.secure_aggregation.is_on) {
-    return Denied("secure_aggregation",
-                  "each site's update to be opened by the aggregator",
-                  "sums of masked updates only");
+  if (DemandsMasks(policy, has_roster)) {
+    const std::string never =
+        plan.secure_aggregation.mode == SecureMode::kOff ? "mode off"
+        : plan.secure_aggregation.is_on                  ? ""
+                                                         : WhyNeverMasked(plan);
+    if (!never.empty()) {
+      return Denied("secure_aggregation",
+                    absl::StrCat("each site's update to be opened by the "
+                                 "aggregator (",
+                                 never, ")"),
+                    absl::StrCat("sums of masked updates only",
+                                 policy.secure_aggregation == MaskPolicy::kAuto
+                                     ? ", for a roster is pinned here; "
+                                       "optional would allow both"
+                                     : ""));
+    }
   }
   if (plan.quorum < policy.cohort_min) {
     return Denied("cohort_min",

@@ -21,6 +21,9 @@ struct PrivacyBudget {
   std::string data_set = "default";  // a-z, 0-9, '_', '-'
 };
 
+// When only masked updates leave. kAuto: once people here have pinned a roster.
+enum class MaskPolicy { kAuto, kOptional, kRequired };
+
 // The `policy` part of the client's configuration; see proto/config.proto.
 struct SitePolicy {
   std::set<StrategyKind> strategies;  // empty: all
@@ -31,13 +34,19 @@ struct SitePolicy {
   uint64_t samples_min = 10;
   bool exact_statistics = true;  // plans that solve, or gather statistics
   PrivacyBudget budget;
-  bool require_secure_aggregation = false;
+  MaskPolicy secure_aggregation = MaskPolicy::kAuto;
 };
+
+// Whether this site lets out sums of masked updates only. An aggregator cannot
+// talk it out of that: `has_roster` is what people here have confirmed.
+bool DemandsMasks(const SitePolicy& policy, bool has_roster);
 
 // PERMISSION_DENIED naming the policy key, what the plan wants and what is
 // allowed: plan not on the list, strategy, exact sums, no differential privacy
-// where there is a budget, rounds, or a quorum below the smallest cohort.
-absl::Status CheckPlan(const SitePolicy& policy, const Plan& plan);
+// where there is a budget, rounds, no masks where they are demanded, or a
+// quorum below the smallest cohort.
+absl::Status CheckPlan(const SitePolicy& policy, const Plan& plan,
+                       bool has_roster = false);
 // PERMISSION_DENIED if the site has fewer training images than `samples_min`.
 absl::Status CheckSamples(const SitePolicy& policy, uint64_t train_samples);
 

@@ -24,11 +24,11 @@ std::string ReleasedCohorts::RunPrefix(const RunId& run) {
 }
 
 absl::StatusOr<ReleasedCohorts> ReleasedCohorts::Load(FileStore& files) {
-  ReleasedCohorts released(files);
-  const auto content = ReadAll(files, kPath);
-  if (absl::IsNotFound(content.status())) return released;
-  FG_RETURN_IF_ERROR(content.status());
-  FG_ASSIGN_OR_RETURN(released.cohorts_, DecodeReleasedCohorts(*content));
+  FG_ASSIGN_OR_RETURN(DurableRecord file, DurableRecord::Open(files, kPath));
+  ReleasedCohorts released(std::move(file));
+  if (released.file_.content().empty()) return released;
+  FG_ASSIGN_OR_RETURN(released.cohorts_,
+                      DecodeReleasedCohorts(released.file_.content()));
   return released;
 }
 
@@ -71,8 +71,7 @@ absl::Status ReleasedCohorts::Add(absl::string_view statistic,
     }
   }
   next.push_back({std::string(statistic), sites});
-  FG_RETURN_IF_ERROR(
-      WriteAtomically(*files_, kPath, EncodeReleasedCohorts(next)));
+  FG_RETURN_IF_ERROR(file_.Write(EncodeReleasedCohorts(next)));
   cohorts_ = std::move(next);
   return absl::OkStatus();
 }

@@ -1,11 +1,13 @@
 #pragma once
 
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "client/secagg/durable_record.h"
 #include "common/base/ids.h"
 #include "common/runtime/file_store.h"
 #include "common/secagg/messages.h"
@@ -20,7 +22,7 @@ namespace fedgraft {
 // Single-threaded. `files` outlives it.
 class ReleasedCohorts {
  public:
-  static constexpr char kPath[] = "secagg/released";
+  static constexpr char kPath[] = "secagg/released";  // DurableRecord
 
   // A missing file: none yet. DATA_LOSS: damaged; nothing may be released then.
   static absl::StatusOr<ReleasedCohorts> Load(FileStore& files);
@@ -37,9 +39,9 @@ class ReleasedCohorts {
   static std::string RunPrefix(const RunId& run);
 
  private:
-  explicit ReleasedCohorts(FileStore& files) : files_(&files) {}
+  explicit ReleasedCohorts(DurableRecord file) : file_(std::move(file)) {}
 
-  FileStore* files_;
+  DurableRecord file_;
   std::vector<ReleasedCohort> cohorts_;
 };
 

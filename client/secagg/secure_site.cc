@@ -25,30 +25,33 @@ absl::Status Early(absl::string_view step) {
 }  // namespace
 
 absl::Status SecureSite::Load() {
-  if (loaded_) return absl::OkStatus();
+  if (file_.has_value()) return absl::OkStatus();
   FG_ASSIGN_OR_RETURN(released_, ReleasedCohorts::Load(files_));
-  const auto content = ReadAll(files_, kRecordPath);
-  if (content.ok()) {
-    auto record = DecodeSiteRecord(*content);
+  auto file = DurableRecord::Open(files_, kRecordPath);
+  if (absl::IsDataLoss(file.status())) {
     // Without it this site is as if it had dropped out of that session.
-    if (!record.ok()) FG_LOG_WARNING("{}", record.status().ToString());
-    if (record.ok()) record_ = *std::move(record);
-  } else if (!absl::IsNotFound(content.status())) {
-    return content.status();
+    FG_LOG_WARNING("{}", file.status().ToString());
+    FG_RETURN_IF_ERROR(DurableRecord::Remove(files_, kRecordPath));
+    file = DurableRecord::Open(files_, kRecordPath);
   }
-  loaded_ = true;
+  FG_RETURN_IF_ERROR(file.status());
+  file_ = *std::move(file);
+  Restore();
   return absl::OkStatus();
 }
 
+void SecureSite::Restore() {
+  record_.reset();
+  shared_.reset();
+  if (file_->content().empty()) return;
+  auto record = DecodeSiteRecord(file_->content());
+  if (!record.ok()) FG_LOG_WARNING("{}", record.status().ToString());
+  if (record.ok()) record_ = *std::move(record);
+}
+
 absl::Status SecureSite::Save() {
-  const absl::Status saved =
-      WriteAtomically(files_, kRecordPath, EncodeSiteRecord(*record_).span());
-  // What is on disk now is for the next call to find out.
-  if (!saved.ok()) {
-    loaded_ = false;
-    record_.reset();
-    shared_.reset();
-  }
+  const absl::Status saved = file_->Write(EncodeSiteRecord(*record_).span());
+  if (!saved.ok()) Restore();
   return saved;
 }
 

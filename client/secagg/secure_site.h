@@ -5,6 +5,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "client/secagg/durable_record.h"
 #include "client/secagg/masked_input.h"
 #include "client/secagg/party.h"
 #include "client/secagg/released_cohorts.h"
@@ -26,7 +27,7 @@ namespace fedgraft {
 // Any thread, one call at a time. `files` and `random` outlive it.
 class SecureSite {
  public:
-  static constexpr char kRecordPath[] = "secagg/session";
+  static constexpr char kRecordPath[] = "secagg/session";  // DurableRecord
 
   SecureSite(FileStore& files, RandomSource& random)
       : files_(files), random_(random) {}
@@ -54,6 +55,8 @@ class SecureSite {
  private:
   // The record in memory; reads it after a restart.
   absl::Status Load();
+  // The record as the disk has it.
+  void Restore();
   absl::Status CheckCurrent(const SecureSession& session);
   absl::Status Save();
   // This site's step 2, made again after a restart.
@@ -64,7 +67,7 @@ class SecureSite {
 
   FileStore& files_;
   RandomSource& random_;
-  bool loaded_ = false;
+  std::optional<DurableRecord> file_;  // none: not read yet
   std::optional<SecureSiteRecord> record_;
   std::optional<ShareKeys> shared_;  // follows from the record
   std::optional<ReleasedCohorts> released_;

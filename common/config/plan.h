@@ -29,6 +29,7 @@ enum class SolverKind { kNone, kNewton, kRidge };
 enum class Normalization { kPooled, kPerSite, kNone };
 enum class StoppingMetric { kLoss, kAuc, kBalancedAccuracy };
 enum class PersonalKind { kNone, kLocalHead, kDitto };
+enum class SecureMode { kAuto, kOn, kOff };
 enum class DifferentialPrivacy { kNone, kRecord, kSite };
 enum class Interpolation { kNearest, kBilinear, kBicubic, kArea };
 enum class AspectPolicy { kStretch, kPad, kCenterCrop };
@@ -124,6 +125,9 @@ struct RuleSpec {
 };
 
 struct SecureAggregationSpec {
+  SecureMode mode = SecureMode::kAuto;
+  // Sums are made of masked updates. In mode auto it follows from the run's
+  // sites (aggregator/round/mask_choice.h); false until they are known.
   bool is_on = false;
   int threshold = 0;  // 0: floor(2n/3) + 1
   int cohort_min = 3;

@@ -346,13 +346,6 @@ void CheckPrivacy(const Plan& plan, ConfigErrors& errors) {
   CheckSecureAggregation(plan, errors);
   CheckDifferentialPrivacy(plan, errors);
   // A key that does nothing would be taken for protection.
-  const SecureAggregationSpec masked, &given = plan.secure_aggregation;
-  if (!given.is_on && (given.threshold != masked.threshold ||
-                       given.cohort_min != masked.cohort_min)) {
-    errors.Add("privacy.secure_aggregation",
-               "found its keys with mode off, where they do nothing; expected "
-               "their defaults");
-  }
   const DifferentialPrivacySpec none, &noise = plan.differential_privacy;
   if (noise.kind == DifferentialPrivacy::kNone &&
       (noise.noise_multiplier != none.noise_multiplier ||

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <string>
+
 #include "common/config/config_errors.h"
 #include "common/config/plan.h"
 
@@ -7,5 +9,9 @@ namespace fedgraft {
 
 // What secure aggregation demands of the rest of a plan.
 void CheckSecureAggregation(const Plan& plan, ConfigErrors& errors);
+
+// Why no run of a plan of mode auto can be masked, for people; empty if one
+// can, given sites that have pinned a roster.
+std::string WhyNeverMasked(const Plan& plan);
 
 }  // namespace fedgraft

@@ -198,7 +198,14 @@ RuleSpec RuleOf(const pb::RuleSpec& message) {
 
 SecureAggregationSpec SecureAggregationOf(
     const pb::SecureAggregationSpec& message) {
-  return {message.mode() == "on", message.threshold(), message.cohort_min()};
+  SecureAggregationSpec spec;
+  spec.mode = FromWord<SecureMode>(message.mode(), {{"auto", SecureMode::kAuto},
+                                                    {"on", SecureMode::kOn},
+                                                    {"off", SecureMode::kOff}});
+  spec.is_on = spec.mode == SecureMode::kOn;
+  spec.threshold = message.threshold();
+  spec.cohort_min = message.cohort_min();
+  return spec;
 }
 
 DifferentialPrivacySpec DifferentialPrivacyOf(

@@ -74,11 +74,11 @@ TEST_F(AgentTest, TakesPartInARunFromJoinToFinalModel) {
                                 header.signature)
                     .ok());
   }
-  EXPECT_THAT(world_.audit.Names(), ElementsAre("join", "update", "update",
+  EXPECT_THAT(world_.audit.Names(), ElementsAre("join", "unmasked", "update", "update",
                                                 "update", "run_finished"));
-  EXPECT_EQ(world_.audit.events[1].bytes,
+  EXPECT_EQ(world_.audit.events[2].bytes,
             aggregator.acknowledged[0].size_bytes);
-  EXPECT_EQ(world_.audit.events[1].digest,
+  EXPECT_EQ(world_.audit.events[2].digest,
             aggregator.acknowledged[0].sealed_digest);
   EXPECT_EQ(world_.files.Content("runs/run-1/final.safetensors"),
             aggregator.blobs[aggregator.finished.model]);
@@ -121,7 +121,7 @@ TEST_F(AgentTest, StepsOfSecureAggregationAreAnsweredOnceAuditedBefore) {
   RunWell();
   EXPECT_EQ(world_.aggregator.Count("AnswerStep advertise"), 1);
   EXPECT_EQ(world_.audit.Detail("secure_step"), "train, advertise, attempt 1");
-  EXPECT_TRUE(world_.files.Exists("secagg/session"));
+  EXPECT_TRUE(world_.files.Exists("secagg/session.1"));
 }
 
 TEST_F(AgentTest, ARunWithMasksNeedsAPinnedRosterWithThisSite) {

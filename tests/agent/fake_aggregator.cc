@@ -69,9 +69,10 @@ void FakeAggregator::MakeIdentity() {
   Sign();
 }
 
-void FakeAggregator::MakeSecure() {
-  plan = MakePlan("resnet18, sha256: " + Sha256(backbone).Hex(),
-                  "privacy: {secure_aggregation: {mode: \"on\"}}\n");
+void FakeAggregator::MakeSecure(const std::string& mode) {
+  plan = MakePlan(
+      "resnet18, sha256: " + Sha256(backbone).Hex(),
+      absl::StrCat("privacy: {secure_aggregation: {mode: \"", mode, "\"}}\n"));
   Sign();
 }
 
@@ -135,6 +136,7 @@ bool FakeLink::Faulty(const std::string& name, const Reply<T>& reply) {
 
 void FakeLink::Join(JoinRequest request, Reply<JoinReply> reply) {
   Log("Join");
+  aggregator_.joins.push_back(request);
   FG_CHECK(request.protocol_version == kProtocolVersion);
   if (Faulty("Join", reply)) return;
   JoinReply answer{aggregator_.federation, std::nullopt};

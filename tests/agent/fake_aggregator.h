@@ -38,7 +38,7 @@ class FakeAggregator {
   // From now on the run is one of feature vectors.
   void MakeIdentity();
   // Or one with secure aggregation.
-  void MakeSecure();
+  void MakeSecure(const std::string& mode = "on");
   std::map<Digest, Bytes> blobs;
   Bytes backbone;
   SigningKey signing_key;
@@ -54,6 +54,7 @@ class FakeAggregator {
   std::map<Digest, UploadReceipt> receipts;
   std::vector<UploadHeader> acknowledged;
   std::vector<SiteReport> reports;
+  std::vector<JoinRequest> joins;
   std::vector<SecureAnswer> answers;
   std::vector<Heartbeat> heartbeats;
 

@@ -4,7 +4,7 @@
 # large round needs 6 GB there. Arguments: names of benches (default: all).
 set -euo pipefail
 root=$(cd "$(dirname "$0")/../.." && pwd)
-all="reduce_grid_bench simulated_sites_bench round_bench large_round_bench store_bench secagg_bench"
+all="reduce_grid_bench simulated_sites_bench round_bench large_round_bench store_bench secagg_bench masked_round_bench"
 benches=${*:-$all}
 "$root/deploy/install-deps.sh" --tests
 FEDGRAFT_TARGETS="fedgraft-aggregator fedgraft-client fedgraft-null-trainer train_bench $benches" \

@@ -1,12 +1,13 @@
 // Secure aggregation, step by step: CPU time of one thread, at one site and at
-// the aggregator, over sites, words and dropouts. Those who drop out do so
-// after sharing their keys, which costs most: each of their masks with every
-// survivor has to be made again. The yardstick is AES-256-CTR over as many
-// bytes as there are masks. `--full`: more sites, more words (half an hour).
+// the aggregator, over sites, words and dropouts, which are spread over the
+// steps; for one size also all of them after the same step. The yardstick is
+// AES-256-CTR over as many bytes as there are masks. `--full`: also what takes
+// more than some seconds.
 
 #include <algorithm>
 #include <cstdio>
 #include <cstring>
+#include <optional>
 #include <string>
 #include <thread>
 #include <utility>
@@ -86,13 +87,32 @@ struct StepTimes {
   }
 };
 
+// How many sites say nothing any more after a step.
+struct Dropouts {
+  int after_advertise = 0, after_share = 0, after_mask = 0, after_agree = 0;
+
+  // A remainder first where it costs most: each of its masks with every
+  // survivor has to be made again.
+  static Dropouts Spread(int count) {
+    return {count / 4, (count + 3) / 4, (count + 2) / 4, (count + 1) / 4};
+  }
+  int Sum() const {
+    return after_advertise + after_share + after_mask + after_agree;
+  }
+};
+
 using MaybeBytes = absl::StatusOr<Bytes>;
 
+// All that does not depend on the number of words happens once.
 class Session {
  public:
-  Session(int n, size_t words, int dropped)
-      : world_(n, {}, 1), words_(words), sites_(world_.sites()) {
-    survivors_.assign(sites_.begin(), sites_.end() - dropped);
+  Session(int n, const Dropouts& out)
+      : world_(n, {}, 1),
+        sites_(world_.sites()),
+        sharers_(Without(sites_, out.after_advertise)),
+        survivors_(Without(sharers_, out.after_share)),
+        agreeing_(Without(survivors_, out.after_mask)),
+        releasing_(Without(agreeing_, out.after_agree)) {
     Advertise();
     Share();
     Mask();
@@ -100,13 +120,30 @@ class Session {
     Unmask();
   }
 
+  // The time of masks for so many words.
+  void Measure(size_t words) {
+    Bytes packed(PackedBytes(kWordBits, words));
+    double begin = bench::ThreadSeconds();
+    masks_->MaskWords(kWordBits, words, absl::MakeSpan(packed));
+    site_.mask = Ms(bench::ThreadSeconds() - begin);
+    std::vector<uint64_t> sums(words);
+    begin = bench::ThreadSeconds();
+    removal_->FromWords(kWordBits, 0, absl::MakeSpan(sums));
+    aggregator_.mask = Ms(bench::ThreadSeconds() - begin);
+  }
+
   const StepTimes& site() const { return site_; }
   const StepTimes& aggregator() const { return aggregator_; }
+  size_t site_masks() const { return sharers_.size(); }
   size_t removed_masks() const {
-    return survivors_.size() * (1 + sites_.size() - survivors_.size());
+    return survivors_.size() * (1 + sharers_.size() - survivors_.size());
   }
 
  private:
+  static std::vector<SiteId> Without(std::vector<SiteId> sites, int last) {
+    sites.resize(sites.size() - static_cast<size_t>(last));
+    return sites;
+  }
   void Advertise() {
     const auto answers = Ask(
         sites_,
@@ -125,32 +162,30 @@ class Session {
   void Share() {
     const Bytes request = EncodeKeyList(world_.advertised.keys());
     const auto answers = Ask(
-        sites_,
+        sharers_,
         [&](const SiteId& site) -> MaybeBytes {
           SecureMember& member = world_.at(site);
           return member.secure->Share(member.party, world_.session, request);
         },
         &site_.share);
-    aggregator_.share =
-        TakeAll(sites_, answers, [&](const SiteId& site, const Bytes& answer) {
+    aggregator_.share = TakeAll(
+        sharers_, answers, [&](const SiteId& site, const Bytes& answer) {
           FG_CHECK(
               world_.shared.Check(world_.advertised.keys(), site, answer).ok());
           return world_.shared.Put(site, answer);
         });
   }
   void Mask() {
-    const auto answers = Ask(
+    auto answers = Ask(
         survivors_, [&](const SiteId& site) { return world_.Mask(site); },
         &site_.keys);
-    Bytes packed(PackedBytes(kWordBits, words_));
-    const double begin = bench::ThreadSeconds();
-    answers[0]->MaskWords(kWordBits, 0, words_, absl::MakeSpan(packed));
-    site_.mask = Ms(bench::ThreadSeconds() - begin);
+    FG_CHECK(answers[0].ok());
+    masks_ = *std::move(answers[0]);
     world_.survivors = survivors_;
   }
   void Agree() {
     const auto answers = Ask(
-        survivors_,
+        agreeing_,
         [&](const SiteId& site) -> MaybeBytes {
           SecureMember& member = world_.at(site);
           return member.secure->Agree(member.party, world_.session,
@@ -159,7 +194,7 @@ class Session {
         &site_.agree);
     const SecureTranscript transcript = world_.transcript();
     aggregator_.agree = TakeAll(
-        survivors_, answers, [&](const SiteId& site, const Bytes& answer) {
+        agreeing_, answers, [&](const SiteId& site, const Bytes& answer) {
           const absl::Status fits = world_.agreed.Check(
               transcript, survivors_, site, world_.PublicKey(site), answer);
           world_.agreed.Put(site, answer);
@@ -169,8 +204,10 @@ class Session {
   void Unmask() {
     // The first of them are enough.
     const UnmaskFacts facts = world_.facts();
-    const std::vector<SiteId> first(survivors_.begin(),
-                                    survivors_.begin() + facts.threshold);
+    const auto threshold = static_cast<size_t>(facts.threshold);
+    FG_CHECK(releasing_.size() >= threshold);
+    const std::vector<SiteId> first(releasing_.begin(),
+                                    releasing_.begin() + facts.threshold);
     const auto answers = Ask(
         first,
         [&](const SiteId& site) -> MaybeBytes {
@@ -180,25 +217,23 @@ class Session {
               EncodeSurvivorProof(world_.ProofFor(site)));
         },
         &site_.unmask);
-    double begin = bench::ThreadSeconds();
     aggregator_.unmask =
         TakeAll(first, answers, [&](const SiteId& site, const Bytes& answer) {
           FG_CHECK(world_.unmasked.Check(facts, site, answer).ok());
           return world_.unmasked.Put(site, answer);
         });
-    begin = bench::ThreadSeconds();
-    const auto removal = world_.unmasked.Reconstruct(facts);
+    const double begin = bench::ThreadSeconds();
+    auto removal = world_.unmasked.Reconstruct(facts);
     FG_CHECK(removal.ok());
+    removal_ = *std::move(removal);
     aggregator_.keys = Ms(bench::ThreadSeconds() - begin);
-    std::vector<uint64_t> sums(words_);
-    begin = bench::ThreadSeconds();
-    removal->FromWords(kWordBits, 0, absl::MakeSpan(sums));
-    aggregator_.mask = Ms(bench::ThreadSeconds() - begin);
   }
 
   SecureWorld world_;
-  size_t words_;
-  std::vector<SiteId> sites_, survivors_;
+  // Who is there in each step; each a beginning of the one before.
+  std::vector<SiteId> sites_, sharers_, survivors_, agreeing_, releasing_;
+  std::optional<MaskedInput> masks_;
+  std::optional<MaskRemoval> removal_;
   StepTimes site_, aggregator_;
 };
 
@@ -207,12 +242,10 @@ std::string Short(size_t words) {
                           : std::to_string(words / 1000) + "k";
 }
 
-void Run(int n, size_t words, int dropped) {
-  const Session session(n, words, dropped);
-  const std::string what = bench::Format("secagg n %d, m %s, %d out", n,
-                                         Short(words).c_str(), dropped);
+void PrintSession(const Session& session, const std::string& what,
+                  size_t words) {
   const StepTimes& site = session.site();
-  const double masks = AesMs(static_cast<size_t>(n), words);
+  const double masks = AesMs(session.site_masks(), words);
   bench::PrintRow(
       what + ": a site",
       bench::Format("advertise %.1f, share %.1f, keys %.1f, mask %.1f, "
@@ -229,15 +262,37 @@ void Run(int n, size_t words, int dropped) {
                     centre.advertise, centre.share, centre.agree, centre.unmask,
                     centre.keys, centre.mask),
       bench::Format("AES-CTR %.1f ms", removed), centre.Sum() / removed, "");
-  if (n == 10 && words == 1000000 && dropped == 1) {
-    const double added = site.Sum() + centre.Sum();
-    bench::PrintRow(what + ": added to a round",
-                    bench::Format("%.0f ms", added), "200 ms", added / 200,
-                    "<= 1");
-    bench::PrintRow(what + ": speed of masks at a site",
-                    bench::Format("%.1f ms", site.mask),
-                    bench::Format("AES-CTR %.1f ms", masks), masks / site.mask,
-                    ">= 0.5");
+}
+
+// What is required of ten sites, a million words and a dropout.
+void PrintRequired(const Session& session, const std::string& what,
+                   size_t words) {
+  const StepTimes& site = session.site();
+  const double added = site.Sum() + session.aggregator().Sum();
+  bench::PrintRow(what + ": work added to a round",
+                  bench::Format("%.0f ms", added), "200 ms", added / 200,
+                  "<= 1");
+  const double masks = AesMs(session.site_masks(), words);
+  bench::PrintRow(
+      what + ": speed of masks at a site", bench::Format("%.1f ms", site.mask),
+      bench::Format("AES-CTR %.1f ms", masks), masks / site.mask, ">= 0.5");
+}
+
+// `words_max`: of all masks of a sum, for larger ones are left out.
+void Run(int n, const Dropouts& out, const std::string& when,
+         const std::vector<size_t>& sizes, double words_max) {
+  Session session(n, out);
+  const auto removed = static_cast<double>(session.removed_masks());
+  for (const size_t words : sizes) {
+    if (removed * static_cast<double>(words) > words_max) continue;
+    session.Measure(words);
+    const std::string what =
+        bench::Format("secagg n %d, m %s, %d out%s", n, Short(words).c_str(),
+                      out.Sum(), out.Sum() > 0 ? when.c_str() : "");
+    PrintSession(session, what, words);
+    if (n == 10 && words == 1000000 && out.after_share == 1 && out.Sum() == 1) {
+      PrintRequired(session, what, words);
+    }
   }
 }
 
@@ -245,23 +300,23 @@ void Run(int n, size_t words, int dropped) {
 }  // namespace fedgraft::testing
 
 int main(int argc, char** argv) {
+  using fedgraft::testing::Dropouts;
   using fedgraft::testing::Run;
   const bool full = argc > 1 && std::strcmp(argv[1], "--full") == 0;
-  for (const int n : {3, 10, 50, 100, 256, 500}) {
-    for (const size_t words : {10000, 100000, 1000000, 10000000}) {
-      for (const int percent : {0, 10, 30}) {
-        const int dropped = (n * percent + 50) / 100;
-        // With three sites none may be missing.
-        if ((percent > 0 && dropped == 0) || (n == 3 && dropped > 0)) continue;
-        // Quick: one in many, so that it takes two minutes.
-        const bool required = words == 100000 && percent == 10;
-        const bool small = n <= 10 && (n == 10 || words >= 1000000);
-        const bool middle = n <= 100 && words == 1000000 && percent != 30;
-        if (!full && !required && !small && !middle) continue;
-        // More than a machine of today does in minutes.
-        if (static_cast<size_t>(n) * words > 500u * 1000000u) continue;
-        Run(n, words, dropped);
-      }
+  // 2 s or a minute of keystream.
+  const double words_max = full ? 1.5e11 : 5e9;
+  for (const int n : {3, 10, 50, 100, 256}) {
+    for (const int percent : {0, 10, 30}) {
+      const int out = (n * percent + 50) / 100;
+      // With three sites none may be missing.
+      if ((percent > 0 && out == 0) || (n == 3 && out > 0)) continue;
+      Run(n, Dropouts::Spread(out), "", {10000, 100000, 1000000, 10000000},
+          words_max);
     }
   }
+  Run(50, {5, 0, 0, 0}, " after advertise", {1000000}, words_max);
+  Run(50, {0, 5, 0, 0}, " after share", {1000000}, words_max);
+  Run(50, {0, 0, 5, 0}, " after mask", {1000000}, words_max);
+  Run(50, {0, 0, 0, 5}, " after agree", {1000000}, words_max);
+  Run(500, Dropouts::Spread(50), "", {100000}, words_max);
 }

@@ -114,7 +114,7 @@ TEST(PlanLoaderTest, RulesBetweenFieldsNameTheLineAndTheKey) {
     std::string what;
   };
   const Case cases[] = {
-      {"privacy: {secure_aggregation: {threshold: 5}}\n",
+      {"privacy: {secure_aggregation: {mode: \"off\", threshold: 5}}\n",
        "plan.yaml:10: privacy.secure_aggregation", "do nothing"},
       {"privacy: {differential_privacy: {noise_multiplier: 2}}\n",
        "plan.yaml:10: privacy.differential_privacy", "do nothing"},

@@ -1,5 +1,7 @@
 #include <string>
+#include <utility>
 
+#include "common/config/plan_checks_secure.h"
 #include "common/config/plan_loader.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -26,8 +28,11 @@ std::string Why(const absl::StatusOr<Plan>& plan) {
   return std::string(plan.status().message());
 }
 
-TEST(SecurePlanTest, IsOffUnlessAskedForAndKeepsItsNumbers) {
-  EXPECT_FALSE(ParsePlanYaml(MinimalPlan(), "p")->secure_aggregation.is_on);
+TEST(SecurePlanTest, IsAutomaticUnlessSaidAndOnKeepsItsNumbers) {
+  const auto unsaid = ParsePlanYaml(MinimalPlan(), "p");
+  EXPECT_EQ(unsaid->secure_aggregation.mode, SecureMode::kAuto);
+  EXPECT_FALSE(unsaid->secure_aggregation.is_on);  // not known yet
+  EXPECT_EQ(WhyNeverMasked(*unsaid), "");
   const auto plan = Secure(5, ", threshold: 3, cohort_min: 4");
   ASSERT_TRUE(plan.ok()) << plan.status();
   EXPECT_TRUE(plan->secure_aggregation.is_on);
@@ -56,6 +61,35 @@ TEST(SecurePlanTest, TheThresholdIsAMajorityAndNoMoreThanAll) {
 TEST(SecurePlanTest, TheCohortIsNotLargerThanTheFederation) {
   EXPECT_THAT(Why(Secure(4, ", cohort_min: 5")),
               HasSubstr("cohort_min: found 5; expected at most the 4"));
+}
+
+TEST(SecurePlanTest, AutomaticSaysWhyItComesToNoMasks) {
+  const std::pair<std::string, std::string> cases[] = {
+      {"sites: {quorum: 2}\n", "a quorum of 2"},
+      {"sites: {quorum: 3, expected: 513}\n", "513 expected sites"},
+      {"sites: {quorum: 3}\nrule: {kind: median}\n", "rule median compares"},
+  };
+  for (const auto& [lines, why] : cases) {
+    const std::string old = "sites: {quorum: 3}\n";
+    std::string text = MinimalPlan();
+    text.replace(text.find(old), old.size(), lines);
+    const auto plan = ParsePlanYaml(text, "plan.yaml");
+    ASSERT_TRUE(plan.ok()) << plan.status();
+    EXPECT_THAT(WhyNeverMasked(*plan), HasSubstr(why));
+    // Keys that nothing would read are refused.
+    EXPECT_THAT(
+        Why(ParsePlanYaml(
+            text + "privacy: {secure_aggregation: {cohort_min: 4}}\n", "p")),
+        HasSubstr("where they do nothing; expected their defaults"));
+  }
+}
+
+TEST(SecurePlanTest, AutomaticChecksItsNumbersAsOnDoes) {
+  EXPECT_THAT(Why(ParsePlanYaml(MinimalPlan() +
+                                    "privacy: "
+                                    "{secure_aggregation: {cohort_min: 4}}\n",
+                                "p")),
+              HasSubstr("cohort_min: found 4; expected at most the 3"));
 }
 
 }  // namespace

@@ -82,8 +82,9 @@ TEST(CheckPlanTest, NamesKeyWantedAndAllowed) {
        "policy.epsilon_max", "without differential privacy",
        "a budget of epsilon 3"},
       {"masks",
-       [](SitePolicy& policy, Plan&) {
-         policy.require_secure_aggregation = true;
+       [](SitePolicy& policy, Plan& plan) {
+         policy.secure_aggregation = MaskPolicy::kRequired;
+         plan.secure_aggregation.mode = SecureMode::kOff;
        },
        "policy.secure_aggregation", "opened by the aggregator",
        "masked updates only"},

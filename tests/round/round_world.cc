@@ -81,8 +81,11 @@ Plan MakePlan(const PlanSpec& spec) {
       ", rounding: ", spec.stochastic ? "stochastic" : "nearest",
       "}\nevaluation: {every: ", spec.evaluate_every,
       "}\nstopping: {patience: ", spec.patience, "}\nrule: {", spec.rule, "}\n",
-      spec.secure ? "privacy: {secure_aggregation: {mode: \"on\"}}\n" : "",
-      "shift: {every: ", spec.looks_every, "}\n");
+      "privacy: {secure_aggregation: {mode: \"",
+      !spec.masks.empty() ? spec.masks
+      : spec.secure       ? "on"
+                          : "off",
+      "\"}}\n", "shift: {every: ", spec.looks_every, "}\n");
   const absl::StatusOr<Plan> plan = ParsePlanYaml(yaml, "test.yaml");
   if (!plan.ok()) ADD_FAILURE() << plan.status();
   FG_CHECK(plan.ok());
@@ -395,10 +398,23 @@ absl::StatusOr<bool> RoundWorld::Heartbeat(const TestSite& site,
 }
 
 absl::Status RoundWorld::Report(const TestSite& site, RoundId round,
-                                std::map<std::string, double> scalars) {
+                                std::map<std::string, double> scalars,
+                                std::string declined) {
   return Await<Done>([&](Reply<Done> answer) {
-           coordinator_->Report(site.peer(), {descriptor_->run, round, scalars},
+           coordinator_->Report(site.peer(),
+                                {descriptor_->run, round, scalars, declined},
                                 std::move(answer));
+         })
+      .status();
+}
+
+absl::Status RoundWorld::AnswerStep(const TestSite& site, const Task& task,
+                                    Bytes payload) {
+  const SecureAnswer said{task.run,         task.round,
+                          task.kind,        task.secure.attempt,
+                          task.secure.step, std::move(payload)};
+  return Await<Done>([&](Reply<Done> answer) {
+           coordinator_->AnswerStep(site.peer(), said, std::move(answer));
          })
       .status();
 }

@@ -41,6 +41,7 @@ struct PlanSpec {
   bool gathers = false;
   std::string rule = "kind: fed_avg";  // keys of the plan's rule
   bool secure = false;                 // secure aggregation
+  std::string masks = "";              // its mode; "": as `secure` says
   int looks_every = 0;                 // at shift; 0: never
   absl::Duration round_deadline = absl::Minutes(10);
   absl::Duration progress_timeout = absl::Seconds(30);
@@ -143,7 +144,11 @@ class RoundWorld {
                                        const TestUpdate& update);
   absl::StatusOr<bool> Heartbeat(const TestSite& site, const Task& task);
   absl::Status Report(const TestSite& site, RoundId round,
-                      std::map<std::string, double> scalars);
+                      std::map<std::string, double> scalars,
+                      std::string declined = "");
+  // In the step of secure aggregation that `task` asks for.
+  absl::Status AnswerStep(const TestSite& site, const Task& task,
+                          Bytes payload);
   absl::Status Stop();
   absl::Status Pause(bool paused);
   absl::StatusOr<Bytes> Blob(const TestSite& site, const Digest& digest);

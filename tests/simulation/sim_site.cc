@@ -197,6 +197,7 @@ struct SimSite::Process {
     options.policy.cohort_min = 1;
     options.policy.samples_min = 1;
     options.policy.share_site_scalars = true;
+    options.policy.secure_aggregation = MaskPolicy::kOptional;
     options.software_version = "simulated";
     options.pinned_roster = [roster = world.roster] {
       return absl::StatusOr<Roster>(roster);
