@@ -124,7 +124,7 @@ class Session {
   void Measure(size_t words) {
     Bytes packed(PackedBytes(kWordBits, words));
     double begin = bench::ThreadSeconds();
-    masks_->MaskWords(kWordBits, words, absl::MakeSpan(packed));
+    masks_->MaskWords(kWordBits, 0, words, absl::MakeSpan(packed));
     site_.mask = Ms(bench::ThreadSeconds() - begin);
     std::vector<uint64_t> sums(words);
     begin = bench::ThreadSeconds();
