@@ -13,13 +13,6 @@
 
 namespace fedgraft {
 
-namespace {
-
-// 40 MB/s over a line of 100 ms.
-constexpr int kFetchWindowBytes = 4 << 20;
-
-}  // namespace
-
 std::shared_ptr<grpc::Channel> OpenSiteChannel(const pb::ClientConfig& config,
                                                const std::string& federation) {
   const std::string& folder = config.identity_dir();
@@ -39,10 +32,6 @@ std::shared_ptr<grpc::Channel> OpenSiteChannel(const pb::ClientConfig& config,
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 1000);
   arguments.SetInt(GRPC_ARG_ENABLE_RETRIES, 0);
-  // A fixed window for fetches: one that follows the line's speed makes the
-  // heap grow and shrink by many megabytes, whose pages are cleared each time.
-  arguments.SetInt(GRPC_ARG_HTTP2_BDP_PROBE, 0);
-  arguments.SetInt(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, kFetchWindowBytes);
   return grpc::CreateCustomChannel(
       config.aggregator(), ClientTls(files, std::move(accept)), arguments);
 }
