@@ -4,13 +4,11 @@
 #include "common/base/logging.h"
 #include "common/base/version.h"
 #include "common/net/grpc/tls.h"
-#include "common/runtime/heap.h"
 #include "google/protobuf/stubs/logging.h"
 
 int main(int argc, char** argv) {
   // A peer must not be able to fill the log with bad UTF-8.
   google::protobuf::SetLogHandler(nullptr);
-  fedgraft::KeepFreedChunks();
   fedgraft::SetUpGrpc();
   fedgraft::SetUpLogging("info", "text");
   CLI::App app(
