@@ -39,7 +39,8 @@
 #   --range X            largest weighted value of an update (default 4)
 #   --rounding R         of updates: nearest (default) or stochastic
 #   --masks M            on: the aggregator sees sums alone (secure aggregation; of 3
-#                        sites or more), off, or auto (default): on if it can be
+#                        sites or more), off, or auto (default): with 3 sites or
+#                        more, whose rosters are pinned then
 #   --label-column C     for folders (default: projection)
 #   --final-split S      split of the last evaluation: test (default) or val
 #   --no-compare         do not train each site alone beside it
@@ -163,10 +164,7 @@ for name in "${names[@]}"; do
   fi
 done
 rm -rf "${out:?}/kept"
-if [ $masks = auto ]; then
-  masks=$([ "$count" -ge 3 ] && echo on || echo off)
-fi
-if [ "$masks" = on ]; then
+if [ "$masks" != off ] && [ "$count" -ge 3 ]; then
   # Each site pins the keys of all. Here the hash is taken as it is shown; real
   # sites compare fingerprints by telephone first.
   roster=$out/pki/roster.json

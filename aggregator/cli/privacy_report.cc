@@ -123,6 +123,11 @@ absl::StatusOr<std::string> SiteReport(const Plan& plan,
                   plan.secure_aggregation.is_on
                       ? "the aggregator sees sums of at least a quorum alone "
                         "(secure aggregation is on).\n"
+                  : plan.secure_aggregation.mode == SecureMode::kAuto
+                      ? "the aggregator sees each site's update with that "
+                        "site's share of the noise alone, unless the run's "
+                        "sites have pinned a roster (secure aggregation is "
+                        "auto; on would count sums).\n"
                       : "the aggregator sees each site's update with that "
                         "site's share of the noise alone (secure aggregation "
                         "is off).\n",

@@ -75,8 +75,12 @@ std::string RenderStatus(const pb::StatusReply& status, int width) {
                       NumberIn(round->metrics(), "loss", 4));
     }
     text.push_back('\n');
-    for (const std::string& line : {status.masks(), status.end_reason()}) {
-      if (!line.empty()) absl::StrAppend(&text, "  ", line, "\n");
+    for (const std::string& said : {status.masks(), status.end_reason()}) {
+      std::string line = "  " + said;
+      if (width > 0 && line.size() > static_cast<size_t>(width)) {
+        line.resize(static_cast<size_t>(width));
+      }
+      if (!said.empty()) absl::StrAppend(&text, line, "\n");
     }
   }
   size_t name_width = 4;

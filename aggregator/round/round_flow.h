@@ -44,8 +44,9 @@ class RoundFlow {
   // After a failed publication (disk full) the reduce is tried again then.
   static constexpr absl::Duration kRetryDelay = absl::Seconds(10);
   // At one sum; each waits for a deadline. What sites refuse so often they
-  // would refuse for ever.
-  static constexpr uint32_t kSecureAttemptsMax = 10;
+  // would refuse for ever; who is only missing gets longer to come back.
+  static constexpr uint32_t kSecureAttemptsMax = 100;
+  static constexpr uint32_t kRefusedAttemptsMax = 10;
 
   // `context` outlives the flow. `phase_began`: called after each phase change.
   RoundFlow(RoundContext& context, std::function<void()> phase_began)
@@ -87,10 +88,11 @@ class RoundFlow {
   // Secure aggregation (round_flow_secure.cc): the step under way.
   void ConsiderSecure();
   void EndSecureStep();
-  // After kSecureAttemptsMax attempts the run ends instead.
+  // After too many attempts the run ends instead.
   void ReopenSecure(absl::string_view why);
-  // What sites said against it, for people.
+  // What sites said against it, for people; whether one did in this step.
   std::string Refusals() const;
+  bool IsRefused() const;
   // Says, once a run, whether its updates are masked.
   void TellMasks();
   // Makes the masks that are in the sum. False: shares do not fit.

@@ -1,4 +1,5 @@
 // The steps of secure aggregation, as RoundFlow moves through them.
+#include <algorithm>
 #include <memory>
 #include <string>
 #include <utility>
@@ -87,6 +88,14 @@ std::string RoundFlow::Refusals() const {
   return said.empty() ? "no site has said why" : absl::StrJoin(said, "; ");
 }
 
+bool RoundFlow::IsRefused() const {
+  const auto& sites = context_.state.participants();
+  return std::any_of(sites.begin(), sites.end(), [this](const SiteId& site) {
+    const LiveSite* live = context_.sites.Find(site);
+    return live != nullptr && live->attempts_refused >= SiteTable::kAttemptsMax;
+  });
+}
+
 void RoundFlow::TellMasks() {
   const RunState& state = context_.state;
   if (!state.open() || !state.masks().has_value()) return;
@@ -107,12 +116,12 @@ void RoundFlow::TellMasks() {
 
 void RoundFlow::ReopenSecure(absl::string_view why) {
   const RunState& state = context_.state;
-  if (state.secure().attempt() >= kSecureAttemptsMax) {
+  const uint32_t attempt = state.secure().attempt();
+  if (attempt >= (IsRefused() ? kRefusedAttemptsMax : kSecureAttemptsMax)) {
     std::string reason = absl::StrCat(
         "round ", state.round().value, ": no sum (",
-        TaskKindName(*state.task_kind()), ") could be unmasked in ",
-        kSecureAttemptsMax, " attempts; the last: ", why,
-        ". Sites: ", Refusals(),
+        TaskKindName(*state.task_kind()), ") could be unmasked in ", attempt,
+        " attempts; the last: ", why, ". Sites: ", Refusals(),
         ". Expected: a roster with all sites pinned at each of them, and for "
         "statistics that were summed before the same sites again or a cohort "
         "that differs by cohort_min sites; see docs/SECURITY.md");

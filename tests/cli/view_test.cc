@@ -81,8 +81,19 @@ TEST(ViewTest, StatusWithoutRunSaysSo) {
   EXPECT_EQ(RenderStatus(status, 0), "lungs: no run yet, 0 site(s) known\n");
 }
 
+TEST(ViewTest, StatusSaysWhetherUpdatesAreMaskedAndWhyTheRunEnded) {
+  pb::StatusReply status = RunWithTwoSites();
+  status.set_masks("updates are NOT masked: why");
+  status.set_end_reason("no sum could be unmasked");
+  EXPECT_THAT(RenderStatus(status, 0),
+              HasSubstr("\n  updates are NOT masked: why\n"
+                        "  no sum could be unmasked\n"));
+}
+
 TEST(ViewTest, StatusNeverExceedsTheTerminalsWidth) {
-  const std::string text = RenderStatus(RunWithTwoSites(), 40);
+  pb::StatusReply wide = RunWithTwoSites();
+  wide.set_masks(std::string(100, 'm'));
+  const std::string text = RenderStatus(wide, 40);
   const std::string sites = text.substr(text.find('\n') + 1);
   size_t start = 0;
   while (start < sites.size()) {

@@ -136,14 +136,16 @@ void Federation::Enrol(int i) {
                       SitePath(i, "site.crt"), "--ca", Path("pki/ca.pem")}));
 }
 
-void Federation::PinRosters() {
+void Federation::PinRoster(int i) {
   const std::string path = Path("pki/roster.json");
   const auto roster = Roster::FromJson(ReadFileOrEmpty(path));
   FG_CHECK(roster.ok());
-  for (int i = 0; i < num_sites(); ++i) {
-    MustSucceed(Client({"enroll", "--identity", SitePath(i, "identity"),
-                        "--roster", path, "--confirm", roster->Hash().Hex()}));
-  }
+  MustSucceed(Client({"enroll", "--identity", SitePath(i, "identity"),
+                      "--roster", path, "--confirm", roster->Hash().Hex()}));
+}
+
+void Federation::PinRosters() {
+  for (int i = 0; i < num_sites(); ++i) PinRoster(i);
 }
 
 void Federation::ConfigureAggregator(const std::vector<std::string>& lines) {

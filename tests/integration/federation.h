@@ -62,7 +62,8 @@ class Federation {
 
   // Makes key and certificate and installs them.
   void Enrol(int i);
-  // Every site confirms and pins the roster of all.
+  // A site, or every one, confirms and pins the roster of all.
+  void PinRoster(int i);
   void PinRosters();
   // Writes the configs anew, with `lines` appended or in place of lines that
   // begin with the same key.

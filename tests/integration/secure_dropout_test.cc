@@ -40,7 +40,7 @@ class Run {
   // `delay_ms`: what the victim takes for a sum.
   Run(PlanText plan, bool is_masked, bool with_victim, int delay_ms = 0)
       : federation_(kSites) {
-    federation_.PinRosters();
+    if (is_masked) federation_.PinRosters();
     EXPECT_TRUE(federation_.StartAggregator());
     federation_.ControlTrainer(kVictim, {{"delay_ms", absl::StrCat(delay_ms)}});
     for (int i = 0; i < kSites; ++i) {

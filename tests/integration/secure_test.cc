@@ -12,9 +12,14 @@ using ::testing::HasSubstr;
 
 constexpr char kSecure[] = "privacy: {secure_aggregation: {mode: \"on\"}}";
 
+bool HasMasks(const std::string& lines) {
+  return lines.find(kSecure) != std::string::npos;
+}
+
+// By a plan with masks, with every site's roster pinned; else with none.
 std::string ModelOf(PlanText plan) {
   Federation federation(3);
-  federation.PinRosters();
+  if (HasMasks(plan.more)) federation.PinRosters();
   EXPECT_TRUE(federation.StartAggregator());
   federation.StartSites();
   plan.architecture = "identity";
@@ -52,7 +57,7 @@ TEST(SecureRunTest, EverySumOfARunCanBeMasked) {
 // metrics.
 std::map<std::string, double> Verdicts(const std::string& more) {
   Federation federation(4);
-  federation.PinRosters();
+  if (HasMasks(more)) federation.PinRosters();
   EXPECT_TRUE(federation.StartAggregator());
   federation.StartSites();
   PlanText plan;
@@ -119,6 +124,58 @@ TEST(SecureRunTest, ASiteThatPinnedNobodyRefusesTheRun) {
     return federation.SiteLog(0).find("no roster is pinned") !=
            std::string::npos;
   })) << federation.Logs();
+}
+
+TEST(AutomaticMasksTest, SitesThatPinnedOneRosterAreMaskedByDefault) {
+  PlanText plan;
+  plan.architecture = "identity";
+  plan.evaluation = "every: 1";
+  const std::string plain = ModelOf(plan);
+  Federation federation(3);
+  federation.PinRosters();
+  ASSERT_TRUE(federation.StartAggregator());
+  federation.StartSites();
+  ASSERT_EQ(federation.RunStart(plan).exit_code, 0);
+  ASSERT_TRUE(federation.WaitFinished(absl::Seconds(60))) << federation.Logs();
+  EXPECT_THAT(federation.Status().masks(), HasSubstr("updates are masked"));
+  EXPECT_THAT(ReadFileOrEmpty(federation.SitePath(0, "state/audit.log")),
+              HasSubstr("train, unmask, attempt 1"));
+  EXPECT_EQ(federation.Model(), plain);
+}
+
+TEST(AutomaticMasksTest, WithoutRostersItIsSaidThatUpdatesAreNotMasked) {
+  Federation federation(3);
+  ASSERT_TRUE(federation.StartAggregator());
+  federation.StartSites();
+  PlanText plan;
+  plan.architecture = "identity";
+  ASSERT_EQ(federation.RunStart(plan).exit_code, 0);
+  ASSERT_TRUE(federation.WaitFinished(absl::Seconds(60))) << federation.Logs();
+  const std::string said = "updates are NOT masked";
+  EXPECT_THAT(federation.Status().masks(), HasSubstr(said));
+  EXPECT_THAT(federation.AggregatorLog(), HasSubstr(said));
+  EXPECT_THAT(federation.SiteLog(1), HasSubstr(said));
+  EXPECT_THAT(ReadFileOrEmpty(federation.SitePath(1, "state/audit.log")),
+              HasSubstr(said));
+}
+
+// The others, or an aggregator that says so, cannot talk it out of its masks.
+TEST(AutomaticMasksTest, ASiteThatPinnedARosterLetsNothingOutWithoutMasks) {
+  Federation federation(3);
+  federation.PinRoster(0);
+  ASSERT_TRUE(federation.StartAggregator());
+  federation.StartSites();
+  PlanText plan;
+  plan.architecture = "identity";
+  ASSERT_EQ(federation.RunStart(plan).exit_code, 0);
+  ASSERT_TRUE(federation.WaitFor([](const auto& status) {
+    return status.sites_size() == 3 &&
+           status.sites(0).last_refusal().find(
+               "policy.secure_aggregation: round 1 asks for an update without "
+               "masks") != std::string::npos;
+  })) << federation.Logs();
+  EXPECT_TRUE(federation.UploadedBytes(0, "train").empty());
+  EXPECT_THAT(federation.Status().masks(), HasSubstr("1 of 3 sites"));
 }
 
 }  // namespace

@@ -230,7 +230,7 @@ privacy: {{secure_aggregation: {{mode: "{"on" if masked else "off"}"}}}}
             (self.site(i) / "client.yaml").write_text(
                 f"aggregator: {address}\nidentity_dir: identity\n"
                 "state_dir: state\ncompute: {threads: 1}\n"
-                "policy: {cohort_min: 3}\n"
+                "policy: {cohort_min: 3, secure_aggregation: optional}\n"
                 f"data: {{kind: npz, path: {IMAGES}, shard_index: {i}, "
                 f"shard_count: {SITES}}}\n")
             if not (absent and i == VICTIM):
