@@ -19,18 +19,20 @@ namespace fedgraft {
 namespace {
 
 constexpr absl::Duration kCallDeadline = absl::Seconds(30);
-// A message carries one sealed chunk, so that it can be opened where it lies.
-constexpr uint64_t kChunkBytes = kSealedChunkBytes + kAeadTagSize;
+// A message carries whole sealed chunks, so that they can be opened where they
+// lie; several, for the aggregator's window, which does not follow the line's
+// speed, lets one message through at once, whatever its size.
+constexpr uint64_t kMessageBytes = 4 * (kSealedChunkBytes + kAeadTagSize);
 // Before the first of them: key and head, which go with it.
 constexpr uint64_t kFirstBytes =
     kSealedEncBytes + UpdatePayloadHead::kBytes + kAeadTagSize;
 
 // How much of what is left from `offset` on goes into one message.
 uint64_t MessageBytes(uint64_t offset, uint64_t left) {
-  const uint64_t into =
-      offset < kFirstBytes ? 0 : (offset - kFirstBytes) % kChunkBytes;
-  const uint64_t before = offset < kFirstBytes ? kFirstBytes - offset : 0;
-  return std::min(left, before + kChunkBytes - into);
+  if (offset < kFirstBytes) {
+    return std::min(left, kFirstBytes - offset + kMessageBytes);
+  }
+  return std::min(left, kMessageBytes - (offset - kFirstBytes) % kMessageBytes);
 }
 
 }  // namespace
