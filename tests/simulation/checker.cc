@@ -339,6 +339,9 @@ void Checker::CheckRecords(const std::vector<Record>& records) {
         opened != nullptr && run_ != opened->run.value) {
       run_ = opened->run.value;
       plan_ = *PlanFromBytes(opened->plan);
+      // All sites have pinned one roster.
+      plan_->secure_aggregation.is_on |=
+          plan_->secure_aggregation.mode == SecureMode::kAuto;
       model_ = opened->initial_model;
       values_ = *DecodeTrainableSet(
           layout_, ModelBytes(model_, opened->initial_model_inline));

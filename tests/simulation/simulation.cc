@@ -79,6 +79,8 @@ Shape::Shape(const SimulationOptions& simulation, SimRandom random) {
   }
   plan.secure = simulation.secure.value_or(random.Chance(0.5)) &&
                 simulation.sites >= 3 && on_sums;
+  const bool is_automatic = random.Chance(0.5);
+  if (plan.secure && plan.quorum >= 3 && is_automatic) plan.masks = "auto";
   // Sums of which sites are away for longer are begun again.
   if (plan.secure && plan.patience == 0 && random.Chance(0.5)) {
     plan.round_deadline = absl::Seconds(3);
