@@ -212,6 +212,7 @@ TEST_P(RingKernelsTest, QuantisingEqualsThePortableOne) {
         kernels.sum_squares(errors.data(), count, sums.data());
         kernels.sum_squares_floats(floats.data(), count,
                                    sums.data() + TermTotals::kLanes);
+        all.push_back(kernels.largest_magnitude(floats.data(), count));
         const auto sum_bits = BitsOf(sums);
         all.insert(all.end(), sum_bits.begin(), sum_bits.end());
         std::vector<double> back(count);

@@ -110,6 +110,18 @@ TEST(SecureAggregationTest, MasksAreTheSameShardByShard) {
     const auto whole = world.Mask(world.sites()[1]);
     Bytes zeros(PackedBytes(word_bits, input.words.size()));
     whole->MaskWords(word_bits, 0, input.words.size(), absl::MakeSpan(zeros));
+    // And in pieces that begin at any even word.
+    Bytes pieces(zeros.size());
+    for (uint64_t first = 0, count = 30002; first < input.words.size();
+         first += count) {
+      const uint64_t words_left = input.words.size() - first;
+      const uint64_t piece = std::min(count, words_left);
+      whole->MaskWords(
+          word_bits, first, piece,
+          absl::MakeSpan(pieces).subspan(PackedBytes(word_bits, first),
+                                         PackedBytes(word_bits, piece)));
+    }
+    ASSERT_EQ(pieces, zeros) << word_bits;
     std::vector<uint64_t> masks(input.words.size());
     UnpackWords(word_bits, zeros, absl::MakeSpan(masks));
     const uint64_t ring = RingSpec{word_bits, 0}.Mask();

@@ -176,6 +176,64 @@ TEST(QuantizedUpdateTest, IsTheSameInSlicesAsInOnePiece) {
   }
 }
 
+// Larger than a slice of any pass, and cut by the clip norm.
+TEST(QuantizedUpdateTest, OfTheTrainersFileIsThatOfTheSameValuesInMemory) {
+  constexpr int64_t kCount = (1 << 15) * 3 + 7;
+  const auto layout =
+      std::make_shared<const ParameterLayout>(*ParameterLayout::Create(
+          {{"bn.running_mean", {5}, TensorKind::kBatchNormMean},
+           {"w", {kCount - 5}, TensorKind::kWeight}}));
+  ParameterVector delta(kCount);
+  for (int64_t i = 0; i < kCount; ++i) {
+    delta[static_cast<size_t>(i)] = std::cos(static_cast<float>(3 * i));
+  }
+  for (const char* rule : {"fed_avg", "fed_nova"}) {
+    SCOPED_TRACE(rule);
+    Plan plan = SmallPlan();
+    plan.rule.kind = rule;
+    plan.update.clip_norm = 100;
+    plan.update.rounding = Rounding::kStochastic;
+    testing::SimFileStore files;
+    Bytes content(delta.size() * sizeof(float));
+    std::memcpy(content.data(), delta.data(), content.size());
+    files.SetContent("delta", content);
+    auto from_file = ReadRawUpdate(files, "delta", layout, 65);
+    ASSERT_TRUE(from_file.ok()) << from_file.status();
+    // Its name goes as soon as it is open.
+    ASSERT_TRUE(files.Remove("delta").ok());
+    auto in_memory = RawUpdate::Create(layout, delta, 65);
+    ASSERT_TRUE(in_memory.ok()) << in_memory.status();
+    const auto read = QuantizedUpdate::FromUpdate(
+        *ClippedUpdate::Clip(*std::move(from_file), plan), plan, 9);
+    const auto kept = QuantizedUpdate::FromUpdate(
+        *ClippedUpdate::Clip(*std::move(in_memory), plan), plan, 9);
+    ASSERT_TRUE(read.ok() && kept.ok());
+    EXPECT_EQ(PayloadOf(*read), PayloadOf(*kept));
+    double squares = 0;
+    const auto values = Opened(*read);
+    for (int64_t i = 0; i < kCount; ++i) {
+      const double value = values[static_cast<size_t>(i)] / 0.65;
+      squares += value * value;
+    }
+    EXPECT_NEAR(std::sqrt(squares), 100, 0.01);
+  }
+}
+
+// The head is sealed before the words are made.
+TEST(QuantizedUpdateTest, TheHeadTellsBeforehandWhatTheWordsWillBeCutBy) {
+  const Plan plan = SmallPlan();
+  const double most = TrainRing(plan)->Step() *
+                      static_cast<double>(TrainRing(plan)->TermMax(16));
+  for (const double factor : {0.5, 0.999999, 1.000001, 2.0}) {
+    const auto value = static_cast<float>(most * factor);
+    const QuantizedUpdate update =
+        Processed(plan, {value, 0, 0, 0, -value, 0, 0, 0}, 100);
+    EXPECT_EQ(update.head().saturated, update.payload().Totals()->saturated)
+        << factor;
+    EXPECT_EQ(update.head().saturated, factor > 1 ? 2u : 0u) << factor;
+  }
+}
+
 // fed_nova: 65 images in batches of 32 are 2 steps (the last image joins), the
 // cap of 100 is 4; with momentum 0.9 they go as far as 2.9 and 9.049.
 TEST(QuantizedUpdateTest, HoldsWhatOneStepMadeAndTheSteps) {
