@@ -56,14 +56,23 @@ void Checker::Acknowledged(const SiteId& site, const UploadHeader& header,
   }
 }
 
+bool Checker::IsMasked(const RunId& run) const {
+  const SecureAggregationSpec& secure = plan_->secure_aggregation;
+  if (secure.mode != SecureMode::kAuto) return secure.is_on;
+  const auto found = masked_.find(run.value);
+  return found != masked_.end() && found->second;
+}
+
 void Checker::Asked(const SiteId& site, const Task& task) {
   UploadHeader header;
   header.run = task.run;
   header.round = task.round;
   header.kind = task.kind;
   header.secure_attempt = task.secure.attempt;
-  if (plan_.has_value() && plan_->secure_aggregation.is_on !=
-                               (task.secure.step != SecureStep::kNone)) {
+  const bool masked = task.secure.step != SecureStep::kNone;
+  // Mode auto: as the run's first task has it.
+  masked_.emplace(task.run.value, masked);
+  if (plan_.has_value() && IsMasked(task.run) != masked) {
     Fail("a task with masks in a run without, or the other way round");
   }
   if (!task.secure.AsksUpdate()) return;
@@ -327,7 +336,7 @@ void Checker::CheckRecords(const std::vector<Record>& records) {
   SecureWatch watch;
   abandoned_ = 0;
   for (const Record& record : records) {
-    if (plan_.has_value() && plan_->secure_aggregation.is_on) {
+    if (plan_.has_value() && IsMasked({run_})) {
       CheckSecure(record, watch);
     }
     if (const auto* advanced = std::get_if<SecureAdvanced>(&record);
@@ -339,9 +348,6 @@ void Checker::CheckRecords(const std::vector<Record>& records) {
         opened != nullptr && run_ != opened->run.value) {
       run_ = opened->run.value;
       plan_ = *PlanFromBytes(opened->plan);
-      // All sites have pinned one roster.
-      plan_->secure_aggregation.is_on |=
-          plan_->secure_aggregation.mode == SecureMode::kAuto;
       model_ = opened->initial_model;
       values_ = *DecodeTrainableSet(
           layout_, ModelBytes(model_, opened->initial_model_inline));

@@ -64,6 +64,7 @@ class Checker : public ServerObserver {
     size_t advertised = 0;  // sites, in this attempt
     size_t released = 0;    // sites, in this attempt
   };
+  bool IsMasked(const RunId& run) const;
   void CheckSecure(const Record& record, SecureWatch& watch);
   // A sum over `sites` was unmasked.
   void CheckUnmasked(const std::vector<SiteId>& sites,
@@ -97,6 +98,7 @@ class Checker : public ServerObserver {
   std::map<Key, ShareKind> released_;
   std::string run_;
   std::optional<Plan> plan_;
+  std::map<std::string, bool> masked_;  // by run: its first task
   size_t checked_rounds_ = 0;
   bool is_newest_ = false;             // the round being checked
   Digest model_;                       // newest checked
