@@ -37,7 +37,9 @@ std::vector<std::string_view> Witnesses(const Cells& cells) {
   }
   const bool is_concept = PValue(cells, "concept_score") <= kConceptP;
   const std::string_view label = is_concept ? "label_profiled" : "label_score";
-  const bool is_label = PValue(cells, label) <= kLabelP;
+  const bool is_label =
+      PValue(cells, label) <= kLabelP &&
+      (!is_concept || PValue(cells, "label_em") <= kLabelFeaturesP);
   if (PValue(cells, "covariate_adjusted") <= kCovariateP) {
     found.push_back("covariate_adjusted");
   }

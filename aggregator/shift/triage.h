@@ -12,17 +12,18 @@ namespace fedgraft {
 // kind by a test that is blind to the others, uncorrected:
 //
 // concept    concept_score.
-// label      label_score, or label_profiled if there is concept shift, under
-//            which pooled slopes say little about intercepts.
-// covariate  covariate_adjusted, which asks what labels leave unexplained; or
-//            an acquisition test that differs without label shift, which
-//            would move brightness, too.
+// label      label_score. Where reading differs, it moves intercepts, too: then
+//            label_profiled, and label_em, by which the features say the same.
+// covariate  covariate_adjusted, which asks what other shares of the classes
+//            leave unexplained; or an acquisition test that differs without
+//            label shift, which would move brightness, too.
 //
 // Where none speaks up, it is the kind, label or covariate, whose absence is
 // the less likely.
 // The adjusted test rejects less often than it says, the score of slopes more
 // often far out.
-inline constexpr double kCovariateP = 0.035, kLabelP = 0.015, kConceptP = 0.01;
+inline constexpr double kCovariateP = 0.035, kConceptP = 0.01;
+inline constexpr double kLabelP = 0.015, kLabelFeaturesP = 0.01;
 SiteTriage TriageSite(const std::map<std::string, ShiftCell>& cells);
 
 }  // namespace fedgraft

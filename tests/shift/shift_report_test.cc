@@ -72,12 +72,14 @@ TEST(TriageTest, FeaturesBeyondLabelsAreCovariateShiftToo) {
   EXPECT_EQ(triage.verdict, "covariate and label shift");
 }
 
-TEST(TriageTest, UnderConceptShiftOnlyProfiledInterceptsSayLabel) {
+TEST(TriageTest, UnderConceptShiftInterceptsAndFeaturesMustAgreeOnLabel) {
   ShiftHistory history = QuietRound();
   Set(history, "concept_score", 1e-9);
   Set(history, "label_score", 1e-9);
   EXPECT_THAT(TriageOfFirst(history).kinds, ElementsAre(ShiftKind::kConcept));
   Set(history, "label_profiled", 1e-9);
+  EXPECT_THAT(TriageOfFirst(history).kinds, ElementsAre(ShiftKind::kConcept));
+  Set(history, "label_em", 1e-9);
   EXPECT_THAT(TriageOfFirst(history).kinds,
               ElementsAre(ShiftKind::kLabel, ShiftKind::kConcept));
 }
