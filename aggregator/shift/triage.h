@@ -13,7 +13,9 @@ namespace fedgraft {
 //
 // concept    concept_score.
 // label      label_score. Where reading differs, it moves intercepts, too: then
-//            label_profiled, and label_em, by which the features say the same.
+//            label_em, by which the features speak of other shares; and if
+//            there is covariate shift, which moves that, label_profiled as
+//            well.
 // covariate  covariate_adjusted, which asks what other shares of the classes
 //            leave unexplained; or an acquisition test that differs without
 //            label shift, which would move brightness, too.
@@ -22,8 +24,7 @@ namespace fedgraft {
 // the less likely.
 // The adjusted test rejects less often than it says, the score of slopes more
 // often far out.
-inline constexpr double kCovariateP = 0.035, kConceptP = 0.01;
-inline constexpr double kLabelP = 0.015, kLabelFeaturesP = 0.01;
+inline constexpr double kCovariateP = 0.035, kLabelP = 0.015, kConceptP = 0.01;
 SiteTriage TriageSite(const std::map<std::string, ShiftCell>& cells);
 
 }  // namespace fedgraft
