@@ -36,11 +36,13 @@ std::vector<std::string_view> Witnesses(const Cells& cells) {
     return found;
   }
   const bool is_concept = PValue(cells, "concept_score") <= kConceptP;
-  const std::string_view label = is_concept ? "label_profiled" : "label_score";
-  const bool is_label = PValue(cells, label) <= kLabelP;
-  if (PValue(cells, "covariate_adjusted") <= kCovariateP) {
-    found.push_back("covariate_adjusted");
-  }
+  const bool is_covariate = PValue(cells, "covariate_adjusted") <= kCovariateP;
+  const std::string_view label = !is_concept    ? "label_score"
+                                 : is_covariate ? "label_profiled"
+                                                : "label_em";
+  const bool is_label = PValue(cells, label) <= kLabelP &&
+                        (!is_concept || PValue(cells, "label_em") <= kLabelP);
+  if (is_covariate) found.push_back("covariate_adjusted");
   if (!is_label) {
     for (const ShiftTestSpec& test : ShiftTests()) {
       if (test.name.starts_with("acquisition_") && Differs(cells, test.name)) {

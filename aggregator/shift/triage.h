@@ -12,11 +12,13 @@ namespace fedgraft {
 // kind by a test that is blind to the others, uncorrected:
 //
 // concept    concept_score.
-// label      label_score, or label_profiled if there is concept shift, under
-//            which pooled slopes say little about intercepts.
-// covariate  covariate_adjusted, which asks what labels leave unexplained; or
-//            an acquisition test that differs without label shift, which
-//            would move brightness, too.
+// label      label_score. Where reading differs, it moves intercepts, too: then
+//            label_em, by which the features speak of other shares; and if
+//            there is covariate shift, which moves that, label_profiled as
+//            well.
+// covariate  covariate_adjusted, which asks what other shares of the classes
+//            leave unexplained; or an acquisition test that differs without
+//            label shift, which would move brightness, too.
 //
 // Where none speaks up, it is the kind, label or covariate, whose absence is
 // the less likely.

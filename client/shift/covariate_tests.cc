@@ -1,11 +1,12 @@
 #include "client/shift/covariate_tests.h"
 
+#include <Eigen/Cholesky>
 #include <Eigen/Core>
 #include <algorithm>
 #include <cmath>
 
 #include "client/shift/comparisons.h"
-#include "client/shift/head_scores.h"
+#include "client/shift/others_posteriors.h"
 #include "common/base/status_macros.h"
 #include "common/shift/distributions.h"
 #include "common/shift/frechet.h"
@@ -16,6 +17,9 @@ namespace fedgraft {
 namespace {
 
 constexpr double kRecordsPerAxis = 10;
+// Information of a record about a share: classes that the features hardly tell
+// apart leave it open.
+constexpr double kOpenShares = 1e-6;
 
 }  // namespace
 
@@ -39,35 +43,37 @@ std::vector<std::string_view> AdjustedShiftTest::names() const {
 
 absl::Status AdjustedShiftTest::Run(const SiteView& view,
                                     ShiftScalars& scalars) const {
-  const auto change = FitInterceptChange(view);
-  if (DoesNotApply(change.status())) return absl::OkStatus();
-  FG_RETURN_IF_ERROR(change.status());
+  const auto judged = JudgeByOthers(view);
+  if (DoesNotApply(judged.status())) return absl::OkStatus();
+  FG_RETURN_IF_ERROR(judged.status());
   const auto n = static_cast<int64_t>(view.n());
+  const auto classes = static_cast<int64_t>(judged->shares.size());
+  // Each class's density at a record over the others' mixture's.
+  RowMajorMatrix ratios =
+      Eigen::Map<const RowMajorMatrix>(judged->posteriors.data(), n, classes);
+  for (int64_t c = 0; c < classes; ++c) ratios.col(c) /= judged->shares[c];
+  const Eigen::VectorXd mixture =
+      ratios *
+      Eigen::Map<const Eigen::VectorXd>(judged->prior.prior.data(), classes);
+  Eigen::VectorXd weights = mixture.cwiseInverse();
+  weights /= weights.mean();
   const Eigen::Map<const RowMajorMatrix> phi(view.embedding().values.data(), n,
                                              kSketchEmbedding);
-  Eigen::VectorXd weights = Eigen::VectorXd::Ones(n);
-  for (int64_t r = 0; r < n; ++r) {
-    weights[r] = std::exp(-change->intercepts[view.labels()[r]]);
-  }
-  weights /= weights.mean();
   const Eigen::RowVectorXd mean =
       weights.transpose() * phi / static_cast<double>(n);
-  RowMajorMatrix influence =
+  const RowMajorMatrix apart =
       weights.asDiagonal() * (phi.rowwise() - mean).eval();
-  // Through the intercepts: how the mean moves with each of them, times what
-  // each record moves them by.
-  for (size_t c = 0; c < change->influence.size(); ++c) {
-    if (change->influence[c].empty()) continue;
-    Eigen::RowVectorXd slope = Eigen::RowVectorXd::Zero(kSketchEmbedding);
-    for (int64_t r = 0; r < n; ++r) {
-      if (view.labels()[r] == static_cast<int64_t>(c)) {
-        slope -= weights[r] * (phi.row(r) - mean) / static_cast<double>(n);
-      }
-    }
-    influence +=
-        Eigen::Map<const Eigen::VectorXd>(change->influence[c].data(), n) *
-        slope;
-  }
+  // Shares follow the records' scores, and the weighted mean the shares: what
+  // a record moves the mean by has the regression on its score taken out.
+  const RowMajorMatrix scores =
+      (ratios.rightCols(classes - 1).colwise() - ratios.col(0))
+          .array()
+          .colwise() /
+      mixture.array();
+  Eigen::MatrixXd information = scores.transpose() * scores;
+  information.diagonal().array() += kOpenShares * static_cast<double>(n);
+  RowMajorMatrix influence =
+      apart - scores * information.ldlt().solve(scores.transpose() * apart);
   // Records whose mean is the weighted mean and whose spread is that of the
   // influences.
   influence.rowwise() += mean - influence.colwise().mean();

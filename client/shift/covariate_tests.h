@@ -12,11 +12,13 @@ class EmbeddingShiftTest : public ShiftTest {
   absl::Status Run(const SiteView& view, ShiftScalars& scalars) const override;
 };
 
-// "covariate_adjusted": the same with every record weighted by
-// exp(-(intercept of its class at the site, less that of the others' head)),
-// which undoes label shift: under it p(x | y) stays, so that the weighted
-// records are distributed as the others'. That the intercepts are estimated is
-// part of each record's influence on the weighted mean, and so of the test's
+// "covariate_adjusted": the same with every record weighted so that label shift
+// is undone, as the features alone show it: under label shift they are a
+// mixture of the others' classes in other shares q, so that records weighted by
+// 1 / sum_c (q_c / p_c) P(c | x) are distributed as the others'. P(c | x) is
+// the others' head's, q its likeliest shares at the site. No label of the site
+// counts, so that how it reads does not, either. That q is estimated is part of
+// each record's influence on the weighted mean, and so of the test's
 // covariance.
 class AdjustedShiftTest : public ShiftTest {
  public:

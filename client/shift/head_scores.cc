@@ -20,8 +20,6 @@ using Eigen::VectorXd;
 
 constexpr int kStepsMax = 50;
 constexpr double kSlopeRidge = 1;  // of fitted slopes, towards the head's
-// Slopes below this p-value are fitted before intercepts are compared.
-constexpr double kSlopesHoldP = 0.01;
 
 // A site's records of the classes that it has, the others' head among those,
 // and the directions in which slopes are looked at.
@@ -47,8 +45,6 @@ class Problem {
   }
 
   const LogisticSample& sample() const { return *sample_; }
-  const std::vector<int64_t>& records() const { return records_; }
-  const std::vector<int>& classes() const { return classes_; }
   const VectorXd& head() const { return head_; }
   const MatrixXd& covariance() const { return covariance_; }
   MatrixXd InterceptBasis() const {
@@ -71,18 +67,17 @@ class Problem {
       const auto place =
           std::find(classes_.begin(), classes_.end(), view.labels()[r]);
       if (place == classes_.end()) continue;
-      records_.push_back(r);
       labels_.push_back(place - classes_.begin());
       const absl::Span<const double> row = features.Row(r);
       for (int64_t i = 0; i < features.columns; ++i) {
         features_.push_back(row[i] - centre[i]);
       }
     }
-    FG_ASSIGN_OR_RETURN(LogisticSample sample,
-                        LogisticSample::Create(
-                            {features_, static_cast<int64_t>(records_.size()),
-                             features.columns},
-                            labels_, static_cast<int>(classes_.size())));
+    FG_ASSIGN_OR_RETURN(
+        LogisticSample sample,
+        LogisticSample::Create(
+            {features_, static_cast<int64_t>(labels_.size()), features.columns},
+            labels_, static_cast<int>(classes_.size())));
     sample_ = std::make_unique<LogisticSample>(std::move(sample));
     return absl::OkStatus();
   }
@@ -144,7 +139,7 @@ class Problem {
   }
 
   std::vector<int> classes_;
-  std::vector<int64_t> records_, labels_;
+  std::vector<int64_t> labels_;
   std::vector<double> features_;
   std::unique_ptr<LogisticSample> sample_;
   VectorXd head_;
@@ -220,17 +215,6 @@ absl::StatusOr<ScoreTest> EfficientScore(const Problem& problem,
 
 VectorXd NoRidge(const MatrixXd& basis) { return VectorXd::Zero(basis.cols()); }
 
-absl::StatusOr<ScoreTest> TestSlopesOf(const Problem& problem) {
-  const MatrixXd slopes = problem.SlopeBasis();
-  if (slopes.cols() < 1) {
-    return absl::FailedPreconditionError("too few records for any slope");
-  }
-  const MatrixXd intercepts = problem.InterceptBasis();
-  FG_ASSIGN_OR_RETURN(const VectorXd at, Fit(problem.sample(), problem.head(),
-                                             intercepts, NoRidge(intercepts)));
-  return EfficientScore(problem, at, slopes, intercepts, NoRidge(intercepts));
-}
-
 }  // namespace
 
 absl::StatusOr<ScoreTest> TestIntercepts(const SiteView& view) {
@@ -241,7 +225,14 @@ absl::StatusOr<ScoreTest> TestIntercepts(const SiteView& view) {
 
 absl::StatusOr<ScoreTest> TestSlopes(const SiteView& view) {
   FG_ASSIGN_OR_RETURN(const Problem problem, Problem::Create(view, false));
-  return TestSlopesOf(problem);
+  const MatrixXd slopes = problem.SlopeBasis();
+  if (slopes.cols() < 1) {
+    return absl::FailedPreconditionError("too few records for any slope");
+  }
+  const MatrixXd intercepts = problem.InterceptBasis();
+  FG_ASSIGN_OR_RETURN(const VectorXd at, Fit(problem.sample(), problem.head(),
+                                             intercepts, NoRidge(intercepts)));
+  return EfficientScore(problem, at, slopes, intercepts, NoRidge(intercepts));
 }
 
 absl::StatusOr<ScoreTest> TestInterceptsProfiled(const SiteView& view) {
@@ -251,53 +242,6 @@ absl::StatusOr<ScoreTest> TestInterceptsProfiled(const SiteView& view) {
   FG_ASSIGN_OR_RETURN(const VectorXd at,
                       Fit(problem.sample(), problem.head(), slopes, ridge));
   return EfficientScore(problem, at, problem.InterceptBasis(), slopes, ridge);
-}
-
-absl::StatusOr<InterceptChange> FitInterceptChange(const SiteView& view) {
-  FG_ASSIGN_OR_RETURN(const Problem problem, Problem::Create(view, false));
-  MatrixXd basis = problem.InterceptBasis();
-  const int64_t contrasts = basis.cols();
-  const auto slopes_hold = TestSlopesOf(problem);
-  if (slopes_hold.ok() && slopes_hold->p < kSlopesHoldP) {
-    const MatrixXd slopes = problem.OwnSlopeBasis();
-    basis.conservativeResize(Eigen::NoChange, contrasts + slopes.cols());
-    basis.rightCols(slopes.cols()) = slopes;
-  }
-  VectorXd ridge = VectorXd::Constant(basis.cols(), kSlopeRidge);
-  ridge.head(contrasts).setZero();
-  const LogisticSample& sample = problem.sample();
-  FG_ASSIGN_OR_RETURN(const VectorXd at,
-                      Fit(sample, problem.head(), basis, ridge));
-  VectorXd score;
-  MatrixXd information;
-  sample.Derive(at, score, information);
-  MatrixXd inner = basis.transpose() * information * basis;
-  inner.diagonal() += ridge;
-  const MatrixXd inverse =
-      inner.ldlt().solve(MatrixXd::Identity(inner.rows(), inner.cols()));
-  const RowMajorMatrix residual = sample.Residuals(at);
-
-  InterceptChange change;
-  change.intercepts.assign(view.spec().num_classes, 0);
-  change.influence.resize(view.spec().num_classes);
-  for (int64_t c = 0; c < contrasts; ++c) {
-    const int name = problem.classes()[c + 1];
-    change.intercepts[name] = (at - problem.head())[c * sample.width()];
-    // Row c of the inverse, as weights of each contrast's (1, f).
-    const VectorXd direction = basis * inverse.col(c);
-    VectorXd of_record = VectorXd::Zero(sample.n());
-    for (int64_t e = 0; e < contrasts; ++e) {
-      of_record += residual.col(e).cwiseProduct(
-          sample.rows() *
-          direction.segment(e * sample.width(), sample.width()));
-    }
-    change.influence[name].assign(view.n(), 0);
-    for (int64_t r = 0; r < sample.n(); ++r) {
-      change.influence[name][problem.records()[r]] =
-          of_record[r] * static_cast<double>(view.n());
-    }
-  }
-  return change;
 }
 
 }  // namespace fedgraft

@@ -29,16 +29,4 @@ absl::StatusOr<ScoreTest> TestSlopes(const SiteView& view);
 // All: FAILED_PRECONDITION if the others leave their head open, the site has
 // too few records or classes, or its features do not vary.
 
-struct InterceptChange {
-  // By class: the site's intercept less that of the others' head; 0 for the
-  // baseline and for classes of too few records.
-  std::vector<double> intercepts;
-  // By class, then record: what each record adds to the estimate, times n;
-  // empty where the change is 0 by definition.
-  std::vector<std::vector<double>> influence;
-};
-// The slopes are those of the others' head, or fitted as well where TestSlopes
-// says that they do not hold. Errors as above.
-absl::StatusOr<InterceptChange> FitInterceptChange(const SiteView& view);
-
 }  // namespace fedgraft

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "client/shift/comparisons.h"
+#include "client/shift/others_posteriors.h"
 #include "common/base/status_macros.h"
 #include "common/shift/distributions.h"
 #include "common/shift/label_shift.h"
@@ -17,22 +18,6 @@ namespace fedgraft {
 namespace {
 
 constexpr double kQuantile = 1.959963984540054;  // 95 %, two-sided
-
-// The others' head on the site's records, [n, C].
-absl::StatusOr<RowMajorMatrix> Posteriors(const SiteView& view) {
-  FG_RETURN_IF_ERROR(view.head().status());
-  FG_ASSIGN_OR_RETURN(
-      const LogisticSample sample,
-      LogisticSample::Create(view.head_features(), view.labels(),
-                             view.spec().num_classes));
-  const std::vector<double>& head = view.head()->coefficients;
-  const RowMajorMatrix contrasts = sample.Probabilities(
-      Eigen::Map<const Eigen::VectorXd>(head.data(), head.size()));
-  RowMajorMatrix posteriors(contrasts.rows(), contrasts.cols() + 1);
-  posteriors.rightCols(contrasts.cols()) = contrasts;
-  posteriors.col(0) = (1 - contrasts.rowwise().sum().array()).max(0);
-  return posteriors;
-}
 
 // Two-sample test of the mean probabilities; false: they do not vary.
 bool CompareMeans(const RowMajorMatrix& posteriors,
@@ -108,28 +93,21 @@ std::vector<std::string_view> PriorShiftTest::names() const {
 absl::Status PriorShiftTest::Run(const SiteView& view,
                                  ShiftScalars& scalars) const {
   if (view.Has("confusion")) AddCheck(view, scalars);
-  const auto posteriors = Posteriors(view);
-  if (DoesNotApply(posteriors.status())) return absl::OkStatus();
-  FG_RETURN_IF_ERROR(posteriors.status());
-  const std::vector<double> shares = view.OthersMean("class_counts");
+  const auto judged = JudgeByOthers(view);
+  if (DoesNotApply(judged.status())) return absl::OkStatus();
+  FG_RETURN_IF_ERROR(judged.status());
+  const auto classes = static_cast<int64_t>(judged->shares.size());
   ShiftResult result;
-  // A class that no other site has cannot be told from the others' records.
-  if (*std::min_element(shares.begin(), shares.end()) <= 0 ||
-      !CompareMeans(*posteriors, shares, view.others_n(), result)) {
+  if (!CompareMeans(Eigen::Map<const RowMajorMatrix>(judged->posteriors.data(),
+                                                     view.n(), classes),
+                    judged->shares, view.others_n(), result)) {
     return absl::OkStatus();
   }
-  const auto estimate = EstimatePriorEm(
-      {absl::MakeConstSpan(posteriors->data(), posteriors->size()),
-       posteriors->rows(), posteriors->cols()},
-      shares);
-  // A likelihood so flat that no share is the likeliest.
-  if (!estimate.ok()) return absl::OkStatus();
-  for (size_t c = 0; c < shares.size(); ++c) {
-    if (!std::isfinite(estimate->deviation[c])) return absl::OkStatus();
-    result.effect += std::abs(estimate->prior[c] - shares[c]) / 2;
+  for (int64_t c = 0; c < classes; ++c) {
+    result.effect += std::abs(judged->prior.prior[c] - judged->shares[c]) / 2;
   }
   AddResult("label_em", result, scalars);
-  AddPriors(*estimate, shares, view, scalars);
+  AddPriors(judged->prior, judged->shares, view, scalars);
   return absl::OkStatus();
 }
 

@@ -1,12 +1,21 @@
 #include "client/shift/site_view.h"
 
+#include <Eigen/Cholesky>
+#include <Eigen/Core>
+#include <random>
 #include <string>
 
 #include "absl/strings/str_cat.h"
 #include "common/base/check.h"
 #include "common/base/status_macros.h"
+#include "common/transfer/packed_symmetric.h"
 
 namespace fedgraft {
+namespace {
+
+constexpr int64_t kStandIns = 1000;
+
+}  // namespace
 
 absl::StatusOr<SiteView> SiteView::Create(const Sketch& sketch,
                                           const SiteSketch& site) {
@@ -33,9 +42,37 @@ absl::StatusOr<SiteView> SiteView::Create(const Sketch& sketch,
   }
   view.head_features_ =
       LeadingColumns(view.space(), sketch.space().head_dims());
-  view.head_ = LeaveOneOutHead(sketch.head(), view.Others("gradient"),
-                               view.Others("information"));
+  const std::vector<double> stand_ins = view.StandIns();
+  view.head_ = LeaveOneOutHead(
+      sketch.head(), {view.Others("gradient"),
+                      view.Others("information"),
+                      {stand_ins, kStandIns, sketch.space().head_dims()}});
   return view;
+}
+
+std::vector<double> SiteView::StandIns() const {
+  const int64_t k = sketch_.space().head_dims();
+  const std::vector<double> mean = OthersMean("space");
+  const Eigen::Map<const Eigen::VectorXd> centre(mean.data(), k);
+  Eigen::MatrixXd covariance =
+      UnpackSymmetric(Others("space_products"), space().columns)
+              .topLeftCorner(k, k) /
+          others_n() -
+      centre * centre.transpose();
+  covariance.diagonal().array() += 1e-9;
+  const Eigen::LLT<Eigen::MatrixXd> cholesky(covariance);
+  if (cholesky.info() != Eigen::Success) return {};
+  std::mt19937_64 random(spec().seed);
+  std::normal_distribution<double> normal;
+  std::vector<double> rows(kStandIns * k);
+  for (int64_t r = 0; r < kStandIns; r += 2) {
+    Eigen::VectorXd drawn(k);
+    for (double& value : drawn) value = normal(random);
+    const Eigen::VectorXd away = cholesky.matrixL() * drawn;
+    Eigen::Map<Eigen::VectorXd>(rows.data() + r * k, k) = centre + away;
+    Eigen::Map<Eigen::VectorXd>(rows.data() + (r + 1) * k, k) = centre - away;
+  }
+  return rows;
 }
 
 MatrixView SiteView::space() const {

@@ -43,6 +43,10 @@ class SiteView {
  private:
   SiteView(const Sketch& sketch, const SiteSketch& site)
       : sketch_(sketch), site_(site), layout_(sketch.layout()) {}
+  // Normal draws with the mean and covariance of the others' head features;
+  // empty if those do not vary.
+  std::vector<double> StandIns() const;
+
   const Sketch& sketch_;
   const SiteSketch& site_;
   const SketchLayout& layout_;

@@ -3,9 +3,12 @@
 #include <Eigen/Cholesky>
 #include <Eigen/Core>
 #include <cmath>
+#include <limits>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "common/base/check.h"
+#include "common/shift/logistic_sample.h"
 #include "common/shift/sketch_layout.h"
 #include "common/transfer/packed_symmetric.h"
 #include "common/transfer/product_sums.h"
@@ -18,6 +21,7 @@ using Eigen::VectorXd;
 
 // Of the log likelihood of all records: far below what a test could see.
 constexpr double kGainMin = 1e-4;
+constexpr int kRefineStepsMax = 20;
 
 VectorXd Ridge(int num_classes, int64_t dims) {
   VectorXd ridge = VectorXd::Constant((num_classes - 1) * (1 + dims),
@@ -63,6 +67,54 @@ absl::StatusOr<NewtonStep> StepFrom(const VectorXd& at, const VectorXd& ridge,
   return newton;
 }
 
+// From the pooled head to the others'. A map takes the stand-ins' information
+// at the pooled head to the others'; what they sum up to elsewhere is the
+// stand-ins' sums, mapped. `newton` is the others' first step, which stays as
+// it is where the search does not settle.
+void Refine(const PooledHead& pooled, const MatrixView& stand_ins,
+            NewtonStep& newton) {
+  const VectorXd at = AsVector(pooled.coefficients());
+  // Of the derivatives, only what does not depend on labels is used.
+  const std::vector<int64_t> labels(stand_ins.rows, 0);
+  const auto sample =
+      LogisticSample::Create(stand_ins, labels, pooled.num_classes());
+  if (!sample.ok()) return;
+  VectorXd score, first_score;
+  MatrixXd information;
+  sample->Derive(at, first_score, information);
+  const Eigen::LLT<MatrixXd> first(information);
+  if (first.info() != Eigen::Success) return;
+  const VectorXd target = first_score - information * newton.step;
+
+  VectorXd step = VectorXd::Zero(at.size());
+  double length = 1, distance = std::numeric_limits<double>::infinity();
+  VectorXd move = step;
+  for (int i = 0; i < kRefineStepsMax; ++i) {
+    const VectorXd trial = step + length * move;
+    sample->Derive(at + trial, score, information);
+    const VectorXd left = score - target;
+    const double far = first.solve(left).dot(left);
+    if (!(far < distance)) {
+      length /= 2;
+      continue;
+    }
+    const Eigen::LLT<MatrixXd> now(information);
+    if (now.info() != Eigen::Success) return;
+    step = trial;
+    distance = far;
+    length = 1;
+    move = now.solve(left);
+    if (left.dot(move) / 2 >= kGainMin) continue;
+    // The map takes the stand-ins' first inverse to the others'.
+    const Eigen::LLT<MatrixXd> others(newton.inverse);
+    if (others.info() != Eigen::Success) return;
+    const MatrixXd map = MatrixXd(others.matrixL()) * MatrixXd(first.matrixU());
+    newton.inverse = map * now.solve(map.transpose());
+    newton.step = step + move;
+    return;
+  }
+}
+
 }  // namespace
 
 PooledHead::PooledHead(int num_classes, int64_t dims)
@@ -104,12 +156,12 @@ absl::Status PooledHead::Add(double loss, absl::Span<const double> score,
 }
 
 absl::StatusOr<ReferenceHead> LeaveOneOutHead(
-    const PooledHead& pooled, absl::Span<const double> other_score,
-    absl::Span<const double> other_information) {
+    const PooledHead& pooled, const OthersAtPooledHead& others) {
   const VectorXd at = AsVector(pooled.coefficients());
   auto newton = StepFrom(at, Ridge(pooled.num_classes(), pooled.dims()),
-                         other_score, other_information);
+                         others.score, others.information);
   if (!newton.ok()) return newton.status();
+  Refine(pooled, others.stand_ins, *newton);
   ReferenceHead head;
   head.num_classes = pooled.num_classes();
   head.feature_dim = pooled.dims();

@@ -7,6 +7,7 @@
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "common/shift/efficient_score.h"
+#include "common/transfer/matrix_view.h"
 
 namespace fedgraft {
 
@@ -45,12 +46,19 @@ class PooledHead {
   bool done_ = false;
 };
 
-// The head of all other sites: one Newton step from the pooled head on the sums
-// without the site's own, all at the pooled head. Its covariance is the inverse
-// of the others' information. FAILED_PRECONDITION: others' records leave the
-// head open.
-absl::StatusOr<ReferenceHead> LeaveOneOutHead(
-    const PooledHead& pooled, absl::Span<const double> other_score,
-    absl::Span<const double> other_information);
+// The others' sums at the pooled head, and records that stand in for theirs:
+// drawn with the mean and covariance of their features.
+struct OthersAtPooledHead {
+  absl::Span<const double> score, information;
+  MatrixView stand_ins;  // [m, dims]
+};
+
+// The head of all other sites. At the pooled head their sums are known; how
+// their information changes from there, which counts where the site has pulled
+// the pooled head far from theirs, is taken from the stand-ins. Where that has
+// no solution: one Newton step. Its covariance is the inverse of the others'
+// information. FAILED_PRECONDITION: others' records leave the head open.
+absl::StatusOr<ReferenceHead> LeaveOneOutHead(const PooledHead& pooled,
+                                              const OthersAtPooledHead& others);
 
 }  // namespace fedgraft

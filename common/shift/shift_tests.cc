@@ -12,9 +12,10 @@ constexpr ShiftTestSpec kTests[] = {
      "The images look different, or other findings are common."},
     {"covariate_adjusted", ShiftKind::kCovariate, true, 0,
      "features, labels aside",
-     "The same after the site's records are weighted so that their labels are "
-     "as common as elsewhere.",
-     "The images look different beyond what other labels explain."},
+     "The same after the site's records are weighted so that the classes, "
+     "judged "
+     "by the features alone, are as common as elsewhere.",
+     "The images look different beyond what other findings explain."},
     {"acquisition_brightness", ShiftKind::kCovariate, true, 0, "brightness",
      "Compares histograms of the images' mean brightness.",
      "Exposure or windowing differs."},

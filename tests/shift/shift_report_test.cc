@@ -72,14 +72,29 @@ TEST(TriageTest, FeaturesBeyondLabelsAreCovariateShiftToo) {
   EXPECT_EQ(triage.verdict, "covariate and label shift");
 }
 
-TEST(TriageTest, UnderConceptShiftOnlyProfiledInterceptsSayLabel) {
+TEST(TriageTest, UnderConceptShiftFeaturesDecideOnLabelShift) {
   ShiftHistory history = QuietRound();
   Set(history, "concept_score", 1e-9);
   Set(history, "label_score", 1e-9);
-  EXPECT_THAT(TriageOfFirst(history).kinds, ElementsAre(ShiftKind::kConcept));
   Set(history, "label_profiled", 1e-9);
+  EXPECT_THAT(TriageOfFirst(history).kinds, ElementsAre(ShiftKind::kConcept));
+  Set(history, "label_em", 1e-9);
+  Set(history, "label_profiled", 0.5);
   EXPECT_THAT(TriageOfFirst(history).kinds,
               ElementsAre(ShiftKind::kLabel, ShiftKind::kConcept));
+}
+
+TEST(TriageTest, UnderConceptAndCovariateShiftInterceptsMustAgree) {
+  ShiftHistory history = QuietRound();
+  Set(history, "concept_score", 1e-9);
+  Set(history, "covariate_adjusted", 1e-9);
+  Set(history, "label_em", 1e-9);
+  EXPECT_THAT(TriageOfFirst(history).kinds,
+              ElementsAre(ShiftKind::kCovariate, ShiftKind::kConcept));
+  Set(history, "label_profiled", 1e-9);
+  EXPECT_THAT(TriageOfFirst(history).kinds,
+              ElementsAre(ShiftKind::kCovariate, ShiftKind::kLabel,
+                          ShiftKind::kConcept));
 }
 
 TEST(TriageTest, WhereNoKindSpeaksUpTheLikelierIsNamed) {

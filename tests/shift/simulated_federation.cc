@@ -60,6 +60,11 @@ std::vector<double> RecordSource::Posterior(const double* x) const {
   return Softmax(logits);
 }
 
+int RecordSource::Label(const std::vector<double>& weights) {
+  return std::discrete_distribution<int>(weights.begin(),
+                                         weights.end())(random_);
+}
+
 SimulatedRecords RecordSource::Draw(int64_t n, const SiteDials& dials) {
   const int64_t d = options_.feature_dim;
   const int classes = options_.num_classes;
@@ -88,10 +93,13 @@ SimulatedRecords RecordSource::Draw(int64_t n, const SiteDials& dials) {
       // Slopes times (1 - change) are the head of features drawn together.
       read[i] = centre[i] + (1 - dials.concept_change) * (x[i] - centre[i]);
     }
-    std::vector<double> p = Posterior(read.data());
-    std::discrete_distribution<int> reader(p.begin(), p.end());
-    const int y = reader(random_);
+    int y = Label(Posterior(x.data()));
     if (uniform(random_) >= keep[y]) continue;
+    if (dials.concept_change != 0) {
+      std::vector<double> read_as = Posterior(read.data());
+      for (int k = 0; k < classes; ++k) read_as[k] *= keep[k];
+      y = Label(read_as);
+    }
     records.labels.push_back(y);
     std::vector<double> logits = Posterior(x.data());
     for (double& value : logits) {

@@ -21,7 +21,7 @@ struct SiteDials {
   // Log odds of the last class against the others, on top of the base rate.
   double label = 0;
   // The head's slopes turn by this share of themselves: 2 is the opposite
-  // reading. p(x) stays.
+  // reading. p(x) stays, and how common the classes are at the mean.
   double concept_change = 0;
   // Shares of the classes, if not the federation's: label shift, too.
   std::vector<double> prior = {};
@@ -47,8 +47,10 @@ struct SimulatedRecords {
 };
 
 // Normal classes with one covariance, so that the true head is logistic:
-// x from the mixture, moved by the covariate dial; y from the head, turned by
-// the concept dial; the pair is kept with a probability by the label dial.
+// x from the mixture, moved by the covariate dial; the class from the head; the
+// pair is kept with a probability by the label dial; where the concept dial is
+// set, the label is then read anew, from the turned head with the site's
+// intercepts.
 class RecordSource {
  public:
   RecordSource(const SimulationOptions& options, uint64_t seed);
@@ -58,6 +60,7 @@ class RecordSource {
 
  private:
   double Normal() { return normal_(random_); }
+  int Label(const std::vector<double>& weights);
   const SimulationOptions options_;
   std::mt19937_64 random_;
   std::normal_distribution<double> normal_;

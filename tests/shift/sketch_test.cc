@@ -1,10 +1,12 @@
 #include "common/shift/sketch.h"
 
+#include <algorithm>
 #include <cmath>
 #include <random>
 #include <vector>
 
 #include "client/shift/site_sketch.h"
+#include "client/shift/site_view.h"
 #include "common/shift/efficient_score.h"
 #include "common/shift/sketch_noise.h"
 #include "common/transfer/product_sums.h"
@@ -31,11 +33,13 @@ SketchSpec SpecOf(const SimulationOptions& options) {
 // Sites' records, and their sums stage by stage as doubles.
 class Federation {
  public:
-  explicit Federation(SimulationOptions options = {}, int64_t feature_dim = 24)
+  explicit Federation(SimulationOptions options = {}, int64_t feature_dim = 24,
+                      const SiteDials& first = {})
       : options_(options), sketch_(Create(feature_dim)) {
     for (int s = 0; s < options_.sites; ++s) {
       RecordSource source(options_, 100 + s);
-      records_.push_back(source.Draw(options_.records, {}));
+      records_.push_back(
+          source.Draw(options_.records, s == 0 ? first : SiteDials()));
     }
     for (const SimulatedRecords& records : records_) {
       sites_.push_back(
@@ -191,6 +195,49 @@ TEST(SketchTest, PooledHeadIsTheHeadOfAllRecords) {
     EXPECT_NEAR(federation.sketch().head().coefficients()[i],
                 expected->coefficients[i], 2e-3);
   }
+}
+
+TEST(SketchTest, HeadOfTheOthersIsTheirsEvenIfTheSiteBentThePooledOne) {
+  SimulationOptions options;
+  options.records = 500;
+  Federation federation(options, 24, {.concept_change = 1});
+  federation.Finish();
+  const int64_t k = federation.sketch().space().head_dims();
+  std::vector<double> z;
+  std::vector<int64_t> labels;
+  for (size_t s = 1; s < federation.sites().size(); ++s) {
+    const std::vector<double> of_site =
+        LeadingColumns({federation.sites()[s].space(), options.records,
+                        federation.sketch().space().dims()},
+                       k);
+    z.insert(z.end(), of_site.begin(), of_site.end());
+    const auto& own = federation.records()[s].labels;
+    labels.insert(labels.end(), own.begin(), own.end());
+  }
+  const auto expected =
+      FitReferenceHead({z, static_cast<int64_t>(labels.size()), k}, labels, 3,
+                       PooledHead::kSlopeRidge);
+  ASSERT_TRUE(expected.ok());
+  const SiteView view =
+      SiteView::Create(federation.sketch(), federation.sites()[0]).value();
+  ASSERT_TRUE(view.head().ok());
+  // In deviations of the others' estimate, of which the pooled head is off by
+  // many.
+  double most = 0, pooled = 0;
+  const auto count = static_cast<int64_t>(expected->coefficients.size());
+  for (int64_t i = 0; i < count; ++i) {
+    const double deviation = std::sqrt(expected->covariance[i * count + i]);
+    const double truth = expected->coefficients[i];
+    most = std::max(most,
+                    std::abs(view.head()->coefficients[i] - truth) / deviation);
+    pooled = std::max(
+        pooled, std::abs(federation.sketch().head().coefficients()[i] - truth) /
+                    deviation);
+    EXPECT_NEAR(std::sqrt(view.head()->covariance[i * count + i]), deviation,
+                0.25 * deviation);
+  }
+  EXPECT_GT(pooled, 4);
+  EXPECT_LT(most, 1.5);
 }
 
 TEST(SketchTest, SeparableRecordsHaveAHeadToo) {
