@@ -1,10 +1,14 @@
 #include "client/shift/comparisons.h"
 
+#include <Eigen/Cholesky>
+#include <Eigen/Core>
 #include <algorithm>
+#include <cmath>
 #include <numeric>
 #include <vector>
 
 #include "common/base/status_macros.h"
+#include "common/shift/distributions.h"
 #include "common/shift/homogeneity.h"
 #include "common/shift/mmd.h"
 
@@ -39,6 +43,20 @@ Histograms Merge(absl::Span<const double> own,
     merged.others.back() += others_bin;
   }
   return merged;
+}
+
+using RowMajor =
+    Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
+
+Eigen::Map<const RowMajor> AsRows(const MatrixView& matrix) {
+  return {matrix.values.data(), matrix.rows, matrix.columns};
+}
+
+// Sum over records of the products of deviations from their mean.
+Eigen::MatrixXd Scatter(const Eigen::Map<const RowMajor>& rows,
+                        const Eigen::RowVectorXd& mean) {
+  const RowMajor centred = rows.rowwise() - mean;
+  return centred.transpose() * centred;
 }
 
 }  // namespace
@@ -79,6 +97,39 @@ absl::StatusOr<ShiftResult> CompareCounts(absl::Span<const double> own,
   FG_ASSIGN_OR_RETURN(const HomogeneityTest test,
                       TestHomogeneity(merged.own, merged.others));
   return ShiftResult{test.statistic, test.dof, test.p, test.effect};
+}
+
+absl::StatusOr<ShiftResult> CompareMeans(const MatrixView& own,
+                                         const MatrixView& others) {
+  FG_RETURN_IF_ERROR(CheckMatrix(own, "own records"));
+  FG_RETURN_IF_ERROR(CheckMatrix(others, "others' records"));
+  if (own.columns != others.columns) {
+    return absl::InvalidArgumentError("records of two lengths");
+  }
+  const auto n = static_cast<double>(own.rows);
+  const auto m = static_cast<double>(others.rows);
+  const auto k = static_cast<double>(own.columns);
+  if (own.rows < 2 || others.rows < 2 || !(n + m > k + 1)) {
+    return absl::FailedPreconditionError("too few records");
+  }
+  const auto a = AsRows(own), b = AsRows(others);
+  const Eigen::RowVectorXd mean_a = a.colwise().mean();
+  const Eigen::RowVectorXd mean_b = b.colwise().mean();
+  const Eigen::MatrixXd covariance =
+      (Scatter(a, mean_a) + Scatter(b, mean_b)) / (n + m - 2);
+  const Eigen::LDLT<Eigen::MatrixXd> ldlt(covariance);
+  const Eigen::VectorXd pivots = ldlt.vectorD();
+  if (ldlt.info() != Eigen::Success ||
+      !(pivots.minCoeff() > 1e-8 * pivots.maxCoeff()) ||
+      !(pivots.minCoeff() > 1e-15)) {
+    return absl::FailedPreconditionError("the records do not vary");
+  }
+  const Eigen::VectorXd difference = (mean_a - mean_b).transpose();
+  const double distance = std::max(difference.dot(ldlt.solve(difference)), 0.0);
+  const double statistic = distance / (1 / n + 1 / m);
+  const double rest = n + m - k - 1;
+  const double p = FisherTail(statistic * rest / (k * (n + m - 2)), k, rest);
+  return ShiftResult{statistic, k, p, std::sqrt(distance)};
 }
 
 }  // namespace fedgraft

@@ -26,4 +26,9 @@ inline constexpr double kExpectedMin = 5;
 absl::StatusOr<ShiftResult> CompareCounts(absl::Span<const double> own,
                                           absl::Span<const double> others);
 
+// Hotelling's test of the means of `own` [n, k] and `others` [m, k], whose
+// covariance is the same if nothing differs. Effect: Mahalanobis' distance.
+absl::StatusOr<ShiftResult> CompareMeans(const MatrixView& own,
+                                         const MatrixView& others);
+
 }  // namespace fedgraft

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <numeric>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -17,24 +16,31 @@ constexpr double kSumTolerance = 1e-4;
 
 // Expected pairs of a positive that scores above a negative, over expected
 // pairs; a record is no pair with itself, equal scores are half a pair.
-double ExpectedAuc(const MatrixView& posteriors) {
-  std::vector<double> p;
+double ExpectedAuc(const MatrixView& posteriors, const MatrixView& outputs) {
+  struct Record {
+    double score, p;
+  };
+  std::vector<Record> records;
+  double positives = 0;
   for (int64_t r = 0; r < posteriors.rows; ++r) {
-    p.push_back(posteriors.Row(r)[1]);
+    records.push_back({outputs.Row(r)[1], posteriors.Row(r)[1]});
+    positives += records.back().p;
   }
-  std::sort(p.begin(), p.end());
+  std::sort(records.begin(), records.end(),
+            [](const Record& a, const Record& b) { return a.score < b.score; });
   double ordered = 0, pairs = 0, negatives_below = 0;
-  double positives = std::accumulate(p.begin(), p.end(), 0.0);
-  const double negatives = static_cast<double>(p.size()) - positives;
-  for (size_t begin = 0; begin < p.size();) {
+  const double negatives = static_cast<double>(records.size()) - positives;
+  for (size_t begin = 0; begin < records.size();) {
     size_t end = begin;
     double tied_negatives = 0;
-    for (; end < p.size() && p[end] == p[begin]; ++end) {
-      tied_negatives += 1 - p[end];
+    for (; end < records.size() && records[end].score == records[begin].score;
+         ++end) {
+      tied_negatives += 1 - records[end].p;
     }
     for (size_t i = begin; i < end; ++i) {
-      ordered += p[i] * (negatives_below + (tied_negatives - (1 - p[i])) / 2);
-      pairs += p[i] * (negatives - (1 - p[i]));
+      const double p = records[i].p;
+      ordered += p * (negatives_below + (tied_negatives - (1 - p)) / 2);
+      pairs += p * (negatives - (1 - p));
     }
     negatives_below += tied_negatives;
     begin = end;
@@ -46,12 +52,23 @@ double ExpectedAuc(const MatrixView& posteriors) {
 
 absl::StatusOr<PerformanceEstimate> EstimatePerformance(
     const MatrixView& posteriors) {
+  return EstimatePerformance(posteriors, posteriors);
+}
+
+absl::StatusOr<PerformanceEstimate> EstimatePerformance(
+    const MatrixView& posteriors, const MatrixView& outputs) {
   FG_RETURN_IF_ERROR(CheckMatrix(posteriors, "posteriors"));
+  FG_RETURN_IF_ERROR(CheckMatrix(outputs, "outputs"));
   const int64_t n = posteriors.rows, classes = posteriors.columns;
   if (n < 1 || classes < 2) {
     return absl::InvalidArgumentError(absl::StrCat(
         "posteriors: expected a record and two classes or more, not ", n,
         " and ", classes));
+  }
+  if (outputs.rows != n || outputs.columns != classes) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("outputs: expected ", n, " records of ", classes,
+                     " classes, got ", outputs.rows, " of ", outputs.columns));
   }
   PerformanceEstimate estimate;
   std::vector<double> expected(classes), right(classes);
@@ -68,7 +85,7 @@ absl::StatusOr<PerformanceEstimate> EstimatePerformance(
       return absl::InvalidArgumentError(absl::StrCat(
           "posteriors: row ", r, " is no distribution: its sum is ", sum));
     }
-    const int64_t predicted = PredictedClass(row);
+    const int64_t predicted = PredictedClass(outputs.Row(r));
     const double p = row[predicted];
     right[predicted] += p;
     estimate.accuracy += p / static_cast<double>(n);
@@ -84,7 +101,7 @@ absl::StatusOr<PerformanceEstimate> EstimatePerformance(
     estimate.balanced_accuracy +=
         right[c] / expected[c] / static_cast<double>(classes);
   }
-  estimate.auc = classes == 2 ? ExpectedAuc(posteriors)
+  estimate.auc = classes == 2 ? ExpectedAuc(posteriors, outputs)
                               : std::numeric_limits<double>::quiet_NaN();
   return estimate;
 }

@@ -20,8 +20,12 @@ struct PerformanceEstimate {
   double auc = 0;  // two classes; NaN for more
 };
 
-// `posteriors` [n, C]. INVALID_ARGUMENT: sizes, rows that are no probabilities.
-// FAILED_PRECONDITION: a class that no record is expected to be of.
+// `posteriors` [n, C]; `outputs` [n, C], by which the model decides and ranks.
+// INVALID_ARGUMENT: sizes, rows that are no probabilities. FAILED_PRECONDITION:
+// a class that no record is expected to be of.
+absl::StatusOr<PerformanceEstimate> EstimatePerformance(
+    const MatrixView& posteriors, const MatrixView& outputs);
+// For a model whose outputs are the posteriors.
 absl::StatusOr<PerformanceEstimate> EstimatePerformance(
     const MatrixView& posteriors);
 

@@ -41,6 +41,7 @@ ActivationStore::ActivationStore(Options options)
   for (const Sample& sample : options_.source->Samples(options_.split)) {
     labels_.push_back(sample.label);
   }
+  if (options_.measures_acquisition) acquisition_.resize(labels_.size());
 }
 
 absl::StatusOr<std::unique_ptr<ActivationStore>> ActivationStore::Create(
@@ -226,7 +227,12 @@ absl::StatusOr<torch::Tensor> ActivationStore::LoadImages(
                            image.ok() ? options_.preprocessor->Apply(
                                             *image, {data + i * stride, stride})
                                       : image.status();
-                       if (status.ok()) continue;
+                       if (status.ok()) {
+                         if (!acquisition_.empty()) {
+                           acquisition_[index] = MeasureAcquisition(*image);
+                         }
+                         continue;
+                       }
                        const std::string& name =
                            options_.source->Samples(options_.split)[index].name;
                        std::lock_guard<std::mutex> lock(mutex);

@@ -8,6 +8,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "client/data/acquisition.h"
 #include "client/data/data_source.h"
 #include "client/data/preprocess.h"
 #include "client/features/feature_cache.h"
@@ -55,6 +56,8 @@ class ActivationStore {
     int views = 0;
     AugmentationSpec augmentation;
     uint64_t seed = 0;
+    // Whether acquisition() is wanted. REQUIRES: a source of images.
+    bool measures_acquisition = false;
   };
 
   // Decodes every image (an undecodable one is an error, named) and computes
@@ -67,6 +70,12 @@ class ActivationStore {
   const std::vector<int64_t>& labels() const { return labels_; }
   // How many images or views went through the network in Create.
   int64_t computed() const { return computed_; }
+  // How each image was taken [n, kAcquisitions], measured whenever it is
+  // decoded, which it is once: in Create, or where nothing is kept by the first
+  // Batch that has it. Rows of images that were not decoded yet are 0.
+  const std::vector<AcquisitionNumbers>& acquisition() const {
+    return acquisition_;
+  }
 
   // Activations [n, ...] on the compute device; with views, of the first.
   absl::StatusOr<torch::Tensor> Batch(const std::vector<int64_t>& images) const;
@@ -120,6 +129,7 @@ class ActivationStore {
   std::unique_ptr<FeatureTable> table_;
   std::vector<Digest> keys_;  // of rows, with a table
   int64_t computed_ = 0;
+  mutable std::vector<AcquisitionNumbers> acquisition_;  // empty: not wanted
 };
 
 }  // namespace fedgraft

@@ -1,7 +1,5 @@
 #include "client/train/predict.h"
 
-#include <torch/torch.h>
-
 #include <algorithm>
 #include <memory>
 #include <utility>
@@ -10,21 +8,13 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_replace.h"
-#include "client/data/feature_source.h"
-#include "client/data/preprocess.h"
-#include "client/model/graft.h"
-#include "client/model/network_state.h"
-#include "client/train/activation_store.h"
-#include "client/train/compute.h"
+#include "client/train/corrected_predictions.h"
 #include "client/train/guard.h"
-#include "client/train/learner.h"
 #include "client/train/path_io.h"
 #include "client/train/site_metrics.h"
 #include "client/train/site_model.h"
 #include "common/base/status_macros.h"
-#include "common/config/identity.h"
 #include "common/crypto/sha256.h"
-#include "common/model/safetensors.h"
 
 namespace fedgraft {
 namespace {
@@ -35,23 +25,38 @@ std::string Field(const std::string& text) {
   return absl::StrCat("\"", absl::StrReplaceAll(text, {{"\"", "\"\""}}), "\"");
 }
 
+void AppendAnswers(const std::vector<std::string>& classes,
+                   absl::Span<const float> row, std::string& csv) {
+  const auto best = std::max_element(row.begin(), row.end()) - row.begin();
+  absl::StrAppend(&csv, ",", Field(classes[best]));
+  for (float probability : row) {
+    absl::StrAppendFormat(&csv, ",%.7g", probability);
+  }
+}
+
+// `corrected`: null if there is no correction.
 std::string Csv(const std::vector<Sample>& samples,
                 const std::vector<std::string>& classes,
-                const Predictions& predictions) {
+                const Predictions& predictions, const Predictions* corrected) {
   std::string csv = "image,label,predicted";
   for (const std::string& name : classes) {
     absl::StrAppend(&csv, ",", Field("p_" + name));
   }
+  if (corrected != nullptr) {
+    csv += ",corrected";
+    for (const std::string& name : classes) {
+      absl::StrAppend(&csv, ",", Field("corrected_p_" + name));
+    }
+  }
   csv += "\n";
   for (size_t i = 0; i < samples.size(); ++i) {
-    const absl::Span<const float> row = predictions.Row(i);
-    const auto best = std::max_element(row.begin(), row.end()) - row.begin();
     const int label = predictions.labels[i];
     absl::StrAppend(&csv, Field(samples[i].name), ",",
-                    label < 0 ? "" : Field(classes[label]), ",",
-                    Field(classes[best]));
-    for (float probability : row)
-      absl::StrAppendFormat(&csv, ",%.7g", probability);
+                    label < 0 ? "" : Field(classes[label]));
+    AppendAnswers(classes, predictions.Row(i), csv);
+    if (corrected != nullptr) {
+      AppendAnswers(classes, corrected->Row(i), csv);
+    }
     csv += "\n";
   }
   return csv;
@@ -71,59 +76,41 @@ Predictions Labelled(const Predictions& all) {
   return labelled;
 }
 
-absl::StatusOr<Predictions> ClassifyExported(const PredictOptions& options,
-                                             const DataSource& data,
-                                             const ProgressSink& progress) {
-  FG_ASSIGN_OR_RETURN(Compute compute, SetUpCompute(options.compute));
-  const ModelCard& card = options.card;
-  const bool identity = card.architecture == kIdentity;
-  FG_RETURN_IF_ERROR(CheckFeatureDim(data, card.feature_dim));
-  FG_ASSIGN_OR_RETURN(Preprocessor preprocessor,
-                      identity ? Preprocessor::ForFeatures(card.feature_dim)
-                               : Preprocessor::Create(card.preprocessing));
-  FG_ASSIGN_OR_RETURN(SafetensorsFile file,
-                      SafetensorsFile::Open(options.model_path));
-  const auto num_classes = static_cast<int64_t>(card.classes.size());
-  FG_ASSIGN_OR_RETURN(std::shared_ptr<Network> network,
-                      identity ? BuildIdentity(card.feature_dim, num_classes)
-                               : BuildModel(card.architecture, num_classes));
-  Plan plan;
-  plan.classes = card.classes;
-  plan.architecture = card.architecture;
-  plan.hidden_dim = card.hidden_dim;
-  if (card.bottleneck.has_value()) {
-    plan.strategy = StrategyKind::kAdapter;
-    plan.adapter = *card.bottleneck;
-  }
-  FG_RETURN_IF_ERROR(GraftOnto(plan, *network));
-  absl::Status loaded = LoadState(file, HeadPolicy::kRequire, *network);
-  if (!loaded.ok()) return Annotate(loaded, options.model_path);
-  FG_ASSIGN_OR_RETURN(ParameterLayout layout, WholeLayout(*network));
+struct Answers {
+  Predictions raw;
+  std::optional<CorrectedPredictions> corrected;
+};
+
+absl::StatusOr<Predictions> PredictValidation(const PriorCorrectionSpec& spec,
+                                              const DataSource& data,
+                                              SiteModel& model,
+                                              const ProgressSink& progress) {
+  if (!spec.training_priors.empty()) return Predictions();
+  const bool is_own = spec.validation == nullptr;
+  const DataSource& source = is_own ? data : *spec.validation;
+  const bool has_split = !source.Samples(Split::kVal).empty();
+  if (!has_split && is_own) return Predictions();
   FG_ASSIGN_OR_RETURN(
-      std::unique_ptr<Learner> learner,
-      Learner::Create(plan, std::move(layout), network, compute));
-  ActivationStore::Options images;
-  images.network = network.get();
-  images.compute = &compute;
-  images.source = &data;
-  images.preprocessor = &preprocessor;
-  images.split = Split::kTest;
-  images.bytes_max = 0;  // every image is needed once
-  FG_ASSIGN_OR_RETURN(std::unique_ptr<ActivationStore> store,
-                      ActivationStore::Create(images, progress));
-  return learner->Predict(*store, progress);
+      const Predictions all,
+      model.Predict(source, has_split ? Split::kVal : Split::kTest, progress));
+  return Labelled(all);
 }
 
-absl::StatusOr<Predictions> Classify(const PredictOptions& options,
-                                     const DataSource& data,
-                                     const ProgressSink& progress) {
-  if (options.run_folder.empty()) {
-    return ClassifyExported(options, data, progress);
-  }
+absl::StatusOr<Answers> Answer(const PredictOptions& options,
+                               const DataSource& data,
+                               const ProgressSink& progress) {
   FG_ASSIGN_OR_RETURN(const std::unique_ptr<SiteModel> model,
-                      SiteModel::Open(options.run_folder, options.is_personal,
-                                      options.compute));
-  return model->Predict(data, progress);
+                      SiteModel::Open(options));
+  Answers answers;
+  FG_ASSIGN_OR_RETURN(answers.raw,
+                      model->Predict(data, Split::kTest, progress));
+  const PriorCorrectionSpec& spec = options.correction;
+  if (spec.kind == PriorCorrectionKind::kNone) return answers;
+  FG_ASSIGN_OR_RETURN(const Predictions validation,
+                      PredictValidation(spec, data, *model, progress));
+  FG_ASSIGN_OR_RETURN(answers.corrected,
+                      CorrectPredictions(spec, answers.raw, validation));
+  return answers;
 }
 
 }  // namespace
@@ -156,14 +143,23 @@ absl::StatusOr<ModelCard> LoadModelCard(const std::string& model_path,
 absl::StatusOr<PredictResult> Predict(const PredictOptions& options,
                                       const DataSource& data,
                                       const ProgressSink& progress) {
-  FG_ASSIGN_OR_RETURN(Predictions predictions, CatchTorch([&] {
-                        return Classify(options, data, progress);
+  FG_ASSIGN_OR_RETURN(Answers answers, CatchTorch([&] {
+                        return Answer(options, data, progress);
                       }));
   const std::vector<Sample>& samples = data.Samples(Split::kTest);
-  FG_RETURN_IF_ERROR(
-      WriteFile(options.out_path,
-                AsBytes(Csv(samples, options.card.classes, predictions))));
-  return PredictResult{samples.size(), SiteMetrics(Labelled(predictions), "")};
+  const Predictions* corrected =
+      answers.corrected.has_value() ? &answers.corrected->predictions : nullptr;
+  FG_RETURN_IF_ERROR(WriteFile(
+      options.out_path,
+      AsBytes(Csv(samples, options.card.classes, answers.raw, corrected))));
+  PredictResult result;
+  result.images = samples.size();
+  result.metrics = SiteMetrics(Labelled(answers.raw), "");
+  if (corrected != nullptr) {
+    result.correction = std::move(answers.corrected->result);
+    result.correction->metrics = SiteMetrics(Labelled(*corrected), "");
+  }
+  return result;
 }
 
 }  // namespace fedgraft

@@ -1,63 +1,99 @@
 #include <cstdio>
-#include <filesystem>
+#include <map>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "CLI/CLI.hpp"
-#include "absl/strings/str_cat.h"
-#include "client/data/data_source_factory.h"
+#include "client/train/apply_arguments.h"
 #include "client/train/command_line.h"
 #include "client/train/predict.h"
 #include "common/base/status_macros.h"
-#include "common/config/config_loader.h"
-#include "common/config/identity.h"
-#include "proto/config.pb.h"
 
 namespace fedgraft {
 namespace {
 
 struct Arguments {
   PredictOptions options;
-  std::string card_path, data_path, root;
-  std::string image_column = "path", label_column = "label";
-  int megapixels_max = 100;
+  ApplyArguments apply;
+  std::string correction = "none", validation_path;
 };
 
-absl::StatusOr<pb::DataConfig> DataOf(const Arguments& arguments) {
-  const std::filesystem::path extension =
-      std::filesystem::path(arguments.data_path).extension();
-  if (extension == ".yaml" || extension == ".yml") {
-    return LoadDataConfig(arguments.data_path);
+const std::map<std::string, PriorCorrectionKind>& Kinds() {
+  static const auto* kinds = new std::map<std::string, PriorCorrectionKind>{
+      {"none", PriorCorrectionKind::kNone},
+      {"em", PriorCorrectionKind::kEm},
+      {"given", PriorCorrectionKind::kGiven}};
+  return *kinds;
+}
+
+absl::Status CheckCorrection(const Arguments& arguments) {
+  const PriorCorrectionSpec& spec = arguments.options.correction;
+  const bool is_given = spec.kind == PriorCorrectionKind::kGiven;
+  const bool has_source =
+      !arguments.validation_path.empty() || !spec.training_priors.empty();
+  if (spec.kind == PriorCorrectionKind::kNone && has_source) {
+    return absl::InvalidArgumentError(
+        "--validation and --training-priors are for --prior-correction; "
+        "expected em or given");
   }
-  const bool features = arguments.options.card.architecture == kIdentity;
-  const bool npz = extension == ".npz";
-  if (features && !npz) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "--data: expected an NPZ file or, for a table, a YAML file that says "
-        "what its columns are, because the model takes feature vectors; found ",
-        arguments.data_path));
+  if (is_given == spec.priors.empty()) {
+    return absl::InvalidArgumentError(
+        is_given ? "--prior-correction given: expected --priors"
+                 : "--priors: expected --prior-correction given");
   }
-  pb::DataConfig config;
-  config.set_kind(features ? "embeddings_npz" : npz ? "npz" : "folder");
-  config.set_path(arguments.data_path);
-  config.set_root(arguments.root);
-  config.set_image_column(arguments.image_column);
-  config.set_label_column(arguments.label_column);
-  config.set_shard_count(1);
-  config.set_image_megapixels_max(arguments.megapixels_max);
-  return config;
+  if (!arguments.validation_path.empty() && !spec.training_priors.empty()) {
+    return absl::InvalidArgumentError(
+        "expected --validation, whose shares of the classes are the model's "
+        "once it is calibrated, or --training-priors, not both");
+  }
+  return absl::OkStatus();
+}
+
+void PrintMetrics(const char* prefix,
+                  const std::map<std::string, double>& metrics) {
+  for (const auto& [name, value] : metrics) {
+    std::printf("%s%s %.6g\n", prefix, name.c_str(), value);
+  }
+}
+
+void PrintCorrection(const PriorCorrectionResult& correction,
+                     const std::vector<std::string>& classes) {
+  if (correction.validation_images > 0) {
+    std::printf(
+        "calibrated on %lld labelled images (temperature %.4g); their shares "
+        "of the classes are the source\n",
+        static_cast<long long>(correction.validation_images),
+        correction.temperature);
+  } else {
+    std::printf("not calibrated; the given training priors are the source\n");
+  }
+  const TargetPrior& target = correction.target;
+  for (size_t c = 0; c < classes.size(); ++c) {
+    std::printf("prior %s: source %.4f, these images %.4f", classes[c].c_str(),
+                correction.source[c], target.prior[c]);
+    if (target.low.empty()) {
+      std::printf(" (given)\n");
+    } else {
+      std::printf(" (95 %%: %.4f to %.4f)\n", target.low[c], target.high[c]);
+    }
+  }
 }
 
 absl::Status Run(Arguments arguments) {
   PredictOptions& options = arguments.options;
-  FG_ASSIGN_OR_RETURN(
-      options.card, options.run_folder.empty()
-                        ? LoadModelCard(options.model_path, arguments.card_path)
-                        : CardOfRun(options.run_folder));
-  FG_ASSIGN_OR_RETURN(const pb::DataConfig config, DataOf(arguments));
-  FG_ASSIGN_OR_RETURN(
-      const std::unique_ptr<DataSource> data,
-      OpenDataSource(config, {options.card.classes, DataUse::kPredict}));
+  options.correction.kind = Kinds().at(arguments.correction);
+  FG_RETURN_IF_ERROR(CheckCorrection(arguments));
+  FG_RETURN_IF_ERROR(LoadCard(arguments.apply, options));
+  FG_ASSIGN_OR_RETURN(const std::unique_ptr<DataSource> data,
+                      OpenImages(arguments.apply, options));
+  std::unique_ptr<DataSource> validation;
+  if (!arguments.validation_path.empty()) {
+    FG_ASSIGN_OR_RETURN(validation,
+                        OpenLabelledImages(arguments.validation_path,
+                                           arguments.apply, options));
+  }
+  options.correction.validation = validation.get();
   const ProgressSink silent = [](double, std::string_view) {
     return absl::OkStatus();
   };
@@ -65,8 +101,10 @@ absl::Status Run(Arguments arguments) {
                       Predict(options, *data, silent));
   std::printf("wrote %s: %zu images\n", options.out_path.c_str(),
               result.images);
-  for (const auto& [name, value] : result.metrics) {
-    std::printf("%s %.6g\n", name.c_str(), value);
+  PrintMetrics("", result.metrics);
+  if (result.correction.has_value()) {
+    PrintCorrection(*result.correction, options.card.classes);
+    PrintMetrics("corrected_", result.correction->metrics);
   }
   return absl::OkStatus();
 }
@@ -80,52 +118,40 @@ void AddPredictCommand(CLI::App& app, absl::Status& status) {
       "predict",
       "Apply a model to images: an exported one, or a run's with what of it "
       "stays at this site; writes a CSV file");
-  CLI::Option_group* which = command->add_option_group("Model");
-  CLI::Option* model =
-      which->add_option("--model", options.model_path,
-                        "Safetensors file of `fedgraft-aggregator export`");
-  CLI::Option* run = which->add_option(
-      "--run", options.run_folder,
-      "A finished run's folder, <state_dir>/runs/<run>: its model with this "
-      "site's own BatchNorm layers, head or intercepts");
-  which->require_option(1);
-  command
-      ->add_flag("--personal", options.is_personal,
-                 "This site's personal model (personal.kind: ditto) instead of "
-                 "the shared one")
-      ->needs(run);
-  command
-      ->add_option("--card", arguments->card_path,
-                   "The model's card; default: MODEL.json")
-      ->needs(model);
-  command
-      ->add_option("--data", arguments->data_path,
-                   "A folder of images, a CSV manifest, an NPZ file (its "
-                   "test_images or test_features), or YAML: what stands under "
-                   "`data` in a client's config")
-      ->required();
+  AddApplyOptions(*command, options, arguments->apply);
   command->add_option("--out", options.out_path, "CSV file to write")
       ->required();
-  command->add_option("--root", arguments->root,
-                      "Where a manifest's images lie; default: beside it");
-  command->add_option("--image-column", arguments->image_column)
+  command
+      ->add_option("--prior-correction", arguments->correction,
+                   "If classes are more or less common among these images than "
+                   "where the model learned, and nothing else differs: em "
+                   "estimates their shares from the images without labels, "
+                   "given takes --priors. Adds corrected probabilities to the "
+                   "file")
+      ->check(CLI::IsMember({"none", "em", "given"}))
       ->capture_default_str();
-  command->add_option("--label-column", arguments->label_column)
-      ->capture_default_str();
-  command->add_option("--image-megapixels-max", arguments->megapixels_max)
-      ->check(CLI::Range(1, 1000))
-      ->capture_default_str();
-  command->add_option("--threads", options.compute.threads, "0: all cores")
-      ->check(CLI::Range(0, 1024))
-      ->capture_default_str();
-  command->add_option("--device", options.compute.device, "auto, cpu, cuda:N")
-      ->capture_default_str();
+  command
+      ->add_option("--priors", options.correction.priors,
+                   "Shares of the classes among these images: a,b,c")
+      ->delimiter(',');
+  command->add_option(
+      "--validation", arguments->validation_path,
+      "Labelled images that the model was not trained on, to calibrate it "
+      "with: a client's config or its `data` as YAML or an NPZ file (their "
+      "validation split), or a CSV manifest (all rows). Default: the "
+      "validation split of --data, if it has one");
+  command
+      ->add_option("--training-priors", options.correction.training_priors,
+                   "Without any labelled images: the classes' shares that the "
+                   "model was trained on (equal ones under class weights)")
+      ->delimiter(',');
   command->footer(
       "Example:\n"
       "  fedgraft-client predict --model model.safetensors --data images/ "
       "--out probabilities.csv\n"
       "  fedgraft-client predict --run /var/lib/fedgraft/runs/0123abcd "
-      "--data images/ --out probabilities.csv");
+      "--data images/ --out probabilities.csv \\\n"
+      "    --prior-correction em --validation client.yaml");
   command->callback([arguments, &status] { status = Run(*arguments); });
 }
 

@@ -5,11 +5,12 @@
 #include "absl/strings/str_cat.h"
 #include "client/features/feature_space.h"
 #include "common/base/status_macros.h"
+#include "common/config/identity.h"
 
 namespace fedgraft {
-namespace {
 
-Digest SpaceOf(const Plan& plan, int stage, const Compute& compute, bool half) {
+Digest ActivationSpace(const Plan& plan, int stage, const Compute& compute,
+                       bool half) {
   FeatureSpaceSpec spec;
   spec.backbone = plan.backbone;
   spec.architecture = plan.architecture;
@@ -22,8 +23,6 @@ Digest SpaceOf(const Plan& plan, int stage, const Compute& compute, bool half) {
                    static_cast<int>(compute.autocast), " ", TORCH_VERSION);
   return FeatureSpace(spec);
 }
-
-}  // namespace
 
 absl::StatusOr<ActivationStore*> SessionStores::Get(
     Split split, bool views, const ProgressSink& progress) {
@@ -44,7 +43,11 @@ absl::StatusOr<ActivationStore*> SessionStores::Get(
     options.stage = at_images ? 0 : learner_.boundary();
     options.cache = cache_;
     options.half = cache_ != nullptr && config_.cache.half;
-    options.space = SpaceOf(plan, options.stage, compute_, options.half);
+    options.space =
+        ActivationSpace(plan, options.stage, compute_, options.half);
+    // Looks compare the training images themselves.
+    options.measures_acquisition = plan.shift.every > 0 && HasBackbone(plan) &&
+                                   split == Split::kTrain && !views;
     if (views) {
       options.views = augmentation.views;
       options.augmentation = augmentation;

@@ -14,6 +14,11 @@
 
 namespace fedgraft {
 
+// Names the space of the plan's activations that enter `stage`, as `compute`
+// computes them (client/features/feature_space.h).
+Digest ActivationSpace(const Plan& plan, int stage, const Compute& compute,
+                       bool half);
+
 // A session's activation stores by split, each made when it is first asked for
 // and kept.
 //

@@ -33,6 +33,10 @@ absl::Status ShiftLook::TakeRecords(const ActivationStore& store,
     for (const float p : row) total += p;
     for (const float p : row) *out++ = p / total;
   }
+  acquisition_.clear();
+  for (const AcquisitionNumbers& image : store.acquisition()) {
+    acquisition_.insert(acquisition_.end(), image.begin(), image.end());
+  }
   labels_ = store.labels();
   return absl::OkStatus();
 }
@@ -66,8 +70,10 @@ absl::StatusOr<ShiftLook::Answer> ShiftLook::Sums(
   FG_ASSIGN_OR_RETURN(Look look, Look::Create(plan_, layout));
   FG_ASSIGN_OR_RETURN(
       SiteSketch site,
-      SiteSketch::Create(look.sketch(), {AsMatrix(features_), labels_,
-                                         AsMatrix(outputs_), MatrixView{}}));
+      SiteSketch::Create(
+          look.sketch(),
+          {AsMatrix(features_), labels_, AsMatrix(outputs_),
+           MatrixView{acquisition_, features_.size(0), kAcquisitions}}));
   Answer answer;
   for (const std::vector<uint64_t>& stage : target.stages()) {
     FG_RETURN_IF_ERROR(site.Sums(look.sketch()).status());

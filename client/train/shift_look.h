@@ -57,6 +57,7 @@ class ShiftLook {
   const Compute& compute_;
   FileStore* const files_;
   torch::Tensor features_, outputs_;  // [n, d], [n, C], F64
+  std::vector<double> acquisition_;   // [n, kAcquisitions]; empty: no images
   std::vector<int64_t> labels_;
 };
 

@@ -49,25 +49,22 @@ class Problem {
     const int64_t classes = logits_.cols();
     const RowMajor p = Softmax(logits_, x[0], x.tail(classes));
     const auto n = static_cast<double>(p.rows());
+    RowMajor residual = p;
+    for (int64_t r = 0; r < p.rows(); ++r) residual(r, labels_[r]) -= 1;
+    const Eigen::VectorXd mean = p.cwiseProduct(logits_).rowwise().sum();
+    const RowMajor spread = p.cwiseProduct(logits_.colwise() - mean);
     gradient = kCalibrationRidge * Pull(x);
+    gradient[0] += residual.cwiseProduct(logits_).sum() / n;
+    gradient.tail(classes) += residual.colwise().sum().transpose() / n;
     hessian =
         kCalibrationRidge * Eigen::MatrixXd::Identity(classes + 1, classes + 1);
-    for (int64_t r = 0; r < p.rows(); ++r) {
-      const Eigen::VectorXd q = p.row(r).transpose();
-      const Eigen::VectorXd z = logits_.row(r).transpose();
-      const double mean = q.dot(z);
-      Eigen::VectorXd residual = q;
-      residual[labels_[r]] -= 1;
-      gradient[0] += residual.dot(z) / n;
-      gradient.tail(classes) += residual / n;
-      const Eigen::VectorXd spread =
-          q.cwiseProduct((z.array() - mean).matrix());
-      hessian(0, 0) += spread.dot(z) / n;
-      hessian.block(1, 0, classes, 1) += spread / n;
-      hessian.block(0, 1, 1, classes) += spread.transpose() / n;
-      hessian.bottomRightCorner(classes, classes) -= q * q.transpose() / n;
-      hessian.bottomRightCorner(classes, classes).diagonal() += q / n;
-    }
+    hessian(0, 0) += spread.cwiseProduct(logits_).sum() / n;
+    const Eigen::VectorXd mixed = spread.colwise().sum().transpose() / n;
+    hessian.block(1, 0, classes, 1) += mixed;
+    hessian.block(0, 1, 1, classes) += mixed.transpose();
+    hessian.bottomRightCorner(classes, classes) -= p.transpose() * p / n;
+    hessian.bottomRightCorner(classes, classes).diagonal() +=
+        p.colwise().sum().transpose() / n;
   }
 
  private:

@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/base/status_macros.h"
 #include "common/config/deterministic_bytes.h"
+#include "common/config/identity.h"
 #include "common/numeric/update_payload.h"
 #include "common/shift/shift_tests.h"
 #include "common/solve/head_values.h"
@@ -51,6 +52,8 @@ absl::StatusOr<Look> Look::Create(const Plan& plan,
   spec.seed = plan.seed;
   spec.sites_max = MaxTerms(plan);
   spec.has_outputs = true;
+  // Feature vectors do not tell how an image was taken.
+  spec.has_acquisition = HasBackbone(plan);
   FG_ASSIGN_OR_RETURN(Sketch sketch, Sketch::Create(spec));
   return Look(std::move(sketch));
 }

@@ -21,7 +21,7 @@ namespace fedgraft {
 
 // Of layouts and of what follows from the sums; sites with another cannot take
 // part.
-inline constexpr int kSketchVersion = 1;
+inline constexpr int kSketchVersion = 2;
 
 inline constexpr int64_t kSketchProjectionMax = 64;  // features that are summed
 inline constexpr int64_t kSketchDimsMax = 16;        // of the common space

@@ -19,7 +19,7 @@ std::vector<double> PlainLook(uint64_t seed, const Plan& plan,
     return static_cast<double>(random.Below(1'000'001)) * 1e-6;
   };
   std::vector<double> features(kRecords * features_n),
-      outputs(kRecords * classes);
+      outputs(kRecords * classes), acquisition(kRecords * kAcquisitions);
   std::vector<int64_t> labels(kRecords);
   for (int64_t i = 0; i < kRecords; ++i) {
     labels[i] = i % classes;
@@ -33,13 +33,14 @@ std::vector<double> PlainLook(uint64_t seed, const Plan& plan,
           c == 0 ? first : (1 - first) / static_cast<double>(classes - 1);
     }
   }
+  for (double& value : acquisition) value = uniform();
   Look look = *Look::Create(plan, layout);
   const Look target = *Look::Decode(plan, layout, pooled);
-  SiteSketch sketch =
-      *SiteSketch::Create(look.sketch(), {{features, kRecords, features_n},
-                                          labels,
-                                          {outputs, kRecords, classes},
-                                          MatrixView{}});
+  SiteSketch sketch = *SiteSketch::Create(
+      look.sketch(), {{features, kRecords, features_n},
+                      labels,
+                      {outputs, kRecords, classes},
+                      {acquisition, kRecords, kAcquisitions}});
   for (const std::vector<uint64_t>& stage : target.stages()) {
     FG_CHECK(sketch.Sums(look.sketch()).ok());
     FG_CHECK(look.Add(stage).ok());

@@ -9,7 +9,6 @@
 #include "client/shift/negative_transfer.h"
 #include "client/shift/performance_estimate.h"
 #include "client/shift/shift_test.h"
-#include "client/shift/watch_data.h"
 #include "common/shift/shift_tests.h"
 #include "gtest/gtest.h"
 #include "tests/shift/simulated_federation.h"
@@ -333,27 +332,6 @@ TEST(PerformanceEstimateTest, MatchesTheTruthOfCalibratedScores) {
   }
   EXPECT_NEAR(estimate->accuracy, right / n, 4 * estimate->accuracy_deviation);
   EXPECT_NEAR(estimate->auc, ordered / pairs, 0.015);
-}
-
-TEST(WatchDataTest, NewScannerIsSeenAndMoreOfTheSameIsNot) {
-  SimulationOptions options;
-  const SimulatedRecords training = RecordSource(options, 1).Draw(400, {});
-  const auto watch = [&](const SiteDials& dials, uint64_t seed) {
-    const SimulatedRecords arrived =
-        RecordSource(options, seed).Draw(150, dials);
-    const SketchRecords a = training.View(options), b = arrived.View(options);
-    return WatchData({a.features, a.outputs}, {b.features, b.outputs}, 4)
-        .value();
-  };
-  const WatchReport moved = watch({.covariate = 1}, 2);
-  ASSERT_TRUE(moved.features.has_value());
-  EXPECT_LT(moved.features->p, 1e-4);
-  // 40 looks at 5 %: more than 8 with probability below 1e-3.
-  int alarms = 0;
-  for (uint64_t seed = 10; seed < 50; ++seed) {
-    alarms += watch({}, seed).features->p <= 0.05 ? 1 : 0;
-  }
-  EXPECT_LE(alarms, 8);
 }
 
 }  // namespace

@@ -172,6 +172,29 @@ TEST_F(ActivationStoreTest, MakesADamagedFileAnew) {
   }
 }
 
+// Wherever activations are kept, and without a second look at any image.
+TEST_F(ActivationStoreTest, MeasuresHowImagesWereTakenAsItDecodesThem) {
+  EXPECT_TRUE(Make()->acquisition().empty());
+  options_.measures_acquisition = true;
+  std::vector<AcquisitionNumbers> expected;
+  for (size_t i = 0; i < 40; ++i) {
+    expected.push_back(MeasureAcquisition(*source_.Load(Split::kTrain, i)));
+  }
+  const auto kept = Make();
+  const int loads = source_.loads();
+  All(*kept);
+  EXPECT_EQ(kept->acquisition(), expected);
+  EXPECT_EQ(source_.loads(), loads);
+  options_.bytes_max = 40 * 512 * 4 - 1;
+  const auto nowhere = Make();
+  All(*nowhere);
+  EXPECT_EQ(nowhere->acquisition(), expected);
+  KeepOnDisk();
+  Make();
+  KeepOnDisk();
+  EXPECT_EQ(Make()->acquisition(), expected);  // all rows are cached
+}
+
 // In memory, from disk, and computed for every batch: the same bytes.
 TEST_F(ActivationStoreTest, ThePlaceDoesNotShowInTheValues) {
   const torch::Tensor kept = All(*Make());

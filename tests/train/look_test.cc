@@ -9,10 +9,12 @@
 #include <vector>
 
 #include "client/data/feature_source.h"
+#include "client/data/phantom_source.h"
 #include "client/data/seeded_random.h"
 #include "client/train/path_io.h"
 #include "client/train/session.h"
 #include "common/config/identity.h"
+#include "common/crypto/sha256.h"
 #include "common/model/backbone_file.h"
 #include "common/model/safetensors.h"
 #include "common/model/trainable_set.h"
@@ -30,7 +32,7 @@ using testing::IsError;
 using testing::IsOk;
 using testing::Silent;
 
-constexpr int kDim = 6, kSites = 5, kRecords = 200;
+constexpr int kDim = 6, kSites = 5;
 const std::vector<std::string> kClasses = {"a", "b"};
 
 class LookTest : public ::testing::Test {
@@ -51,11 +53,11 @@ class LookTest : public ::testing::Test {
     for (int site = 0; site < kSites; ++site) sites_.push_back(Open(site));
   }
   // The last site's images are brighter: its first feature is moved.
-  std::unique_ptr<TrainerSession> Open(int site) {
+  virtual std::unique_ptr<TrainerSession> Open(int site) {
     SeededRandom random({static_cast<uint64_t>(site), 1});
     FeatureSet set;
     set.dim = kDim;
-    for (int i = 0; i < kRecords; ++i) {
+    for (int i = 0; i < records_; ++i) {
       const int label = i % 2;
       set.samples[Split::kTrain].push_back({label, "", std::to_string(i)});
       for (int k = 0; k < kDim; ++k) {
@@ -99,7 +101,7 @@ class LookTest : public ::testing::Test {
         if (stage == restart) sites_[site] = Open(site);
         const auto sketched = Sketch(*sites_[site], look);
         EXPECT_THAT(sketched.status(), IsOk());
-        EXPECT_EQ(sketched->samples, static_cast<uint64_t>(kRecords));
+        EXPECT_EQ(sketched->samples, static_cast<uint64_t>(records_));
         EXPECT_EQ(sketched->scalars.empty(), !look.asks_verdicts());
         found[site] = sketched->scalars;
         const auto one = look.Pack(Sums());
@@ -118,6 +120,7 @@ class LookTest : public ::testing::Test {
   const std::string sums_ = folder_.File("sums");
   const std::string pooled_ = folder_.File("pooled");
   SystemClock clock_;
+  int records_ = 200;
   Plan plan_;
   ParameterLayout layout_;
   std::vector<std::unique_ptr<TrainerSession>> sites_;
@@ -133,7 +136,7 @@ TEST_F(LookTest, FindsTheSiteWhoseImagesDifferAndInWhat) {
     EXPECT_GT(found[4].at("shift.covariate_mmd.effect"),
               5 * found[site].at("shift.covariate_mmd.effect"))
         << site;
-    EXPECT_EQ(found[site].at("shift.new_records"), kRecords);
+    EXPECT_EQ(found[site].at("shift.new_records"), records_);
   }
   EXPECT_EQ(verdicts_.at("shift_sites"), kSites);
   EXPECT_GE(verdicts_.at("shift_sites_covariate_mmd"), 1);
@@ -155,6 +158,58 @@ TEST_F(LookTest, ATrainerThatBeginsAnewAnswersTheSame) {
     expected["shift.new_records"] = 0;
     EXPECT_EQ(restarted[site], expected) << site;
   }
+}
+
+// Phantom sites through a backbone; the last one's scanner uses a fifth of the
+// dose.
+class ImageLookTest : public LookTest {
+ protected:
+  void SetUp() override {
+    plan_ = testing::SmallPlan();
+    plan_.quorum = plan_.expected_sites = kSites;
+    plan_.shift.every = 1;
+    backbone_ = folder_.File("backbone");
+    testing::WriteBackbone(backbone_, plan_.architecture);
+    plan_.backbone = Sha256(*ReadFile(backbone_));
+    testing::WriteInitialModel(plan_, backbone_, model_);
+    layout_ = testing::LayoutOf(plan_, backbone_);
+    for (int site = 0; site < kSites; ++site) sites_.push_back(Open(site));
+  }
+  std::unique_ptr<TrainerSession> Open(int site) override {
+    PhantomOptions phantom;
+    phantom.seed = static_cast<uint64_t>(site);
+    phantom.train = records_ = 60;
+    phantom.spec.size = 32;
+    if (site == kSites - 1) phantom.spec.scanner.photons = 400;
+    SessionConfig config;
+    config.plan = plan_;
+    config.data = *OpenPhantomSource(phantom, {plan_.classes, DataUse::kTrain});
+    config.compute = {"cpu", 1, "none"};
+    config.backbone_path = backbone_;
+    auto session = TrainerSession::Create(std::move(config), clock_);
+    EXPECT_THAT(session, IsOk());
+    return *std::move(session);
+  }
+  std::string backbone_;
+};
+
+TEST_F(ImageLookTest, FindsInWhatAScannerDiffers) {
+  const auto found = Run();
+  EXPECT_LT(found[4].at("shift.acquisition_noise.p"), 1e-6);
+  EXPECT_GT(found[4].at("shift.acquisition_brightness.p"), 1e-3);
+  for (int site = 0; site < 4; ++site) {
+    for (const char* test : {"brightness", "contrast", "noise", "sharpness"}) {
+      EXPECT_LT(found[site].at(
+                    ShiftScalar("acquisition_" + std::string(test), "effect")),
+                found[4].at("shift.acquisition_noise.effect") / 2)
+          << test << " " << site;
+    }
+  }
+  EXPECT_GE(verdicts_.at("shift_sites_acquisition_noise"), 1);
+}
+
+TEST_F(LookTest, FeatureVectorsDoNotTellHowImagesWereTaken) {
+  EXPECT_FALSE(Run()[4].contains("shift.acquisition_noise.p"));
 }
 
 TEST_F(LookTest, RefusesWhatIsNoLook) {
