@@ -3,9 +3,10 @@
 // through ring words, pooled sums, the sites' tests and the aggregator's
 // report.
 //
-//   shift_calibration size|power|triage|alarms|onset|prior|transfer [runs]
+//   shift_calibration size|power|triage|alarms|onset|prior|transfer [runs [n]]
 //
-// One line a result, fields apart by spaces; docs/shift.md has the tables.
+// n: of size, power and triage, records a site, if not all of a list. One line
+// a result, fields apart by spaces; docs/shift.md has the tables.
 
 #include <algorithm>
 #include <cmath>
@@ -14,6 +15,7 @@
 #include <map>
 #include <random>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "aggregator/shift/shift_report.h"
@@ -29,6 +31,13 @@ namespace fedgraft {
 namespace {
 
 using RunScalars = std::vector<ShiftScalars>;
+
+// 0: all of each experiment's list.
+int64_t only_records = 0;
+std::vector<int64_t> RecordsOf(std::vector<int64_t> list) {
+  return only_records == 0 ? std::move(list)
+                           : std::vector<int64_t>{only_records};
+}
 
 // The first site has the dials; `tested` sites are tested.
 RunScalars RunOnce(const SimulationOptions& options, uint64_t seed,
@@ -51,7 +60,7 @@ double PValue(const ShiftScalars& scalars, std::string_view test) {
 
 void Size(int runs) {
   std::printf("size n sites test tests at_0.05 at_0.01 at_0.001\n");
-  for (int64_t n : {60, 100, 200, 500}) {
+  for (int64_t n : RecordsOf({60, 100, 200, 500})) {
     for (int sites : {4, 8, 20}) {
       SimulationOptions options;
       options.records = n;
@@ -99,7 +108,7 @@ void Power(int runs) {
        {0.2, 0.35, 0.5, 0.7, 1, 2}}};
   std::printf("power dial setting n test rejected\n");
   for (const Dial& dial : dials) {
-    for (int64_t n : {100, 200, 500}) {
+    for (int64_t n : RecordsOf({100, 200, 500})) {
       for (double setting : dial.settings) {
         SimulationOptions options;
         options.records = n;
@@ -126,7 +135,7 @@ std::string SiteName(int site) { return "s" + std::to_string(site); }
 void Triage(int runs) {
   constexpr double kCovariate = 0.8, kLabel = 1.6, kConcept = 0.8;
   std::printf("triage n true named share\n");
-  for (int64_t n : {200, 500}) {
+  for (int64_t n : RecordsOf({200, 500})) {
     for (int kinds = 0; kinds < 8; ++kinds) {
       SimulationOptions options;
       options.records = n;
@@ -350,9 +359,10 @@ int main(int argc, char** argv) {
   if (found == experiments.end()) {
     std::fprintf(stderr,
                  "usage: shift_calibration "
-                 "size|power|triage|alarms|onset|prior|transfer [runs]\n");
+                 "size|power|triage|alarms|onset|prior|transfer [runs [n]]\n");
     return 2;
   }
+  if (argc > 3) fedgraft::only_records = std::atoi(argv[3]);
   const auto& [run, runs] = found->second;
   run(argc > 2 ? std::atoi(argv[2]) : runs);
   return 0;

@@ -2,9 +2,10 @@
 // features of the phantom (shift_pools.py makes one pool for each setting of
 // its dials), through the sites' tests and the aggregator's report.
 //
-//   shift_phantom triage|pvalues POOLS [runs]
+//   shift_phantom triage|pvalues POOLS [runs [n]]
 //
-// One line a result, fields apart by spaces, as shift_calibration.
+// n: records a site, if not 200 and 500. One line a result, fields apart by
+// spaces, as shift_calibration.
 
 #include <algorithm>
 #include <cstdio>
@@ -42,6 +43,7 @@ T Get(absl::StatusOr<T> result) {
 }
 
 using Pools = std::map<std::string, FeaturePool>;
+using Counts = std::vector<int64_t>;  // of a site's records
 
 // All sites' scalars; the first site's records are of `setting`.
 std::vector<ShiftScalars> RunOnce(const Pools& pools,
@@ -83,9 +85,9 @@ std::string NameOf(const std::vector<ShiftScalars>& scalars) {
   return name.empty() ? "none" : name;
 }
 
-void Triage(const Pools& pools, int runs) {
+void Triage(const Pools& pools, int runs, const Counts& counts) {
   std::printf("triage n true named share\n");
-  for (int64_t n : {200, 500}) {
+  for (int64_t n : counts) {
     for (const char* setting : kSettings) {
       std::map<std::string, int> named;
       for (int run = 0; run < runs; ++run) {
@@ -100,9 +102,9 @@ void Triage(const Pools& pools, int runs) {
   }
 }
 
-void PValues(const Pools& pools, int runs) {
+void PValues(const Pools& pools, int runs, const Counts& counts) {
   std::printf("pvalues n setting name p...\n");
-  for (int64_t n : {200, 500}) {
+  for (int64_t n : counts) {
     for (const char* setting : kSettings) {
       for (int run = 0; run < runs; ++run) {
         const auto scalars = RunOnce(pools, setting, n, run);
@@ -123,11 +125,12 @@ void PValues(const Pools& pools, int runs) {
 
 int main(int argc, char** argv) {
   using namespace fedgraft;
-  const std::map<std::string, void (*)(const Pools&, int)> experiments{
-      {"triage", Triage}, {"pvalues", PValues}};
+  const std::map<std::string, void (*)(const Pools&, int, const Counts&)>
+      experiments{{"triage", Triage}, {"pvalues", PValues}};
   const auto found = argc > 2 ? experiments.find(argv[1]) : experiments.end();
   if (found == experiments.end()) {
-    std::fprintf(stderr, "usage: shift_phantom triage|pvalues POOLS [runs]\n");
+    std::fprintf(stderr,
+                 "usage: shift_phantom triage|pvalues POOLS [runs [n]]\n");
     return 2;
   }
   Pools pools;
@@ -135,6 +138,7 @@ int main(int argc, char** argv) {
     pools.emplace(setting, Get(FeaturePool::Load(std::string(argv[2]) + "/" +
                                                  setting + ".npy")));
   }
-  found->second(pools, argc > 3 ? std::atoi(argv[3]) : 200);
+  found->second(pools, argc > 3 ? std::atoi(argv[3]) : 200,
+                argc > 4 ? Counts{std::atoi(argv[4])} : Counts{200, 500});
   return 0;
 }

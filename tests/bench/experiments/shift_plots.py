@@ -1,138 +1,157 @@
 #!/usr/bin/env python3
-"""Tables and plots of what shift_calibration printed.
+"""Tables and plots of what the experiments on shift printed.
 
-  shift_calibration size > size.txt; shift_calibration power > power.txt; ...
-  shift_plots.py size.txt power.txt triage.txt   tables on standard output, and
-                                                 docs/shift.svg
+  shift_plots.py size.txt power.txt triage.txt phantom.txt remedies.txt
 
-Nothing but the standard library: the plots are written as SVG.
+Tables go to standard output, plots to docs/: power over the dials
+(shift-power.png) and what triage says (shift-triage.png). Files whose name
+starts with "phantom" are of phantom images.
 """
 
 import collections
 import pathlib
 import sys
 
-ROOT = pathlib.Path(__file__).resolve().parents[3]
+import matplotlib
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt  # noqa: E402
+
+DOCS = pathlib.Path(__file__).resolve().parents[3] / "docs"
 BAND = (0.03, 0.07)
-WIDTH, HEIGHT, MARGIN = 300, 190, 44
-COLOURS = ["#1b6ca8", "#c2410c", "#15803d", "#7e22ce"]
+KINDS = ["none", "covariate", "label", "concept", "covariate+label",
+         "covariate+concept", "label+concept", "covariate+label+concept"]
 # What each dial's plot shows.
 SHOWN = {
     "covariate": ["covariate_mmd", "covariate_adjusted", "label_score",
                   "concept_score"],
-    "label": ["label_score", "label_counts", "covariate_adjusted",
+    "label": ["label_score", "label_em", "covariate_adjusted",
               "concept_score"],
-    "concept": ["concept_score", "concept_conditional", "covariate_mmd",
-                "label_profiled"],
+    "concept": ["concept_score", "concept_conditional", "covariate_adjusted",
+                "label_em"],
 }
 AXES = {"covariate": "features moved, deviations",
         "label": "log odds of one class",
         "concept": "slopes turned by this share"}
+COLOURS = ["#1b6ca8", "#c2410c", "#15803d", "#7e22ce"]
 
 
 def read(paths):
     rows = collections.defaultdict(list)
-    for path in paths:
-        for line in pathlib.Path(path).read_text().splitlines():
-            fields = line.split()
+    for path in map(pathlib.Path, paths):
+        for line in path.read_text().splitlines():
+            name, *fields = line.split()
             # A header has no number.
-            if fields and any(f[0].isdigit() for f in fields[1:]):
-                rows[fields[0]].append(fields[1:])
+            if any(f[0].isdigit() for f in fields):
+                images = path.name.startswith("phantom")
+                rows["images " + name if images else name].append(fields)
     return rows
 
 
 def size_table(rows):
-    cells, values, count = [], {}, 0
+    cells = collections.defaultdict(dict)
     for n, sites, test, tests, share, *_ in rows:
-        if (n, sites) not in cells:
-            cells.append((n, sites))
-        values[test, n, sites] = float(share)
-        count = int(tests)
-    print(f"\nSize at 5 %, {count} tests a cell: records a site / sites\n")
-    print("| test | " + " | ".join(f"{n} / {k}" for n, k in cells) + " |")
-    print("| --- |" + " --- |" * len(cells))
-    for test in dict.fromkeys(t for t, _, _ in values):
-        row = []
-        for cell in cells:
-            share = values[(test, *cell)]
-            mark = "" if BAND[0] <= share <= BAND[1] else " *"
-            row.append(f"{share:.3f}{mark}")
-        print(f"| {test} | " + " | ".join(row) + " |")
+        cells[test][n, sites] = float(share)
+    count = len(next(iter(cells.values())))
+    print(f"\nShare rejected at 5 % in {count} cells of {rows[0][3]} tests\n")
+    print("| test | least | mean | most | outside [.03, .07] |")
+    print("| --- | --- | --- | --- | --- |")
+    for test, share in cells.items():
+        values = list(share.values())
+        out = [f"{n} records, {k} sites: {v:.3f}" for (n, k), v in share.items()
+               if not BAND[0] <= v <= BAND[1]]
+        print(f"| `{test}` | {min(values):.3f} | {sum(values) / count:.3f} | "
+              f"{max(values):.3f} | {'; '.join(out) or 'none'} |")
 
 
 def triage_table(rows):
-    names = ["none", "covariate", "label", "covariate+label", "concept",
-             "covariate+concept", "label+concept", "covariate+label+concept"]
     for n in dict.fromkeys(row[0] for row in rows):
         share = {(t, m): float(s) for size, t, m, s in rows if size == n}
-        print(f"\nWhat is (row), what is said (column), n = {n}\n")
-        print("| | " + " | ".join(names) + " |")
-        print("| --- |" + " --- |" * len(names))
-        for truth in names:
-            cells = [f"{share[truth, m]:.2f}" if (truth, m) in share else ""
-                     for m in names]
-            print(f"| {truth} | " + " | ".join(cells) + " |")
+        print(f"\nn = {n}: what is, how often it is named, what else is said\n")
+        for truth in dict.fromkeys(t for t, _ in share):
+            right = "covariate" if truth == "covariate_strong" else truth
+            others = [f"{m} {s:.3f}" for (t, m), s in share.items()
+                      if t == truth and m != right]
+            print(f"| {truth} | {share.get((truth, right), 0):.3f} | "
+                  f"{', '.join(others)} |")
 
 
-def power_plot(rows, dial, size, left):
-    """One panel: share rejected over the dial, a line per test."""
-    points = collections.defaultdict(list)
-    for name, setting, n, test, share in rows:
-        if name == dial and n == size:
-            points[test].append((float(setting), float(share)))
-    most = max(x for line in points.values() for x, _ in line)
-    inner = WIDTH - 2 * MARGIN + 20
-    at = lambda x, y: (left + MARGIN + inner * x / most,
-                       20 + (HEIGHT - 60) * (1 - y))
-    out = [f'<text x="{left + MARGIN}" y="12" class="title">{dial} shift, '
-           f'n = {size}</text>']
-    for y in (0, 0.05, 0.5, 1):
-        (x0, y0), (x1, _) = at(0, y), at(most, y)
-        dash = ' stroke-dasharray="3 3"' if y == 0.05 else ""
-        out.append(f'<line x1="{x0:.1f}" y1="{y0:.1f}" x2="{x1:.1f}" '
-                   f'y2="{y0:.1f}" class="grid"{dash}/>')
-        if y != 0.05:
-            out.append(f'<text x="{x0 - 6:.1f}" y="{y0 + 4:.1f}" '
-                       f'text-anchor="end">{y}</text>')
-    for x in (0, most / 2, most):
-        px, py = at(x, 0)
-        out.append(f'<text x="{px:.1f}" y="{py + 14:.1f}" '
-                   f'text-anchor="middle">{x:g}</text>')
-    px, py = at(most / 2, 0)
-    out.append(f'<text x="{px:.1f}" y="{py + 28:.1f}" text-anchor="middle">'
-               f'{AXES[dial]}</text>')
-    for i, test in enumerate(SHOWN[dial]):
-        line = [(0, 0.05)] + sorted(points[test])
-        path = " ".join("%.1f,%.1f" % at(x, y) for x, y in line)
-        out.append(f'<polyline points="{path}" stroke="{COLOURS[i]}" '
-                   f'fill="none" stroke-width="2"/>')
-        out.append(f'<text x="{left + MARGIN}" y="{HEIGHT + 12 + 13 * i}" '
-                   f'fill="{COLOURS[i]}">{test}</text>')
-    return out
+def triage_plot(matrices):
+    figure, axes = plt.subplots(1, len(matrices), sharey=True, squeeze=False,
+                                figsize=(4.3 * len(matrices) + 1.2, 5.2))
+    for axis, (title, share) in zip(axes[0], matrices):
+        values = [[share.get((t, m), 0) for m in KINDS] for t in KINDS]
+        axis.imshow(values, cmap="Blues", vmin=0, vmax=1)
+        for i, row in enumerate(values):
+            for j, value in enumerate(row):
+                if value >= 0.005:
+                    axis.text(j, i, f"{value:.2f}", ha="center", va="center",
+                              fontsize=8,
+                              color="white" if value > 0.5 else "black")
+        axis.set_xticks(range(len(KINDS)), KINDS, rotation=45, ha="right",
+                        fontsize=8)
+        axis.set_yticks(range(len(KINDS)), KINDS, fontsize=8)
+        axis.set_title(title, fontsize=10)
+        axis.set_xlabel("what is said")
+    axes[0][0].set_ylabel("what is")
+    save(figure, "shift-triage.png")
 
 
-def power_svg(rows, size="200"):
-    body = []
-    for i, dial in enumerate(SHOWN):
-        body += power_plot(rows, dial, size, i * WIDTH)
-    height = HEIGHT + 20 + 13 * len(COLOURS)
-    return "\n".join([
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {3 * WIDTH} '
-        f'{height}" role="img" aria-label="Share of sites in which each test '
-        f'rejects at 5 %, over each dial">',
-        '<rect width="100%" height="100%" fill="#ffffff"/>',
-        "<style>text{font:11px sans-serif}.title{font-weight:bold}"
-        ".grid{stroke:#cccccc}</style>", *body, "</svg>\n"])
+def power_plot(rows, size):
+    figure, axes = plt.subplots(1, 3, figsize=(11, 3.6), sharey=True)
+    for axis, (dial, tests) in zip(axes, SHOWN.items()):
+        for colour, test in zip(COLOURS, tests):
+            points = sorted((float(x), float(y)) for d, x, n, t, y in rows
+                            if d == dial and n == size and t == test)
+            if points:
+                axis.plot([0] + [x for x, _ in points],
+                          [0.05] + [y for _, y in points], "o-", ms=3,
+                          color=colour, label=test)
+        axis.axhline(0.05, color="grey", lw=0.8, ls=":")
+        axis.set_title(f"{dial} dial, {size} records a site", fontsize=10)
+        axis.set_xlabel(AXES[dial])
+        axis.set_ylim(-0.02, 1.02)
+        axis.legend(fontsize=8, loc="center right")
+    axes[0].set_ylabel("share rejected at 5 %")
+    save(figure, "shift-power.png")
+
+
+def save(figure, name):
+    figure.tight_layout()
+    figure.savefig(DOCS / name, dpi=80)
+    plt.close(figure)
+
+
+def remedy_table(rows):
+    values = {(s, n): rest for s, n, *rest in rows}
+    settings = list(dict.fromkeys(s for s, _ in values))
+    print("\n| | " + " | ".join(settings) + " |")
+    print("| --- |" + " --- |" * len(settings))
+    for name in dict.fromkeys(n for _, n in values):
+        cells = []
+        for setting in settings:
+            loss, auc, loss_back, auc_back = values[setting, name]
+            cells.append(f"{loss} ({loss_back}), {auc} ({auc_back})")
+        print(f"| {name} | " + " | ".join(cells) + " |")
 
 
 def main():
     rows = read(sys.argv[1:])
     if rows["size"]:
         size_table(rows["size"])
-    if rows["triage"]:
-        triage_table(rows["triage"])
+    matrices = []
+    for key, title in (("triage", "simulation"), ("images triage", "images")):
+        if not rows[key]:
+            continue
+        triage_table(rows[key])
+        for n in dict.fromkeys(row[0] for row in rows[key]):
+            matrices.append((f"{title}, {n} records a site", {
+                (t, m): float(s) for size, t, m, s in rows[key] if size == n}))
+    if matrices:
+        triage_plot(matrices)
     if rows["power"]:
-        (ROOT / "docs/shift.svg").write_text(power_svg(rows["power"]))
+        power_plot(rows["power"], "200")
+    if rows["remedy"]:
+        remedy_table(rows["remedy"])
 
 
 if __name__ == "__main__":
