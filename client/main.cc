@@ -19,7 +19,8 @@ int main(int argc, char** argv) {
   app.footer(
       "Exit codes: 0 done, 1 internal error, 2 wrong command line or "
       "config,\n3 missing or in the wrong state, 4 not reachable, 5 "
-      "refused by identity or policy, 6 damaged data.");
+      "refused by identity or policy, 6 damaged data; "
+      "10 new data differ\n(watch-data).");
   absl::Status status;
   fedgraft::AddRunCommand(app, status);
   fedgraft::AddEnrollCommand(app, status);

@@ -13,8 +13,8 @@ namespace fedgraft {
 void AddRunCommand(CLI::App& app, absl::Status& status);
 void AddEnrollCommand(CLI::App& app, absl::Status& status);
 void AddCheckCommand(CLI::App& app, absl::Status& status);
-// pretrain, predict and rank: handed to fedgraft-trainer, which takes the process's
-// place.
+// pretrain, predict, watch-data, rank and import: handed to fedgraft-trainer,
+// which takes the process's place.
 void AddTrainerCommands(CLI::App& app, absl::Status& status);
 void AddAuditCommand(CLI::App& app, absl::Status& status);
 

@@ -46,6 +46,9 @@ void AddTrainerCommands(CLI::App& app, absl::Status& status) {
                  "Train a backbone at a centre (see: pretrain --help)");
   AddPassThrough(app, status, "predict",
                  "Apply an exported model to images (see: predict --help)");
+  AddPassThrough(app, status, "watch-data",
+                 "Compare new images with this site's own (see: watch-data "
+                 "--help)");
   AddPassThrough(app, status, "rank",
                  "Score backbones on this site's images (see: rank --help)");
   AddPassThrough(app, status, "import",

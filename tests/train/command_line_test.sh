@@ -27,6 +27,7 @@ squeezenet=(--architecture squeezenet1_1)
 
 expect 0 "fedgraft-client pretrain" pretrain --help
 expect 0 "fedgraft-client predict" predict --help
+expect 0 "fedgraft-client watch-data" watch-data --help
 expect 0 "fedgraft-client rank" rank --help
 expect 0 "fedgraft-client import" import --help
 expect 0 "sha256" "${pretrain[@]}" "${squeezenet[@]}" --data "$folder/data.yaml"
@@ -43,6 +44,48 @@ expect 1 "took part" predict --run "$folder/none" --data "$folder" --out "$folde
 "$trainer" pretrain >"$folder/out" 2>&1 && fail "no option is needed"
 # Started by hand there is no daemon on descriptor 3.
 "$trainer" 3<&- >"$folder/out" 2>&1 && fail "serves without a daemon"
+
+# Corrected to other shares; wrong words are refused before anything is opened.
+predict=(predict --model "$model" --data "$folder/new.yaml" --out "$folder/p.csv" --threads 1)
+sed 's/test: 0/test: 60, seed: 5/' "$folder/data.yaml" >"$folder/new.yaml"
+expect 0 "prior lesion: source 0.3000, these images 0.2000 (given)" "${predict[@]}" --prior-correction given --priors 0.8,0.2 --training-priors 0.7,0.3
+grep -q "^corrected_loss" "$folder/out" || fail "no corrected metrics"
+grep -q "^image,label,predicted,p_no_lesion,p_lesion,corrected,corrected_p_no_lesion,corrected_p_lesion$" "$folder/p.csv" || fail "no corrected columns"
+expect 0 "calibrated on 20 labelled images" "${predict[@]}" --prior-correction given --priors 0.8,0.2
+expect 1 "expected --priors" "${predict[@]}" --prior-correction given
+expect 1 "--prior-correction given" "${predict[@]}" --prior-correction em --priors 0.8,0.2
+expect 1 "expected em or given" "${predict[@]}" --training-priors 0.7,0.3
+rm "$folder/p.csv"
+
+# Watched: quiet on more of the same, 10 on another scanner; no part of the site's
+# state changes but its charts, and the program could not send anything.
+mkdir -p "$folder/state"
+echo '{"a line": "of the audit log"}' >"$folder/state/audit.log"
+cat >"$folder/client.yaml" <<YAML
+aggregator: aggregator.invalid:8443
+identity_dir: identity
+state_dir: state
+data:
+  kind: phantom
+  phantom: {train: 60, val: 60, test: 0, size: 32}
+YAML
+sed 's/size: 32/size: 32, photons: 200/' "$folder/new.yaml" >"$folder/scanner.yaml"
+watch=(watch-data --config "$folder/client.yaml" --model "$model" --threads 1)
+expect 0 "Quiet" "${watch[@]}" --data "$folder/new.yaml"
+expect 10 "ALARM" "${watch[@]}" --data "$folder/scanner.yaml"
+grep -q "^- noise: Check dose" "$folder/out" || fail "no advice"
+expect 10 '"alarm": true' "${watch[@]}" --data "$folder/scanner.yaml" --json
+grep -q '"batches": 2' "$folder/out" || fail "a batch counted twice"
+[ "$(ls "$folder/state")" = "audit.log
+watch" ] || fail "wrote more: $(ls "$folder/state")"
+[ "$(cat "$folder/state/audit.log")" = '{"a line": "of the audit log"}' ] || fail "another audit log"
+nm -D --undefined-only "$trainer" >"$folder/out"
+grep -E " (socket|connect|sendto|getaddrinfo)(@|$)" "$folder/out" && fail "it can connect"
+if unshare -rn true 2>/dev/null; then  # a place without any network
+  unshare -rn "$trainer" "${watch[@]}" --data "$folder/new.yaml" >"$folder/out" || fail "needs a network"
+fi
+expect 1 "nowhere.yaml" "${watch[@]}" --data "$folder/nowhere.yaml"
+expect 1 "none.yaml" watch-data --config "$folder/none.yaml" --model "$model" --data "$folder/new.yaml"
 
 # Without labels; ended by kill -9 at some step, it goes on with the same bytes.
 ssl=(pretrain --method simclr --image-size 32 --epochs 30 --batch-size 10
