@@ -58,9 +58,11 @@ absl::StatusOr<std::unique_ptr<SiteModel>> SiteModel::Open(
   std::unique_ptr<SiteModel> model(new SiteModel());
   FG_ASSIGN_OR_RETURN(model->plan_, ReadRunPlan(run_folder));
   const Plan& plan = model->plan_;
-  if (is_personal && plan.personal.kind != PersonalKind::kDitto) {
+  if (is_personal && plan.personal.kind != PersonalKind::kDitto &&
+      plan.shift.on_shift != OnShift::kApply) {
     return absl::FailedPreconditionError(
-        "the run's plan has no personal models (personal.kind: ditto)");
+        "the run's plan has no personal models (personal.kind: ditto, or "
+        "shift.on_shift: apply)");
   }
   FG_ASSIGN_OR_RETURN(model->compute_, SetUpCompute(compute));
   FG_ASSIGN_OR_RETURN(model->preprocessor_,
@@ -129,6 +131,11 @@ absl::Status SiteModel::TakePersonal(FileStore& files,
       InitialTrainableSet(plan_, learner_->trained_layout(), backbone));
   LocalState state(files, kPersonalFolder, learner_->trained_layout(),
                    std::move(initial));
+  FG_ASSIGN_OR_RETURN(const bool began, state.Holds(kLastRound));
+  if (!began && plan_.personal.kind != PersonalKind::kDitto) {
+    return absl::FailedPreconditionError(
+        "this site has no personal model: no look at shift gave it one");
+  }
   FG_ASSIGN_OR_RETURN(const ParameterVector own, state.Load(kLastRound));
   return learner_->SetTrainedValues(own);
 }

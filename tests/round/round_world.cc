@@ -82,7 +82,8 @@ Plan MakePlan(const PlanSpec& spec) {
       "}\nevaluation: {every: ", spec.evaluate_every,
       "}\nstopping: {patience: ", spec.patience, "}\nrule: {", spec.rule, "}\n",
       spec.secure ? "privacy: {secure_aggregation: {mode: \"on\"}}\n" : "",
-      "shift: {every: ", spec.looks_every, "}\n");
+      "shift: {every: ", spec.looks_every, ", on_shift: ", spec.on_shift,
+      "}\n");
   const absl::StatusOr<Plan> plan = ParsePlanYaml(yaml, "test.yaml");
   if (!plan.ok()) ADD_FAILURE() << plan.status();
   FG_CHECK(plan.ok());

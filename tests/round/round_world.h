@@ -42,6 +42,7 @@ struct PlanSpec {
   std::string rule = "kind: fed_avg";  // keys of the plan's rule
   bool secure = false;                 // secure aggregation
   int looks_every = 0;                 // at shift; 0: never
+  std::string on_shift = "recommend";
   absl::Duration round_deadline = absl::Minutes(10);
   absl::Duration progress_timeout = absl::Seconds(30);
   absl::Duration enrol_deadline = absl::Minutes(5);
