@@ -310,6 +310,32 @@ absl::StatusOr<Record> Decode(const pb::SketchClosed& in) {
   return out;
 }
 
+void Encode(const RemediesChosen& in, pb::JournalRecord& record) {
+  pb::RemediesChosen& out = *record.mutable_remedies_chosen();
+  out.set_training_round(in.training_round.value);
+  for (const auto& [site, choice] : in.sites) {
+    pb::ChosenRemedy& chosen = *out.add_sites();
+    chosen.set_site(site.value);
+    chosen.set_remedy(static_cast<pb::SiteRemedy>(choice.remedy));
+    chosen.set_obstacle(static_cast<uint32_t>(choice.obstacle));
+  }
+}
+
+absl::StatusOr<Record> Decode(const pb::RemediesChosen& in) {
+  RemediesChosen out;
+  out.training_round = RoundId{in.training_round()};
+  for (const pb::ChosenRemedy& chosen : in.sites()) {
+    FG_ASSIGN_OR_RETURN(SiteId site, SiteId::Parse(chosen.site()));
+    if (!pb::SiteRemedy_IsValid(chosen.remedy())) {
+      return absl::DataLossError("a remedy that this version does not know");
+    }
+    out.sites[std::move(site)] = {
+        static_cast<SiteRemedy>(chosen.remedy()),
+        static_cast<RemedyObstacle>(chosen.obstacle())};
+  }
+  return out;
+}
+
 absl::StatusOr<SecureStep> DecodeStep(pb::SecureStep step) {
   if (step < pb::SECURE_STEP_ADVERTISE || step > pb::SECURE_STEP_UNMASK) {
     return absl::DataLossError("a step that this version does not know");
@@ -361,6 +387,8 @@ absl::StatusOr<Record> DecodeRecord(const pb::JournalRecord& in) {
       return Decode(in.round_reduced());
     case pb::JournalRecord::kSketchClosed:
       return Decode(in.sketch_closed());
+    case pb::JournalRecord::kRemediesChosen:
+      return Decode(in.remedies_chosen());
     case pb::JournalRecord::kEvaluationClosed:
       return Decode(in.evaluation_closed());
     case pb::JournalRecord::kRunClosed:

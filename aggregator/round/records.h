@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/time/time.h"
+#include "aggregator/shift/remedy_choice.h"
 #include "common/base/bytes.h"
 #include "common/base/digest.h"
 #include "common/base/ids.h"
@@ -117,6 +118,12 @@ struct SketchClosed {
   std::map<std::string, double> metrics;  // last stage
 };
 
+// What sites do from the next round on (plan.shift.on_shift apply).
+struct RemediesChosen {
+  RoundId training_round;  // that was looked at
+  std::map<SiteId, RemedyChoice> sites;
+};
+
 // Secure aggregation: what a site said in the current step.
 struct SecureAnswered {
   SiteId site;
@@ -150,7 +157,8 @@ struct SiteReported {
 using Record =
     std::variant<RunOpened, SiteJoined, RoundOpened, ContributionAccepted,
                  RoundReduced, EvaluationClosed, RunClosed, RunPaused,
-                 SiteReported, SketchClosed, SecureAnswered, SecureAdvanced>;
+                 SiteReported, SketchClosed, RemediesChosen, SecureAnswered,
+                 SecureAdvanced>;
 
 struct JournalEntry {
   absl::Time time;  // wall, for people; no decision reads it

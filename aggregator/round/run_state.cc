@@ -9,6 +9,8 @@
 #include "common/config/plan_loader.h"
 #include "common/crypto/sha256.h"
 #include "common/numeric/update_payload.h"
+#include "common/shift/look.h"
+#include "common/shift/remedies.h"
 #include "common/shift/shift_tests.h"
 #include "common/solve/head_solver.h"
 #include "common/solve/head_values.h"
@@ -21,6 +23,7 @@ namespace {
 // so many looks.
 constexpr size_t kScalarsPerSiteMax = 1024;
 constexpr size_t kLooksMax = 1000;
+constexpr size_t kComparisonsMax = 100;
 
 // Rounds of it are counted by site.
 bool IsTrainingWork(TaskKind kind) {
@@ -120,6 +123,25 @@ bool RunState::EvaluationDue(bool solved) const {
   if (IsLastTraining(solved) || solve_.open) return true;
   return every > 0 &&
          training_round().value % static_cast<uint32_t>(every) == 0;
+}
+
+bool RunState::ComparesLocal() const {
+  const EvaluationSpec& spec = run_->plan.evaluation;
+  if (!spec.compare_local) return false;
+  if (IsFinalEvaluation()) return true;
+  const uint32_t every = static_cast<uint32_t>(spec.compare_local_every);
+  const uint32_t round = training_round().value;
+  return every > 0 && round > 0 && round % every == 0;
+}
+
+RoundId RunState::EvaluatedRound(RoundId reported) const {
+  const auto found = comparisons_.find(reported);
+  return found == comparisons_.end() ? training_round() : found->second;
+}
+
+SiteRemedy RunState::RemedyOf(const SiteId& site) const {
+  const auto found = remedies_.find(site);
+  return found == remedies_.end() ? SiteRemedy::kNone : found->second;
 }
 
 absl::Status RunState::Apply(JournalEntry entry, uint64_t sequence) {
@@ -281,6 +303,14 @@ void RunState::OpenNext() {
            : statistics_.open ? Phase::kGathering
            : look_.open       ? Phase::kSketching
                               : Phase::kTraining;
+  if (phase_ == Phase::kTraining) {
+    remedies_.clear();
+    for (const auto& [site, choice] : chosen_.sites) {
+      if (choice.obstacle == RemedyObstacle::kNone) {
+        remedies_[site] = choice.remedy;
+      }
+    }
+  }
   BeginSecure(1);
 }
 
@@ -473,6 +503,7 @@ absl::Status RunState::On(RoundReduced record, absl::Time, uint64_t) {
   }
   if (look_follows) OpenLook(looked_at);
   phase_ = evaluation_due ? Phase::kEvaluating : Phase::kPublished;
+  NoteComparison();
   BeginSecure(1);
   if (record.opens_next) OpenNext();
   return absl::OkStatus();
@@ -480,8 +511,56 @@ absl::Status RunState::On(RoundReduced record, absl::Time, uint64_t) {
 
 void RunState::OpenLook(RoundId training_round) {
   look_.pooled = ModelRef();
+  if (look_.compared != Digest() && HasFrozenFeatures(run_->plan)) {
+    Bytes since = LookSince(look_.compared);
+    look_.pooled = {Sha256(since), since.size(), Share(std::move(since))};
+  }
   look_.open = true;
   look_.training_round = training_round;
+}
+
+void RunState::NoteComparison() {
+  if (phase_ != Phase::kEvaluating || !ComparesLocal()) return;
+  if (comparisons_.size() >= kComparisonsMax) {
+    comparisons_.erase(comparisons_.begin());
+  }
+  comparisons_[round_] = training_round();
+}
+
+void RunState::CarryFindings() {
+  const auto before = findings_.find(look_.compared_round);
+  if (before == findings_.end()) return;
+  const Findings carried = before->second;
+  for (const auto& [site, values] : carried) {
+    for (const auto& [name, value] : values) {
+      if (name.starts_with(kTransferPrefix)) continue;
+      AddFinding(look_.training_round, site, name,
+                 name == kShiftNewRecords ? 0 : value);
+    }
+  }
+}
+
+absl::Status RunState::On(RemediesChosen record, absl::Time, uint64_t) {
+  // The run may have ended while it was written.
+  const auto findings = findings_.find(record.training_round);
+  if (!open() || run_->plan.shift.on_shift != OnShift::kApply ||
+      findings == findings_.end()) {
+    return absl::OkStatus();
+  }
+  for (auto& [site, found] : findings->second) {
+    found.erase(std::string(kChosenRemedy));
+    found.erase(std::string(kChosenObstacle));
+  }
+  ++findings_version_;
+  for (const auto& [site, choice] : record.sites) {
+    if (!findings->second.contains(site)) continue;
+    AddFinding(record.training_round, site, std::string(kChosenRemedy),
+               static_cast<double>(choice.remedy));
+    AddFinding(record.training_round, site, std::string(kChosenObstacle),
+               static_cast<double>(choice.obstacle));
+  }
+  chosen_ = std::move(record);
+  return absl::OkStatus();
 }
 
 absl::Status RunState::On(SketchClosed record, absl::Time, uint64_t) {
@@ -500,8 +579,17 @@ absl::Status RunState::On(SketchClosed record, absl::Time, uint64_t) {
   for (const auto& [site, contribution] : contributions_) {
     history_.back().bytes_up += contribution.header.size_bytes;
   }
+  const bool unchanged = record.metrics.contains(kLookUnchanged);
   history_.back().metrics.merge(record.metrics);
   contributions_.clear();
+  if (!abandoned && !record.open) {
+    if (unchanged) {
+      CarryFindings();
+    } else {
+      look_.compared = look_.pooled.digest;
+      look_.compared_round = look_.training_round;
+    }
+  }
   look_.pooled = {record.pooled, record.pooled_size_bytes,
                   Share(std::move(record.pooled_inline))};
   look_.open = record.open;
@@ -541,6 +629,7 @@ absl::Status RunState::On(EvaluationClosed record, absl::Time, uint64_t) {
     ++round_.value;
     participants_ = joined_;
     phase_ = Phase::kEvaluating;
+    NoteComparison();
     BeginSecure(1);
     return absl::OkStatus();
   }
@@ -579,7 +668,7 @@ absl::Status RunState::On(SiteReported record, absl::Time, uint64_t) {
       continue;
     }
     if (name.starts_with(kTransferPrefix)) {
-      AddFinding(training_round(), record.site, name, value);
+      AddFinding(EvaluatedRound(record.round), record.site, name, value);
       continue;
     }
     if (scalars.size() >= kScalarsPerSiteMax && !scalars.contains(name)) break;

@@ -127,8 +127,16 @@ class RunState {
     bool open = false;       // rounds sketch, and do not train
     uint32_t rounds = 0;     // that sketching took, all looks together
     RoundId training_round;  // whose model is looked at
+    // Of the newest complete look: what its last stage was asked with, and the
+    // round of training.
+    Digest compared;
+    RoundId compared_round;
   };
   const Look& look() const { return look_; }
+  // What a site does about what it differs in, in this round of training
+  // (plan.shift.on_shift apply), and what was chosen last for the next.
+  SiteRemedy RemedyOf(const SiteId& site) const;
+  const RemediesChosen& chosen() const { return chosen_; }
   // What sites told of their tests (common/shift/shift_tests.h), by the round
   // of training that was looked at.
   using Findings = std::map<SiteId, std::map<std::string, double>>;
@@ -148,6 +156,8 @@ class RunState {
     return final_ ||
            (run_->plan.stopping.patience == 0 && IsLastTraining(!solve_.open));
   }
+  // True if the evaluation under way compares with local training.
+  bool ComparesLocal() const;
   // Early stopping (plan.stopping): the best evaluated model so far, and
   // whether an evaluation with these metrics would replace it, or end the
   // training.
@@ -230,6 +240,7 @@ class RunState {
   absl::Status On(RunPaused record, absl::Time, uint64_t sequence);
   absl::Status On(SiteReported record, absl::Time, uint64_t sequence);
   absl::Status On(SketchClosed record, absl::Time, uint64_t sequence);
+  absl::Status On(RemediesChosen record, absl::Time, uint64_t sequence);
   absl::Status On(SecureAnswered record, absl::Time, uint64_t sequence);
   absl::Status On(SecureAdvanced record, absl::Time, uint64_t sequence);
   // Whether a masked sum of this phase may be made now.
@@ -240,6 +251,11 @@ class RunState {
   void ChooseRunMasks();
   void TakeSolve(SolveAdvanced solve);
   void OpenLook(RoundId training_round);
+  void NoteComparison();
+  // The look before still stands, for the records that it saw.
+  void CarryFindings();
+  // Of a report of that round: the training whose model the site evaluated.
+  RoundId EvaluatedRound(RoundId reported) const;
   void AddFinding(RoundId round, const SiteId& site, const std::string& name,
                   double value);
   // OK if a round of this kind brings what it brings.
@@ -260,6 +276,11 @@ class RunState {
   Solve solve_;
   Statistics statistics_;
   Look look_;
+  RemediesChosen chosen_;                  // for the next round of training
+  std::map<SiteId, SiteRemedy> remedies_;  // of this one
+  // The newest evaluations that compared with local training: their rounds,
+  // and how many rounds of training the model had.
+  std::map<RoundId, RoundId> comparisons_;
   std::map<RoundId, Findings> findings_;
   uint64_t findings_version_ = 0;
   ModelRef rule_state_;

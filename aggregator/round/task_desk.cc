@@ -5,9 +5,11 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "aggregator/shift/remedy_choice.h"
 #include "common/base/logging.h"
 #include "common/config/plan.h"
 #include "common/protocol/roster_capability.h"
+#include "common/shift/remedies.h"
 
 namespace fedgraft {
 namespace {
@@ -116,16 +118,21 @@ Task TaskDesk::MakeTask(const SiteId& site) const {
   if (task.kind == TaskKind::kTrain) {
     task.statistics = state.statistics().gathered.digest;
     task.statistics_size_bytes = state.statistics().gathered.size_bytes;
+    task.remedy = state.RemedyOf(site);
   }
   if (task.kind == TaskKind::kSketch) {
-    task.statistics = state.look().pooled.digest;
-    task.statistics_size_bytes = state.look().pooled.size_bytes;
+    const ModelRef& pooled = state.look().pooled;
+    task.statistics = pooled.digest;
+    task.statistics_size_bytes = pooled.size_bytes;
+    if (pooled.inline_bytes != nullptr && task.secure.AsksUpdate()) {
+      task.statistics_inline = *pooled.inline_bytes;
+    }
   }
   if (task.kind == TaskKind::kEvaluate) {
     const EvaluationSpec& evaluation = run.plan.evaluation;
     const bool last = state.IsFinalEvaluation();
     task.split = SplitName(last ? evaluation.final_split : evaluation.split);
-    task.compare_local = last && evaluation.compare_local;
+    task.compare_local = state.ComparesLocal();
   }
   return task;
 }
@@ -152,8 +159,10 @@ std::optional<NextTaskReply> TaskDesk::Decide(const SiteId& site,
   LiveSite* live = context_.sites.Find(site);
   live->has_task = true;
   const Task task = MakeTask(site);
-  live->bytes_sent += task.model_inline.size();
-  context_.bytes_down += task.model_inline.size();
+  const size_t content =
+      task.model_inline.size() + task.statistics_inline.size();
+  live->bytes_sent += content;
+  context_.bytes_down += content;
   return task;
 }
 
@@ -253,9 +262,54 @@ void TaskDesk::Report(const SitePeer& site, const SiteReport& report,
       SiteReported{site.id, report.round, report.scalars},
       [this, reply = std::move(reply)](absl::StatusOr<uint64_t> sequence) {
         if (sequence.ok()) {
+          ChooseRemediesAgain();
           reply(Done{});
         } else {
           reply(sequence.status());
+        }
+        context_.changed();
+      });
+}
+
+void TaskDesk::ChooseRemediesAgain() {
+  const RunState& state = context_.state;
+  if (!state.open() || context_.RunChanging() ||
+      state.run()->plan.shift.on_shift != OnShift::kApply) {
+    return;
+  }
+  const RoundId looked_at = state.look().training_round;
+  const auto findings = state.findings().find(looked_at);
+  if (findings == state.findings().end()) return;
+  std::map<std::string, std::map<std::string, double>> told;
+  for (const auto& [site, values] : findings->second) {
+    told[site.value] = values;
+  }
+  const auto choices = ChooseRemedies(state.run()->plan, told);
+  if (!choices.has_value()) return;
+  RemediesChosen chosen;
+  chosen.training_round = looked_at;
+  for (const auto& [name, choice] : *choices) {
+    chosen.sites[SiteId{name}] = choice;
+  }
+  const RemediesChosen& before = state.chosen();
+  if (chosen.sites == before.sites &&
+      (chosen.sites.empty() ||
+       chosen.training_round == before.training_round)) {
+    return;
+  }
+  for (const auto& [site, choice] : chosen.sites) {
+    FG_LOG_INFO("run {} look at round {}: site {}: {}{}{}",
+                state.run()->id.value, looked_at.value, site.value,
+                std::string(SiteRemedyName(choice.remedy)),
+                choice.obstacle == RemedyObstacle::kNone ? "" : ": not, as ",
+                std::string(RemedyObstacleWords(choice.obstacle)));
+  }
+  // From the next round of training on.
+  context_.journal->Append(
+      std::move(chosen), [this](absl::StatusOr<uint64_t> sequence) {
+        if (!sequence.ok()) {
+          FG_LOG_WARNING("remedies are not journalled: {}",
+                         std::string(sequence.status().message()));
         }
         context_.changed();
       });

@@ -33,6 +33,8 @@ class TaskDesk {
   std::optional<NextTaskReply> Decide(const SiteId& site, const RunId& run);
   Task MakeTask(const SiteId& site) const;
   void Decline(const SitePeer& site, const SiteReport& report);
+  // After a report, if the plan applies remedies.
+  void ChooseRemediesAgain();
 
   RoundContext& context_;
 };

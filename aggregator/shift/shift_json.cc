@@ -70,13 +70,16 @@ Json Triage(const ShiftReport& report) {
     for (ShiftKind kind : triage.kinds) {
       kinds.push_back(std::string(ShiftKindName(kind)));
     }
-    all.push_back({{"round", triage.round},
-                   {"site", triage.site},
-                   {"kinds", std::move(kinds)},
-                   {"verdict", triage.verdict},
-                   {"reason", triage.reason},
-                   {"remedy", std::string(ShiftRemedyName(triage.remedy))},
-                   {"advice", triage.advice}});
+    all.push_back(
+        {{"round", triage.round},
+         {"site", triage.site},
+         {"kinds", std::move(kinds)},
+         {"verdict", triage.verdict},
+         {"reason", triage.reason},
+         {"remedy", std::string(ShiftRemedyName(triage.remedy))},
+         {"advice", triage.advice},
+         {"applied", std::string(SiteRemedyName(triage.applied))},
+         {"obstacle", std::string(RemedyObstacleWords(triage.obstacle))}});
   }
   return all;
 }

@@ -30,7 +30,11 @@
 //    "verdict": "covariate and label shift", "reason": "…",
 //    "remedy": "none" | "normalization" | "prior_correction" |
 //              "personal_head" | "review",
-//    "advice": "…"}],
+//    "advice": "…",
+//                                 // plans with on_shift apply: from the next
+//                                 // round on; or why it is not done
+//    "applied": "" | "importance weights" | "prior correction" |
+//               "personal model", "obstacle": "" | "the plan …"}],
 //  "priors": [                     // by round, then site, then class
 //   {"round": 3, "site": "a", "class": "pneumonia", "prior": 0.31,
 //    "low": 0.24, "high": 0.38, "reference": 0.5}],

@@ -150,15 +150,24 @@ absl::Status AddTransfers(uint32_t round,
   return absl::OkStatus();
 }
 
+// What was chosen for the site, kept beside its scalars.
+void TakeChoice(const Scalars& scalars, SiteTriage& triage) {
+  const auto remedy = Find(scalars, std::string(kChosenRemedy));
+  const auto obstacle = Find(scalars, std::string(kChosenObstacle));
+  if (!remedy || !obstacle) return;
+  triage.obstacle = static_cast<RemedyObstacle>(static_cast<int>(*obstacle));
+  if (triage.obstacle == RemedyObstacle::kNone) {
+    triage.applied = static_cast<SiteRemedy>(static_cast<int>(*remedy));
+  }
+}
+
 absl::Status AddRound(uint32_t round,
                       const std::map<std::string, Scalars>& sites,
                       ShiftReport& report) {
-  std::map<std::string, Cells> cells;
-  for (const auto& [site, scalars] : sites) {
-    Cells of_site = CellsOf(
-        scalars, absl::StrCat("Round ", round, ", site ", site), report.notes);
-    if (!of_site.empty()) cells.emplace(site, std::move(of_site));
-  }
+  FG_ASSIGN_OR_RETURN(
+      auto cells,
+      ShiftCells(sites, report.false_discovery_rate,
+                 absl::StrCat("Round ", round, ", "), report.notes));
   FG_RETURN_IF_ERROR(AddTransfers(round, sites, report));
   if (cells.empty()) return absl::OkStatus();
   if (cells.size() < kSketchSitesMin) {
@@ -166,11 +175,11 @@ absl::Status AddRound(uint32_t round,
         "Round ", round, ": ", cells.size(), " of at least ", kSketchSitesMin,
         " sites that a comparison needs released results."));
   }
-  FG_RETURN_IF_ERROR(Adjust(report.false_discovery_rate, cells));
   for (const auto& [site, of_site] : cells) {
     SiteTriage triage = TriageSite(of_site);
     triage.round = round;
     triage.site = site;
+    TakeChoice(sites.at(site), triage);
     report.triage.push_back(std::move(triage));
     std::vector<ShiftPrior> priors =
         PriorsOf(sites.at(site), report.class_names);
@@ -182,6 +191,18 @@ absl::Status AddRound(uint32_t round,
 }
 
 }  // namespace
+
+absl::StatusOr<std::map<std::string, Cells>> ShiftCells(
+    const std::map<std::string, Scalars>& sites, double false_discovery_rate,
+    const std::string& where, std::vector<std::string>& notes) {
+  std::map<std::string, Cells> cells;
+  for (const auto& [site, scalars] : sites) {
+    Cells of_site = CellsOf(scalars, absl::StrCat(where, "site ", site), notes);
+    if (!of_site.empty()) cells.emplace(site, std::move(of_site));
+  }
+  FG_RETURN_IF_ERROR(Adjust(false_discovery_rate, cells));
+  return cells;
+}
 
 absl::StatusOr<ShiftReport> MakeShiftReport(const ShiftHistory& history,
                                             const ShiftReportOptions& options) {

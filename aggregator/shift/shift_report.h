@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "common/shift/remedies.h"
 #include "common/shift/shift_tests.h"
 
 // What a run's sites differ in, from the scalars that they released: a pure
@@ -63,6 +64,10 @@ struct SiteTriage {
   std::string reason;            // which tests, how large, in words
   ShiftRemedy remedy = ShiftRemedy::kNone;
   std::string advice;
+  // Plans that apply remedies: what the site does from the next round on, and
+  // why it does not do what would be its remedy.
+  SiteRemedy applied = SiteRemedy::kNone;
+  RemedyObstacle obstacle = RemedyObstacle::kNone;
 };
 
 enum class ChartState { kLearning, kQuiet, kAlarm };
@@ -112,6 +117,14 @@ struct ShiftReport {
   std::vector<SiteTransfer> transfer;  // by round, then site
   std::vector<std::string> notes;      // what could not be said, and why
 };
+
+// One round's cells by site and test, adjusted over its sites, of what sites
+// told (site -> name -> value). `where`: how notes of what is left out begin.
+// INVALID_ARGUMENT: a rate that is none.
+absl::StatusOr<std::map<std::string, std::map<std::string, ShiftCell>>>
+ShiftCells(const std::map<std::string, std::map<std::string, double>>& sites,
+           double false_discovery_rate, const std::string& where,
+           std::vector<std::string>& notes);
 
 // A value that is no number, or a p-value outside [0, 1], counts as not
 // released, and a note says so: one site cannot spoil the report.

@@ -40,6 +40,18 @@ std::string PValue(const std::map<std::string, ShiftCell>& cells,
                          cell->second.differs ? " *" : "");
 }
 
+// What a plan with on_shift apply makes of it.
+std::string Applied(const SiteTriage& triage) {
+  if (triage.obstacle != RemedyObstacle::kNone) {
+    return absl::StrCat(
+        "  Not applied: ", std::string(RemedyObstacleWords(triage.obstacle)),
+        ".\n");
+  }
+  if (triage.applied == SiteRemedy::kNone) return "";
+  return absl::StrCat("  Applied from the next round on: ",
+                      std::string(SiteRemedyName(triage.applied)), ".\n");
+}
+
 std::string Verdicts(const ShiftReport& report) {
   if (report.rounds.empty()) return "";
   const uint32_t round = report.rounds.back();
@@ -54,12 +66,25 @@ std::string Verdicts(const ShiftReport& report) {
                     PValue(cells, "concept_score")});
     if (triage.kinds.empty()) continue;
     absl::StrAppend(&advice, "\n", triage.site, ": ", triage.reason, "\n  ",
-                    triage.advice, "\n");
+                    triage.advice, "\n", Applied(triage));
   }
   return absl::StrCat(
       "Round ", round,
       ", each site against all others (p after adjustment; * differs)\n",
       Aligned(rows), advice);
+}
+
+// A site's verdicts by round, the newest first.
+std::string Verdicts(const ShiftReport& report, const std::string& site) {
+  std::string text;
+  for (auto one = report.transfer.rbegin(); one != report.transfer.rend();
+       ++one) {
+    if (one->site != site) continue;
+    const std::string name(TransferVerdictName(one->verdict));
+    absl::StrAppend(&text, text.empty() ? "" : "; round ",
+                    text.empty() ? name : absl::StrCat(one->round, ": ", name));
+  }
+  return text;
 }
 
 std::string Transfers(const ShiftReport& report) {
@@ -72,7 +97,7 @@ std::string Transfers(const ShiftReport& report) {
     rows.push_back(
         {transfer.site, absl::StrFormat("%+.3f", transfer.delta),
          absl::StrFormat("%+.3f to %+.3f", transfer.low, transfer.high),
-         std::string(TransferVerdictName(transfer.verdict))});
+         Verdicts(report, transfer.site)});
   }
   return absl::StrCat("\nFederated against local models, round ", round, "\n",
                       Aligned(rows));

@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
 #include "aggregator/web/html.h"
 #include "aggregator/web/panels.h"
 #include "aggregator/web/row_plot.h"
@@ -37,7 +38,28 @@ absl::string_view VerdictRole(absl::string_view verdict) {
   return verdict == "harms" ? "bad" : "calm";
 }
 
-std::string TransferRow(const Json& transfer, const RowScale& scale) {
+constexpr size_t kBeforeMax = 8;  // rounds
+
+// The site's verdicts before, by round; empty if this is the first.
+std::string Before(const Json& report, const Json& newest) {
+  std::vector<std::string> parts;
+  for (const Json& one : ListAt(At(report, "shift"), "transfer")) {
+    if (&one == &newest || TextAt(one, "site") != TextAt(newest, "site")) {
+      continue;
+    }
+    parts.push_back(absl::StrFormat("%.0f: %s", NumberAt(one, "round"),
+                                    TextAt(one, "verdict")));
+  }
+  if (parts.empty()) return "";
+  if (parts.size() > kBeforeMax) {
+    parts.erase(parts.begin(), parts.end() - kBeforeMax);
+  }
+  return absl::StrCat("<div><small>Rounds before: ",
+                      Escape(absl::StrJoin(parts, ", ")), "</small></div>");
+}
+
+std::string TransferRow(const Json& report, const Json& transfer,
+                        const RowScale& scale) {
   const std::string site = TextAt(transfer, "site");
   const std::string verdict = TextAt(transfer, "verdict");
   const double delta = NumberAt(transfer, "delta");
@@ -56,7 +78,8 @@ std::string TransferRow(const Json& transfer, const RowScale& scale) {
       "</td><td class=plot>", RowPlot(scale, row, 0), "</td><td class=num>",
       WithInterval(delta, low, high, 3), "</td><td class=num>",
       PValue(std::isfinite(adjusted) ? adjusted : NumberAt(transfer, "p")),
-      "</td><td class=wrap>", Escape(TextAt(transfer, "words")), "</td></tr>");
+      "</td><td class=wrap>", Escape(TextAt(transfer, "words")),
+      Before(report, transfer), "</td></tr>");
 }
 
 }  // namespace
@@ -85,7 +108,9 @@ std::string TransferPanel(const Json& report) {
   }
   const RowScale scale(values, -1, 1);
   std::string rows;
-  for (const Json* transfer : newest) rows += TransferRow(*transfer, scale);
+  for (const Json* transfer : newest) {
+    rows += TransferRow(report, *transfer, scale);
+  }
   const std::string head = absl::StrCat(
       "<tr><th scope=col>Site</th><th scope=col>Taking part</th><th scope=col "
       "class=plot>",

@@ -142,6 +142,19 @@ std::string TestChart(const ShiftView& view, const ShiftView::Test& test,
   return RenderLineChart(drawing);
 }
 
+// What a plan with on_shift apply makes of it.
+std::string Applied(const Json& triage) {
+  const std::string applied = TextAt(triage, "applied");
+  const std::string obstacle = TextAt(triage, "obstacle");
+  if (!applied.empty()) {
+    return absl::StrCat("<div>", Pill("good", "applied"), " ", Escape(applied),
+                        "</div>");
+  }
+  if (obstacle.empty()) return "";
+  return absl::StrCat("<div>", Pill("calm", "not applied"), " ",
+                      Escape(obstacle), "</div>");
+}
+
 }  // namespace
 
 std::string TriagePanel(const Json& report) {
@@ -159,12 +172,12 @@ std::string TriagePanel(const Json& report) {
       alike.push_back(site);
       continue;
     }
-    absl::StrAppend(&rows, "<tr><th scope=row>", Escape(site), "</th><td>",
-                    Pill("warn", TextAt(*triage, "verdict")),
-                    "</td><td class=wrap>", Escape(TextAt(*triage, "reason")),
-                    "</td><td class=wrap><b>",
-                    Escape(RemedyWords(TextAt(*triage, "remedy"))), ".</b> ",
-                    Escape(TextAt(*triage, "advice")), "</td></tr>");
+    absl::StrAppend(
+        &rows, "<tr><th scope=row>", Escape(site), "</th><td>",
+        Pill("warn", TextAt(*triage, "verdict")), "</td><td class=wrap>",
+        Escape(TextAt(*triage, "reason")), "</td><td class=wrap><b>",
+        Escape(RemedyWords(TextAt(*triage, "remedy"))), ".</b> ",
+        Escape(TextAt(*triage, "advice")), Applied(*triage), "</td></tr>");
   }
   std::string body;
   if (!rows.empty()) {

@@ -10,6 +10,7 @@
 #include "common/base/digest.h"
 #include "common/base/ids.h"
 #include "common/config/plan.h"
+#include "common/protocol/messages.h"
 #include "common/protocol/reply.h"
 
 namespace fedgraft {
@@ -31,11 +32,13 @@ struct TrainRequest {
   std::string delta_path;  // out: raw little-endian F32 in layout order
   // common/statistics/gathered_statistics.h; empty: the plan asks for none.
   std::string statistics_path = {};
+  SiteRemedy remedy = SiteRemedy::kNone;
 };
 struct TrainResult {
   uint64_t samples = 0;
   double loss = 0;
   double seconds = 0;
+  std::map<std::string, double> scalars = {};
 };
 struct EvaluateRequest {
   RoundId round;  // of training, the last before

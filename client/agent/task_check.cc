@@ -3,6 +3,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/base/status_macros.h"
 #include "common/shift/look.h"
+#include "common/shift/remedies.h"
 #include "common/statistics/start_statistics.h"
 
 namespace fedgraft {
@@ -74,6 +75,16 @@ absl::Status CheckStatistics(const Plan& plan, const Task& task) {
                                   asked.empty() ? "none" : asked));
 }
 
+absl::Status CheckRemedy(const Plan& plan, const Task& task) {
+  const bool possible = task.kind == TaskKind::kTrain &&
+                        plan.shift.on_shift == OnShift::kApply &&
+                        ObstacleTo(task.remedy, plan) == RemedyObstacle::kNone;
+  if (task.remedy == SiteRemedy::kNone || possible) return absl::OkStatus();
+  return Wrong(
+      task, absl::StrCat("asks for ", std::string(SiteRemedyName(task.remedy)),
+                         ", which the plan does not allow"));
+}
+
 }  // namespace
 
 absl::StatusOr<Split> ParseSplit(const std::string& name) {
@@ -115,6 +126,7 @@ absl::Status CheckTask(const RunContext& run, const Task& task) {
     return Wrong(task, "asks for statistics; the plan has no solver");
   }
   FG_RETURN_IF_ERROR(CheckStatistics(run.plan, task));
+  FG_RETURN_IF_ERROR(CheckRemedy(run.plan, task));
   if (!task.model_inline.empty() &&
       task.model_inline.size() != task.model_size_bytes) {
     return Wrong(task,

@@ -11,6 +11,7 @@
 #include "common/base/status_macros.h"
 #include "common/crypto/sha256.h"
 #include "common/protocol/seal_suite.h"
+#include "common/shift/remedies.h"
 
 namespace fedgraft {
 namespace {
@@ -44,7 +45,8 @@ TaskRunner::TaskRunner(AgentPorts ports, const AgentOptions& options,
       sealer_(std::make_shared<UpdateSealer>(options.site, keys.signing_key,
                                              ports.random, ports.files)),
       ledger_(
-          std::make_shared<BudgetLedger>(ports.files, options.policy.budget)) {}
+          std::make_shared<BudgetLedger>(ports.files, options.policy.budget)),
+      sketches_(std::make_shared<SketchSumsReader>()) {}
 
 void TaskRunner::Run(std::shared_ptr<const RunContext> run, Task task,
                      Progress progress, Reply<FinishedTask> reply) {
@@ -116,7 +118,8 @@ void TaskRunner::PrepareModel() {
   if (work_model_ == task_.model) return PrepareStatistics();
   work_model_.reset();
   if (!task_.model_inline.empty()) {
-    absl::Status stored = StoreInlineModel();
+    absl::Status stored =
+        StoreInline(task_.model_inline, task_.model, kWorkModelPath, "model");
     if (!stored.ok()) return Answer(std::move(stored));
     work_model_ = task_.model;
     return PrepareStatistics();
@@ -142,6 +145,14 @@ void TaskRunner::PrepareStatistics() {
   if (cancelled_) return Answer(absl::CancelledError("task was given up"));
   const std::pair wanted(task_.run, task_.statistics);
   if (task_.statistics_size_bytes == 0 || statistics_ == wanted) return Work();
+  if (!task_.statistics_inline.empty() && task_.kind == TaskKind::kSketch) {
+    statistics_.reset();
+    absl::Status stored = StoreInline(task_.statistics_inline, task_.statistics,
+                                      run_->files.SketchPath(), "pooled look");
+    if (!stored.ok()) return Answer(std::move(stored));
+    statistics_ = wanted;
+    return Work();
+  }
   BlobRequest blob;
   blob.digest = task_.statistics;
   blob.path = task_.kind == TaskKind::kSketch ? run_->files.SketchPath()
@@ -162,16 +173,17 @@ void TaskRunner::PrepareStatistics() {
                  }));
 }
 
-absl::Status TaskRunner::StoreInlineModel() {
-  if (Sha256(task_.model_inline) != task_.model) {
+absl::Status TaskRunner::StoreInline(ByteSpan content, const Digest& digest,
+                                     const std::string& path,
+                                     absl::string_view what) {
+  if (Sha256(content) != digest) {
     return absl::DataLossError(
-        absl::StrCat("model of round ", task_.round.value,
-                     " does not have its digest ", task_.model.Short()));
+        absl::StrCat(what, " of round ", task_.round.value,
+                     " does not have its digest ", digest.Short()));
   }
-  FG_ASSIGN_OR_RETURN(
-      const auto file,
-      ports_.files.OpenOverwrite(kWorkModelPath, task_.model_inline.size()));
-  return file->Append(task_.model_inline);
+  FG_ASSIGN_OR_RETURN(const auto file,
+                      ports_.files.OpenOverwrite(path, content.size()));
+  return file->Append(content);
 }
 
 void TaskRunner::Work() {
@@ -231,9 +243,11 @@ absl::Status TaskRunner::RemoveWork(const char* path) {
 
 void TaskRunner::Train() {
   progress_(AgentState::kTraining, 0);
-  const absl::Status removed = RemoveWork(kWorkDeltaPath);
-  if (!removed.ok()) return Answer(removed);
+  absl::Status ready = RemoveWork(kWorkDeltaPath);
+  if (ready.ok()) ready = NoteRemedy();
+  if (!ready.ok()) return Answer(ready);
   TrainRequest request;
+  request.remedy = task_.remedy;
   request.round = task_.training_round;
   request.model_path = kWorkModelPath;
   request.delta_path = kWorkDeltaPath;
@@ -248,6 +262,25 @@ void TaskRunner::Train() {
                    if (!result.ok()) return Answer(result.status());
                    SealTrained(*result);
                  }));
+}
+
+absl::Status TaskRunner::NoteRemedy() {
+  if (task_.remedy == remedy_) return absl::OkStatus();
+  AuditEvent event;
+  event.event = "remedy";
+  event.run = task_.run;
+  event.round = task_.round;
+  event.detail =
+      task_.remedy == SiteRemedy::kNone
+          ? absl::StrCat(std::string(SiteRemedyName(remedy_)), " end")
+          : absl::StrCat(
+                "this site differs from the others: its training "
+                "takes ",
+                std::string(SiteRemedyName(task_.remedy)));
+  FG_LOG_INFO("round {}: {}", task_.round.value, event.detail);
+  FG_RETURN_IF_ERROR(ports_.audit.Record(event));
+  remedy_ = task_.remedy;
+  return absl::OkStatus();
 }
 
 void TaskRunner::Evaluate() {
@@ -353,8 +386,10 @@ void TaskRunner::SealTrained(const TrainResult& result) {
     return QuantizedUpdate::FromPrivateUpdate(*std::move(clipped), run->plan,
                                               *charge, seed, random);
   };
-  Seal(std::move(quantize), result.loss,
-       BudgetScalars(charge_, options_.policy.budget));
+  std::map<std::string, double> scalars =
+      BudgetScalars(charge_, options_.policy.budget);
+  scalars.insert(result.scalars.begin(), result.scalars.end());
+  Seal(std::move(quantize), result.loss, std::move(scalars));
 }
 
 void TaskRunner::SealEvaluated(EvaluateResult result) {
@@ -406,10 +441,10 @@ void TaskRunner::SealGathered(const GatherResult& result) {
 void TaskRunner::SealSketched(SketchResult result) {
   const std::string pooled_path =
       task_.statistics_size_bytes > 0 ? run_->files.SketchPath() : "";
-  auto quantize = [&files = ports_.files, run = run_, pooled_path,
-                   samples =
-                       result.samples]() -> absl::StatusOr<QuantizedUpdate> {
-    absl::StatusOr<SketchSums> sums = ReadSketchSums(
+  auto quantize =
+      [&files = ports_.files, run = run_, pooled_path, reader = sketches_,
+       samples = result.samples]() -> absl::StatusOr<QuantizedUpdate> {
+    absl::StatusOr<SketchSums> sums = reader->Read(
         files, kWorkSumsPath, pooled_path, run->plan, *run->layout);
     // As an update in the clear: no longer on disk than needed.
     const absl::Status removed = files.Remove(kWorkSumsPath);

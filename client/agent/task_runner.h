@@ -14,6 +14,7 @@
 #include "client/agent/run_context.h"
 #include "client/agent/secure_tasks.h"
 #include "client/privacy/budget_ledger.h"
+#include "client/update/statistic_sums.h"
 #include "client/update/update_file.h"
 #include "common/protocol/messages.h"
 #include "common/protocol/reply.h"
@@ -60,7 +61,11 @@ class TaskRunner {
   void FindFinished();
   bool IsOfTask(const UploadHeader& header) const;
   void PrepareModel();
-  absl::Status StoreInlineModel();
+  // `path` then holds `content`, which has this digest.
+  absl::Status StoreInline(ByteSpan content, const Digest& digest,
+                           const std::string& path, absl::string_view what);
+  // Tells the audit log of a remedy that begins or ends.
+  absl::Status NoteRemedy();
   // What was gathered before training: fetched once.
   void PrepareStatistics();
   void Work();
@@ -90,6 +95,7 @@ class TaskRunner {
   const SecureTasks& secure_;
   std::shared_ptr<UpdateSealer> sealer_;
   std::shared_ptr<BudgetLedger> ledger_;
+  const std::shared_ptr<SketchSumsReader> sketches_;
   CallbackGuard guard_;
 
   std::shared_ptr<const RunContext> run_;
@@ -106,6 +112,8 @@ class TaskRunner {
   // What StatisticsPath of that run was found to hold.
   std::optional<std::pair<RunId, Digest>> statistics_;
   std::optional<PrivacyCharge> charge_;  // of the task at work
+  // What the newest task had this site do about what it differs in.
+  SiteRemedy remedy_ = SiteRemedy::kNone;
 };
 
 }  // namespace fedgraft

@@ -66,7 +66,12 @@ absl::StatusOr<TrainResult> Convert(const pb::TrainerReply& reply,
                                     TrainResult*) {
   if (!reply.has_trained()) return Broke("no answer to train");
   const pb::TrainerTrained& wire = reply.trained();
-  return TrainResult{wire.samples(), wire.loss(), wire.seconds()};
+  if (wire.scalars_size() > TrainerProcess::kScalarsMax) {
+    return Broke(absl::StrCat(wire.scalars_size(), " scalars of training"));
+  }
+  TrainResult result{wire.samples(), wire.loss(), wire.seconds()};
+  result.scalars.insert(wire.scalars().begin(), wire.scalars().end());
+  return result;
 }
 
 absl::StatusOr<SolveResult> Convert(const pb::TrainerReply& reply,
@@ -203,6 +208,7 @@ void TrainerProcess::Train(TrainRequest request, Progress progress,
   if (!request.statistics_path.empty()) {
     wire.set_statistics_path(FullPath(request.statistics_path));
   }
+  wire.set_remedy(static_cast<pb::SiteRemedy>(request.remedy));
   Ask(message, std::move(progress), std::move(reply));
 }
 

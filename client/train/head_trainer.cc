@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 #include <utility>
 
 #include "absl/status/status.h"
@@ -34,12 +35,18 @@ HeadTrainer::HeadTrainer(const Plan& plan, double rate, torch::Tensor weight,
   }
 }
 
-double HeadTrainer::Errors(const std::vector<int64_t>& labels) {
+double HeadTrainer::Errors(const std::vector<int64_t>& labels,
+                           absl::Span<const float> weights) {
   const int64_t classes = bias_.size(0);
-  const float scale = 1.0f / static_cast<float>(labels.size());
+  const float total =
+      weights.empty() ? static_cast<float>(labels.size())
+                      : std::accumulate(weights.begin(), weights.end(), 0.f);
   float* row = logits_.data_ptr<float>();
   double loss = 0;
-  for (const int64_t label : labels) {
+  for (size_t i = 0; i < labels.size(); ++i) {
+    const int64_t label = labels[i];
+    const float weight = weights.empty() ? 1.0f : weights[i];
+    const float scale = weight / total;
     FG_CHECK(0 <= label && label < classes);
     const float largest = *std::max_element(row, row + classes);
     const float true_logit = row[label];
@@ -48,7 +55,7 @@ double HeadTrainer::Errors(const std::vector<int64_t>& labels) {
       row[c] = std::exp(row[c] - largest);
       sum += row[c];
     }
-    loss += std::log(sum) + largest - true_logit;
+    loss += weight * (std::log(sum) + largest - true_logit);
     for (int64_t c = 0; c < classes; ++c) row[c] *= scale / sum;
     row[label] -= scale;
     row += classes;
@@ -57,11 +64,13 @@ double HeadTrainer::Errors(const std::vector<int64_t>& labels) {
 }
 
 absl::StatusOr<double> HeadTrainer::Step(const torch::Tensor& features,
-                                         const std::vector<int64_t>& labels) {
+                                         const std::vector<int64_t>& labels,
+                                         absl::Span<const float> weights) {
+  FG_CHECK(weights.empty() || weights.size() == labels.size());
   torch::NoGradGuard no_grad;
   logits_.resize_({static_cast<int64_t>(labels.size()), bias_.size(0)});
   at::addmm_out(logits_, bias_, features, weight_.t());
-  const double loss = Errors(labels);
+  const double loss = Errors(labels, weights);
   if (!std::isfinite(loss)) {
     return absl::FailedPreconditionError(
         "training diverged: the loss is not finite; lower the learning rate");

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/types/span.h"
 #include "common/config/plan.h"
 
 namespace fedgraft {
@@ -14,7 +15,7 @@ namespace fedgraft {
 // form: for a linear head a step is two small matrix products, and the
 // bookkeeping of autograd would cost more than they do.
 //
-//   loss = mean over the batch of -log softmax(W x + b)[label]
+//   loss = mean over the batch of -log softmax(W x + b)[label], weighted
 //
 // The same as training the head through autograd with the plan's optimiser,
 // within float rounding; the same bytes every time. Not thread-safe.
@@ -30,15 +31,18 @@ class HeadTrainer {
   HeadTrainer(const Plan& plan, double rate, torch::Tensor weight,
               torch::Tensor bias);
 
-  // One step on features [n, d] with labels 0..classes-1. Returns the summed
-  // loss before it. FAILED_PRECONDITION: it is not finite (then nothing has
+  // One step on features [n, d] with labels 0..classes-1, each with its weight
+  // in sums and mean (none: all 1; else not all 0). Returns the summed loss
+  // before it. FAILED_PRECONDITION: it is not finite (then nothing has
   // changed).
   absl::StatusOr<double> Step(const torch::Tensor& features,
-                              const std::vector<int64_t>& labels);
+                              const std::vector<int64_t>& labels,
+                              absl::Span<const float> weights = {});
 
  private:
-  // Turns logits into (softmax - one-hot) / n; returns the summed loss.
-  double Errors(const std::vector<int64_t>& labels);
+  // Turns logits into w (softmax - one-hot) / sum w; returns the summed loss.
+  double Errors(const std::vector<int64_t>& labels,
+                absl::Span<const float> weights);
   void Update(torch::Tensor& value, const torch::Tensor& gradient, int which);
 
   const OptimizerSpec spec_;

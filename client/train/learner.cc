@@ -148,11 +148,11 @@ std::unique_ptr<HeadTrainer> Learner::MakeHeadTrainer(int round) {
   const auto* head = modules.find(network_->head_prefix());
   auto* linear =
       head == nullptr ? nullptr : (*head)->as<torch::nn::LinearImpl>();
-  const bool covers =
-      linear != nullptr && HeadTrainer::Covers(plan_) &&
-      sample_weights_.empty() && boundary_ == network_->head_stage() &&
-      compute_.device.is_cpu() && parameters_.size() == 2 &&
-      linear->weight.requires_grad() && linear->bias.requires_grad();
+  const bool covers = linear != nullptr && HeadTrainer::Covers(plan_) &&
+                      boundary_ == network_->head_stage() &&
+                      compute_.device.is_cpu() && parameters_.size() == 2 &&
+                      linear->weight.requires_grad() &&
+                      linear->bias.requires_grad();
   if (!covers) return nullptr;
   return std::make_unique<HeadTrainer>(plan_, LearningRate(plan_, round),
                                        linear->weight, linear->bias);
@@ -256,7 +256,8 @@ absl::StatusOr<double> Learner::Train(int round, const Anchors& anchors,
                {plan_, round, model, loss, regularizers, data, random})
         .Run(progress);
   }
-  const std::unique_ptr<HeadTrainer> head_trainer = MakeHeadTrainer(round);
+  const std::unique_ptr<HeadTrainer> head_trainer =
+      anchors.shared.empty() ? MakeHeadTrainer(round) : nullptr;
   return RoundTrainer({plan_, round, model, layers, loss, regularizers, data,
                        head_trainer.get()})
       .Run(progress);

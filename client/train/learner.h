@@ -65,9 +65,8 @@ class Learner {
   void SetClassCounts(std::vector<double> counts) {
     class_counts_ = std::move(counts);
   }
-  // Weight of each training image in the loss; none: all 1. The hook for
-  // importance weights (density ratios under covariate shift): no plan sets
-  // any.
+  // Weight of each training image in the loss of the rounds to come; none: all
+  // 1. See RecordWeights.
   void SetSampleWeights(std::vector<float> weights) {
     sample_weights_ = std::move(weights);
   }

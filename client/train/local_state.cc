@@ -28,6 +28,11 @@ absl::StatusOr<std::vector<int>> LocalState::SavedRounds() const {
   return rounds;
 }
 
+absl::StatusOr<bool> LocalState::Holds(int round) const {
+  FG_ASSIGN_OR_RETURN(const std::vector<int> rounds, SavedRounds());
+  return !rounds.empty() && rounds.front() <= round;
+}
+
 absl::StatusOr<ParameterVector> LocalState::Load(int round) {
   FG_ASSIGN_OR_RETURN(std::vector<int> rounds, SavedRounds());
   while (!rounds.empty() && rounds.back() > round) rounds.pop_back();

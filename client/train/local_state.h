@@ -30,6 +30,8 @@ class LocalState {
         initial_(std::move(initial)) {}
 
   const ParameterVector& initial() const { return initial_; }
+  // Whether a state was saved after a round of at most `round`.
+  absl::StatusOr<bool> Holds(int round) const;
   // The latest state saved after a round of at most `round`; the initial one
   // if there is none. Errors: the file cannot be read or does not fit.
   absl::StatusOr<ParameterVector> Load(int round);

@@ -25,10 +25,14 @@ class PersonalModel {
         state_(files, kPersonalFolder, learner.trained_layout(),
                std::move(initial)) {}
 
+  // Whether it was trained in a round up to this one.
+  absl::StatusOr<bool> Began(int round) const { return state_.Holds(round); }
   // `shared`, of the trained layout, is the model that round `round` started
-  // from.
+  // from. `begins_shared`: what was never trained begins as that, rather than
+  // where the run starts.
   absl::Status Train(int round, const ParameterVector& shared,
-                     const ActivationStore& data, const ProgressSink& progress);
+                     bool begins_shared, const ActivationStore& data,
+                     const ProgressSink& progress);
   // Answers of the model as it was after round `round`.
   absl::StatusOr<Predictions> Predict(int round, const ActivationStore& data,
                                       const ProgressSink& progress);

@@ -88,6 +88,9 @@ absl::StatusOr<RoundTrainer::Sums> RoundTrainer::Step(
 absl::StatusOr<RoundTrainer::Sums> RoundTrainer::StepOfHead(
     const std::vector<int64_t>& images, uint64_t run_epoch) {
   const Plan& plan = options_.plan;
+  const double weight = options_.loss.Weight(images);
+  // Records that count for nothing teach nothing.
+  if (!(weight > 0)) return Sums{};
   FG_ASSIGN_OR_RETURN(torch::Tensor features,
                       options_.data.TrainingBatch(images, plan.augmentation,
                                                   plan.seed, run_epoch));
@@ -100,9 +103,10 @@ absl::StatusOr<RoundTrainer::Sums> RoundTrainer::StepOfHead(
   std::vector<int64_t> labels;
   labels.reserve(images.size());
   for (int64_t image : images) labels.push_back(options_.data.labels()[image]);
+  const std::vector<float> weights = options_.loss.SampleWeights(images);
   FG_ASSIGN_OR_RETURN(const double loss,
-                      options_.head_trainer->Step(features, labels));
-  return Sums{loss, static_cast<double>(images.size())};
+                      options_.head_trainer->Step(features, labels, weights));
+  return Sums{loss, weight};
 }
 
 }  // namespace fedgraft

@@ -25,6 +25,7 @@
 #include "client/train/personal_model.h"
 #include "client/train/plan_learner.h"
 #include "client/train/progress_part.h"
+#include "client/train/record_weights.h"
 #include "client/train/run_statistics.h"
 #include "client/train/session_stores.h"
 #include "client/train/shift_look.h"
@@ -36,11 +37,24 @@
 #include "common/model/safetensors.h"
 #include "common/model/trainable_set.h"
 #include "common/runtime/posix_file_store.h"
+#include "common/shift/remedies.h"
 
 static_assert(std::endian::native == std::endian::little,
               "updates are written as little-endian floats");
 
 namespace fedgraft {
+
+namespace {
+
+// What this site's records alone come to: kept so that the next comparison
+// goes on from it.
+struct AloneModel {
+  int rounds = 0;
+  ParameterVector start;   // of the layout: where it began
+  ParameterVector values;  // of the trained layout
+};
+
+}  // namespace
 
 struct TrainerSession::State {
   SessionConfig config;
@@ -56,7 +70,9 @@ struct TrainerSession::State {
   std::optional<HeadSolving> solving;       // none: the plan has no solver
   std::optional<EwcRun> ewc;                // none: the plan asks for none
   std::optional<RunStatistics> statistics;  // none: the plan gathers none
+  std::optional<RecordWeights> weights;     // none: the plan never weighs
   std::optional<ShiftLook> look;            // none: the plan has no looks
+  std::optional<AloneModel> alone;          // while comparisons follow
 
   State(SessionConfig config, const Clock& clock)
       : config(std::move(config)), clock(clock) {}
@@ -89,9 +105,15 @@ struct TrainerSession::State {
   absl::StatusOr<std::map<std::string, double>> DriftFrom(
       const ParameterVector& initial);
   absl::Status SetInitial(const ParameterVector& initial);
-  // Trains from `initial` as if there were no other site.
-  absl::Status TrainAlone(ParameterVector initial,
+  // Trains `rounds` rounds from `initial` as if there were no other site.
+  absl::Status TrainAlone(ParameterVector initial, int rounds,
                           const ProgressSink& progress);
+  // One round with this task's weights of records.
+  absl::StatusOr<Trained> TrainShared(const Train& task,
+                                      const ActivationStore& store,
+                                      const ProgressSink& progress);
+  // Whether the site has a model of its own after `round` rounds.
+  absl::StatusOr<bool> HasPersonal(int round) const;
 };
 
 absl::Status TrainerSession::State::SetUp() {
@@ -126,7 +148,11 @@ absl::Status TrainerSession::State::SetUpState(
     const SafetensorsFile& backbone) {
   const Plan& plan = config.plan;
   const bool has_local = learner->local_layout().Count() > 0;
-  const bool has_personal = plan.personal.kind == PersonalKind::kDitto;
+  const bool may_become_personal =
+      files != nullptr && plan.shift.on_shift == OnShift::kApply &&
+      ObstacleTo(SiteRemedy::kPersonalModel, plan) == RemedyObstacle::kNone;
+  const bool has_personal =
+      plan.personal.kind == PersonalKind::kDitto || may_become_personal;
   const bool has_ewc = plan.regularizers.ewc_lambda > 0;
   if (files == nullptr && (has_local || has_personal || has_ewc)) {
     return absl::InvalidArgumentError(
@@ -160,7 +186,11 @@ absl::Status TrainerSession::State::SetUpState(
   if (!AskedStatistics(plan).empty()) {
     statistics.emplace(plan, *learner, files.get());
   }
-  if (plan.shift.every > 0) look.emplace(plan, *learner, compute, files.get());
+  if (RecordWeights::Covers(plan)) weights.emplace(plan, files.get());
+  if (plan.shift.every > 0) {
+    look.emplace(plan, *learner, compute, files.get(),
+                 weights.has_value() ? &*weights : nullptr);
+  }
   return absl::OkStatus();
 }
 
@@ -248,24 +278,31 @@ absl::StatusOr<TrainerSession::Trained> TrainerSession::State::RunTrain(
   if (statistics.has_value()) {
     FG_RETURN_IF_ERROR(statistics->Use(task.statistics_path));
   }
-  const double middle = personal == nullptr ? 1 : (begin + 1) / 2;
+  const bool is_remedy = task.remedy == SiteRemedy::kPersonalModel;
+  const bool trains_personal =
+      is_remedy || config.plan.personal.kind == PersonalKind::kDitto;
+  if (trains_personal && personal == nullptr) {
+    return absl::InvalidArgumentError(
+        "a personal model, which neither the plan nor this state folder has "
+        "room for");
+  }
+  const double middle = trains_personal ? (begin + 1) / 2 : 1;
   FG_RETURN_IF_ERROR(PrepareEwc(model, *store, /*is_alone=*/false,
                                 Part(progress, begin, begin)));
   FG_RETURN_IF_ERROR(LoadLocal(task.round - 1));
   FG_RETURN_IF_ERROR(learner->SetValues(model));
   ParameterVector shared;  // for the personal model
-  if (personal != nullptr) {
+  if (trains_personal) {
     FG_ASSIGN_OR_RETURN(shared, learner->TrainedValues());
   }
-  Trained trained;
-  FG_ASSIGN_OR_RETURN(
-      trained.loss,
-      learner->TrainRound(task.round, *store, Part(progress, begin, middle)));
+  FG_ASSIGN_OR_RETURN(Trained trained,
+                      TrainShared(task, *store, Part(progress, begin, middle)));
   FG_ASSIGN_OR_RETURN(ParameterVector delta, Delta(std::move(model)));
   FG_RETURN_IF_ERROR(SaveLocal(task.round));
-  if (personal != nullptr) {
-    FG_RETURN_IF_ERROR(
-        personal->Train(task.round, shared, *store, Part(progress, middle, 1)));
+  if (trains_personal) {
+    FG_RETURN_IF_ERROR(personal->Train(task.round, shared,
+                                       /*begins_shared=*/is_remedy, *store,
+                                       Part(progress, middle, 1)));
   }
   FG_RETURN_IF_ERROR(WriteFile(task.delta_path,
                                {reinterpret_cast<const uint8_t*>(delta.data()),
@@ -273,6 +310,28 @@ absl::StatusOr<TrainerSession::Trained> TrainerSession::State::RunTrain(
   trained.samples = static_cast<uint64_t>(store->count());
   trained.seconds = absl::ToDoubleSeconds(clock.Monotonic() - start);
   return trained;
+}
+
+absl::StatusOr<TrainerSession::Trained> TrainerSession::State::TrainShared(
+    const Train& task, const ActivationStore& store,
+    const ProgressSink& progress) {
+  Trained trained;
+  const absl::Cleanup unweighted = [this] { learner->SetSampleWeights({}); };
+  if (weights.has_value()) {
+    FG_ASSIGN_OR_RETURN(RecordWeights::Use use,
+                        weights->For(task.remedy, store.labels()));
+    learner->SetSampleWeights(std::move(use.weights));
+    trained.scalars = std::move(use.scalars);
+  }
+  FG_ASSIGN_OR_RETURN(trained.loss,
+                      learner->TrainRound(task.round, store, progress));
+  return trained;
+}
+
+absl::StatusOr<bool> TrainerSession::State::HasPersonal(int round) const {
+  if (personal == nullptr) return false;
+  if (config.plan.personal.kind == PersonalKind::kDitto) return true;
+  return personal->Began(round);
 }
 
 absl::StatusOr<uint64_t> TrainerSession::State::RunGather(
@@ -297,20 +356,22 @@ absl::StatusOr<TrainerSession::Sketched> TrainerSession::State::RunSketch(
   if (!look.has_value()) {
     return absl::InvalidArgumentError("the plan has shift.every 0");
   }
-  FG_ASSIGN_OR_RETURN(ParameterVector model, ReadModel(task.model_path));
   FG_ASSIGN_OR_RETURN(ActivationStore * store,
                       stores->Images(Split::kTrain, Part(progress, 0, 0.4)));
   if (store->count() == 0) {
     return absl::FailedPreconditionError("there are no training images");
   }
-  FG_RETURN_IF_ERROR(
-      ApplyModel(std::move(model), task.round, Part(progress, 0.4, 0.5)));
+  const auto apply_model = [&]() -> absl::Status {
+    FG_ASSIGN_OR_RETURN(ParameterVector model, ReadModel(task.model_path));
+    return ApplyModel(std::move(model), task.round, Part(progress, 0.4, 0.5));
+  };
   Bytes pooled;
   if (!task.pooled_path.empty()) {
     FG_ASSIGN_OR_RETURN(pooled, ReadFile(task.pooled_path));
   }
-  FG_ASSIGN_OR_RETURN(ShiftLook::Answer answer,
-                      look->Sums(*store, pooled, Part(progress, 0.5, 1)));
+  FG_ASSIGN_OR_RETURN(
+      ShiftLook::Answer answer,
+      look->Sums(*store, pooled, apply_model, Part(progress, 0.5, 1)));
   FG_RETURN_IF_ERROR(WriteFile(
       task.sums_path, {reinterpret_cast<const uint8_t*>(answer.sums.data()),
                        answer.sums.size() * sizeof(double)}));
@@ -338,10 +399,15 @@ absl::StatusOr<std::map<std::string, double>> TrainerSession::State::DriftFrom(
 }
 
 absl::Status TrainerSession::State::TrainAlone(ParameterVector initial,
+                                               int rounds,
                                                const ProgressSink& progress) {
   FG_ASSIGN_OR_RETURN(ActivationStore * store,
                       stores->Training(Part(progress, 0, 0.2)));
-  if (solving.has_value()) {
+  // As far as an earlier comparison came.
+  const bool goes_on = alone.has_value() && alone->rounds <= rounds;
+  if (goes_on) {
+    initial = alone->start;
+  } else if (solving.has_value()) {
     FG_RETURN_IF_ERROR(solving->SolveAlone(initial, Part(progress, 0.2, 0.3)));
   }
   const absl::Cleanup end = [this] {
@@ -350,14 +416,19 @@ absl::Status TrainerSession::State::TrainAlone(ParameterVector initial,
   if (statistics.has_value()) statistics->UseOwn(*store);
   FG_RETURN_IF_ERROR(
       PrepareEwc(initial, *store, /*is_alone=*/true, Part(progress, 0.3, 0.3)));
-  FG_RETURN_IF_ERROR(SetInitial(initial));
-  const double step = 0.7 / std::max(1, config.plan.rounds);
-  for (int round = 1; round <= config.plan.rounds; ++round) {
-    const double begin = 0.3 + step * (round - 1);
+  FG_RETURN_IF_ERROR(goes_on ? learner->SetTrainedValues(alone->values)
+                             : SetInitial(initial));
+  const int first = goes_on ? alone->rounds + 1 : 1;
+  const double step = 0.7 / std::max(1, rounds - first + 1);
+  for (int round = first; round <= rounds; ++round) {
+    const double begin = 0.3 + step * (round - first);
     FG_RETURN_IF_ERROR(
         learner->TrainRound(round, *store, Part(progress, begin, begin + step))
             .status());
   }
+  if (config.plan.evaluation.compare_local_every == 0) return absl::OkStatus();
+  FG_ASSIGN_OR_RETURN(ParameterVector values, learner->TrainedValues());
+  alone = AloneModel{rounds, std::move(initial), std::move(values)};
   return absl::OkStatus();
 }
 
@@ -390,8 +461,8 @@ absl::StatusOr<TrainerSession::Evaluated> TrainerSession::State::RunEvaluate(
                         ReadModel(task.initial_model_path));
     FG_ASSIGN_OR_RETURN(auto drift, DriftFrom(initial));
     evaluated.scalars.merge(drift);
-    FG_RETURN_IF_ERROR(
-        TrainAlone(std::move(initial), Part(progress, share, 0.95)));
+    FG_RETURN_IF_ERROR(TrainAlone(std::move(initial), task.round,
+                                  Part(progress, share, 0.95)));
     FG_ASSIGN_OR_RETURN(const Predictions local,
                         learner->Predict(*store, Part(progress, 0.95, 1)));
     evaluated.scalars.merge(SiteMetrics(local, "local_"));
@@ -401,7 +472,8 @@ absl::StatusOr<TrainerSession::Evaluated> TrainerSession::State::RunEvaluate(
                         config.plan.seed));
     evaluated.scalars.merge(transfer);
   }
-  if (personal != nullptr) {
+  FG_ASSIGN_OR_RETURN(const bool has_personal, HasPersonal(task.round));
+  if (has_personal) {
     FG_ASSIGN_OR_RETURN(predictions, personal->Predict(task.round, *store,
                                                        Part(progress, 1, 1)));
     evaluated.scalars.merge(SiteMetrics(predictions, "personal_"));

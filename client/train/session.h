@@ -14,6 +14,7 @@
 #include "client/features/feature_cache.h"
 #include "common/base/digest.h"
 #include "common/config/plan.h"
+#include "common/protocol/messages.h"
 #include "common/runtime/clock.h"
 
 namespace fedgraft {
@@ -56,20 +57,23 @@ class TrainerSession {
     std::string delta_path;  // out: raw little-endian F32, layout order
     // common/statistics/gathered_statistics.h; empty: the plan asks for none.
     std::string statistics_path = {};
+    // What this site does about what it differs in.
+    SiteRemedy remedy = SiteRemedy::kNone;
   };
   struct Trained {
     uint64_t samples = 0;
     double loss = 0;  // mean over the last local epoch
     double seconds = 0;
+    std::map<std::string, double> scalars = {};  // RecordWeights::Use
   };
   struct Evaluate {
     int round = 1;
     std::string model_path;
     Split split = Split::kVal;
-    // Also train alone from `initial_model_path` for rounds * epochs, and
+    // Also train alone from `initial_model_path` for as many rounds, and
     // evaluate that: scalars local_*, and transfer.* (transfer_scalars.h); and
-    // tell how far the backbone's stages
-    // have moved from the initial model: scalars drift_*.
+    // tell how far the backbone's stages have moved from the initial model:
+    // scalars drift_*.
     bool compare_local = false;
     std::string initial_model_path;
   };

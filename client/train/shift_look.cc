@@ -11,13 +11,31 @@
 namespace fedgraft {
 namespace {
 
-// SHA-256 of the features that the newest look compared.
+// Two SHA-256, in this order: of the records that the newest complete look
+// compared, and of what its last stage was asked with.
 constexpr char kSeenFile[] = "shift_seen.bin";
+constexpr size_t kDigestBytes = 32;
+
+ByteSpan BytesOf(const torch::Tensor& tensor) {
+  return {reinterpret_cast<const uint8_t*>(tensor.data_ptr<double>()),
+          static_cast<size_t>(tensor.numel()) * sizeof(double)};
+}
+
+std::string DigestOfRecords(const torch::Tensor& features,
+                            const std::vector<int64_t>& labels) {
+  Sha256Hasher hasher;
+  hasher.Update(BytesOf(features));
+  hasher.Update({reinterpret_cast<const uint8_t*>(labels.data()),
+                 labels.size() * sizeof(int64_t)});
+  return hasher.Finish().AsWire();
+}
 
 }  // namespace
 
 absl::Status ShiftLook::TakeRecords(const ActivationStore& store,
+                                    const ApplyModel& apply_model,
                                     const ProgressSink& progress) {
+  FG_RETURN_IF_ERROR(apply_model());
   FG_ASSIGN_OR_RETURN(features_,
                       HeadFeatures(store, learner_.network(), compute_,
                                    Part(progress, 0, 0.5)));
@@ -41,53 +59,125 @@ absl::Status ShiftLook::TakeRecords(const ActivationStore& store,
   return absl::OkStatus();
 }
 
-absl::StatusOr<int64_t> ShiftLook::CountNew() {
-  const int64_t n = features_.size(0);
-  if (files_ == nullptr) return n;
-  const Digest digest =
-      Sha256({reinterpret_cast<const uint8_t*>(features_.data_ptr<double>()),
-              static_cast<size_t>(features_.numel()) * sizeof(double)});
-  const auto seen = ReadAll(*files_, kSeenFile);
-  if (seen.ok() && AsText(*seen) == digest.AsWire()) return int64_t{0};
-  if (!seen.ok() && !absl::IsNotFound(seen.status())) return seen.status();
-  FG_RETURN_IF_ERROR(
-      WriteAtomically(*files_, kSeenFile, AsBytes(digest.AsWire())));
-  return n;
+absl::StatusOr<std::string> ShiftLook::DigestOf(const ActivationStore& store,
+                                                const ProgressSink& progress) {
+  if (!records_digest_.empty()) return records_digest_;
+  torch::Tensor features = features_;
+  if (!features.defined()) {
+    FG_ASSIGN_OR_RETURN(
+        features, HeadFeatures(store, learner_.network(), compute_, progress));
+  }
+  std::string digest = DigestOfRecords(features, store.labels());
+  if (HasFrozenFeatures(plan_)) records_digest_ = digest;
+  return digest;
+}
+
+absl::StatusOr<ShiftLook::Seen> ShiftLook::ReadSeen() const {
+  if (files_ == nullptr) return Seen();
+  const auto content = ReadAll(*files_, kSeenFile);
+  if (absl::IsNotFound(content.status())) return Seen();
+  FG_RETURN_IF_ERROR(content.status());
+  const std::string text(AsText(*content));
+  if (text.size() != 2 * kDigestBytes) return Seen();
+  return Seen{text.substr(0, kDigestBytes), text.substr(kDigestBytes)};
+}
+
+void ShiftLook::Drop() {
+  look_.reset();
+  site_.reset();
+  features_ = outputs_ = torch::Tensor();
+}
+
+absl::Status ShiftLook::Follow(const ActivationStore& store, ByteSpan pooled,
+                               const ApplyModel& apply_model,
+                               const ProgressSink& progress) {
+  const ParameterLayout& layout = learner_.layout();
+  if (!start_.has_value()) {
+    FG_ASSIGN_OR_RETURN(Look start, Look::Create(plan_, layout));
+    start.sketch().projection();
+    start_.emplace(std::move(start));
+  }
+  bool follows = false;
+  if (look_.has_value()) {
+    FG_ASSIGN_OR_RETURN(follows, look_->Follow(pooled));
+  }
+  if (!follows) {
+    Drop();
+    FG_ASSIGN_OR_RETURN(Look look, Look::Decode(plan_, layout, pooled));
+    look_.emplace(std::move(look));
+  }
+  if (look_->done()) {
+    return absl::InvalidArgumentError("the look has no further stage");
+  }
+  if (look_->asks_news()) return absl::OkStatus();
+  // A look that begins may be of another model; later stages are of the same.
+  const bool begins =
+      look_->stages().size() == (look_->previous() == Digest() ? 0 : 1);
+  if (begins || !site_.has_value()) {
+    site_.reset();
+    FG_RETURN_IF_ERROR(TakeRecords(store, apply_model, progress));
+    FG_ASSIGN_OR_RETURN(
+        SiteSketch site,
+        SiteSketch::Create(
+            start_->sketch(),
+            {AsMatrix(features_), labels_, AsMatrix(outputs_),
+             MatrixView{acquisition_, features_.size(0), kAcquisitions}}));
+    site_.emplace(std::move(site));
+  }
+  if (!look_->asks_verdicts() || !site_->summary().empty()) {
+    return absl::OkStatus();
+  }
+  // Begun anew after the summary, which the tests compare with.
+  FG_ASSIGN_OR_RETURN(Look before,
+                      Look::Create(plan_, layout, look_->previous()));
+  for (size_t i = 0; i + 1 < look_->stages().size(); ++i) {
+    FG_RETURN_IF_ERROR(before.Add(look_->stages()[i]));
+  }
+  return site_->Sums(before.sketch()).status();
+}
+
+absl::StatusOr<ShiftLook::Answer> ShiftLook::News(
+    const ActivationStore& store, const ProgressSink& progress) {
+  FG_ASSIGN_OR_RETURN(const Seen seen, ReadSeen());
+  FG_ASSIGN_OR_RETURN(const std::string records, DigestOf(store, progress));
+  const bool changed =
+      seen.records != records || seen.look != look_->previous().AsWire();
+  return Answer{NewsOf(changed), {}};
+}
+
+absl::StatusOr<ShiftLook::Answer> ShiftLook::Verdicts(
+    const ActivationStore& store, ByteSpan pooled,
+    const ProgressSink& progress) {
+  FG_ASSIGN_OR_RETURN(const Seen seen, ReadSeen());
+  FG_ASSIGN_OR_RETURN(const std::string records, DigestOf(store, progress));
+  if (weights_ != nullptr) {
+    FG_RETURN_IF_ERROR(weights_->Take(look_->sketch(), *site_));
+  }
+  const int64_t new_records = seen.records == records ? 0 : site_->n();
+  Answer answer;
+  FG_ASSIGN_OR_RETURN(answer.scalars,
+                      TestSite(look_->sketch(), *site_, new_records));
+  answer.sums = VerdictsOf(answer.scalars);
+  if (files_ != nullptr) {
+    FG_RETURN_IF_ERROR(WriteAtomically(
+        *files_, kSeenFile, AsBytes(records + Sha256(pooled).AsWire())));
+  }
+  Drop();
+  return answer;
 }
 
 absl::StatusOr<ShiftLook::Answer> ShiftLook::Sums(
     const ActivationStore& store, ByteSpan pooled,
-    const ProgressSink& progress) {
-  const ParameterLayout& layout = learner_.layout();
-  FG_ASSIGN_OR_RETURN(const Look target, Look::Decode(plan_, layout, pooled));
-  if (target.done()) {
-    return absl::InvalidArgumentError("the look has no further stage");
+    const ApplyModel& apply_model, const ProgressSink& progress) {
+  if (const absl::Status status = Follow(store, pooled, apply_model, progress);
+      !status.ok()) {
+    Drop();
+    return status;
   }
-  // A new look may be of another model; later stages are of the same.
-  if (target.stages().empty() || !features_.defined()) {
-    FG_RETURN_IF_ERROR(TakeRecords(store, progress));
-  }
-  FG_ASSIGN_OR_RETURN(Look look, Look::Create(plan_, layout));
-  FG_ASSIGN_OR_RETURN(
-      SiteSketch site,
-      SiteSketch::Create(
-          look.sketch(),
-          {AsMatrix(features_), labels_, AsMatrix(outputs_),
-           MatrixView{acquisition_, features_.size(0), kAcquisitions}}));
+  if (look_->asks_news()) return News(store, progress);
+  if (look_->asks_verdicts()) return Verdicts(store, pooled, progress);
   Answer answer;
-  for (const std::vector<uint64_t>& stage : target.stages()) {
-    FG_RETURN_IF_ERROR(site.Sums(look.sketch()).status());
-    FG_RETURN_IF_ERROR(look.Add(stage));
-  }
-  if (!look.asks_verdicts()) {
-    FG_ASSIGN_OR_RETURN(answer.sums, site.Sums(look.sketch()));
-    return answer;
-  }
-  FG_ASSIGN_OR_RETURN(const int64_t new_records, CountNew());
-  FG_ASSIGN_OR_RETURN(answer.scalars,
-                      TestSite(look.sketch(), site, new_records));
-  answer.sums = VerdictsOf(answer.scalars);
-  features_ = outputs_ = torch::Tensor();
+  FG_ASSIGN_OR_RETURN(answer.sums, site_->Sums(look_->sketch()));
   return answer;
 }
 

@@ -99,9 +99,11 @@ absl::Status SiteModel::OpenExported(const ModelChoice& choice) {
 absl::Status SiteModel::OpenRun(const ModelChoice& choice) {
   const std::string& run_folder = choice.run_folder;
   FG_ASSIGN_OR_RETURN(plan_, ReadRunPlan(run_folder));
-  if (choice.is_personal && plan_.personal.kind != PersonalKind::kDitto) {
+  if (choice.is_personal && plan_.personal.kind != PersonalKind::kDitto &&
+      plan_.shift.on_shift != OnShift::kApply) {
     return absl::FailedPreconditionError(
-        "the run's plan has no personal models (personal.kind: ditto)");
+        "the run's plan has no personal models (personal.kind: ditto, or "
+        "shift.on_shift: apply)");
   }
   FG_ASSIGN_OR_RETURN(preprocessor_,
                       HasBackbone(plan_)
@@ -174,6 +176,11 @@ absl::Status SiteModel::TakePersonal(FileStore& files,
       InitialTrainableSet(plan_, learner_->trained_layout(), backbone));
   LocalState state(files, kPersonalFolder, learner_->trained_layout(),
                    std::move(initial));
+  FG_ASSIGN_OR_RETURN(const bool began, state.Holds(kLastRound));
+  if (!began && plan_.personal.kind != PersonalKind::kDitto) {
+    return absl::FailedPreconditionError(
+        "this site has no personal model: no look at shift gave it one");
+  }
   FG_ASSIGN_OR_RETURN(const ParameterVector own, state.Load(kLastRound));
   return learner_->SetTrainedValues(own);
 }

@@ -200,16 +200,23 @@ absl::StatusOr<pb::TrainerTrained> Server::Train(
   if (session_ == nullptr) {
     return absl::FailedPreconditionError("configure before train");
   }
+  if (!pb::SiteRemedy_IsValid(request.remedy())) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "remedy ", static_cast<int>(request.remedy()), " is not known"));
+  }
   FG_ASSIGN_OR_RETURN(
       TrainerSession::Trained trained,
       session_->RunTrain(
           {static_cast<int>(request.round()), request.model_path(),
-           request.delta_path(), request.statistics_path()},
+           request.delta_path(), request.statistics_path(),
+           static_cast<SiteRemedy>(request.remedy())},
           progress));
   pb::TrainerTrained reply;
   reply.set_samples(trained.samples);
   reply.set_loss(trained.loss);
   reply.set_seconds(trained.seconds);
+  reply.mutable_scalars()->insert(trained.scalars.begin(),
+                                  trained.scalars.end());
   return reply;
 }
 

@@ -42,16 +42,21 @@ double TrainingLoss::Weight(const std::vector<int64_t>& images) const {
   return sum;
 }
 
+std::vector<float> TrainingLoss::SampleWeights(
+    const std::vector<int64_t>& images) const {
+  std::vector<float> weights;
+  if (options_.sample_weights.empty()) return weights;
+  for (int64_t image : images) {
+    weights.push_back(options_.sample_weights[image]);
+  }
+  return weights;
+}
+
 torch::Tensor TrainingLoss::Sum(const torch::Tensor& logits,
                                 const std::vector<int64_t>& images) const {
   std::vector<int64_t> labels;
-  std::vector<float> weights;
-  for (int64_t image : images) {
-    labels.push_back(labels_[image]);
-    if (!options_.sample_weights.empty()) {
-      weights.push_back(options_.sample_weights[image]);
-    }
-  }
+  for (int64_t image : images) labels.push_back(labels_[image]);
+  const std::vector<float> weights = SampleWeights(images);
   auto loss = torch::nn::functional::CrossEntropyFuncOptions()
                   .weight(class_weights_)
                   .label_smoothing(options_.label_smoothing);

@@ -32,6 +32,8 @@ class TrainingLoss {
                const torch::Device& device);
 
   double Weight(const std::vector<int64_t>& images) const;
+  // Of these images; empty: all 1.
+  std::vector<float> SampleWeights(const std::vector<int64_t>& images) const;
   // Scalar. `logits` [n, classes] are of these images.
   torch::Tensor Sum(const torch::Tensor& logits,
                     const std::vector<int64_t>& images) const;

@@ -1,11 +1,11 @@
 #include "client/update/statistic_sums.h"
 
 #include <string>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "common/base/status_macros.h"
 #include "common/numeric/update_payload.h"
-#include "common/shift/look.h"
 #include "common/statistics/start_statistics.h"
 
 namespace fedgraft {
@@ -51,11 +51,8 @@ absl::StatusOr<StatisticSums> ReadStatisticSums(FileStore& files,
   return StatisticSums::Create(plan, layout, sums);
 }
 
-absl::StatusOr<SketchSums> SketchSums::Create(const Plan& plan,
-                                              const ParameterLayout& layout,
-                                              ByteSpan pooled,
+absl::StatusOr<SketchSums> SketchSums::Create(const Look& look,
                                               absl::Span<const double> sums) {
-  FG_ASSIGN_OR_RETURN(const Look look, Look::Decode(plan, layout, pooled));
   if (look.done()) {
     return absl::InvalidArgumentError("the look has no further stage");
   }
@@ -63,19 +60,30 @@ absl::StatusOr<SketchSums> SketchSums::Create(const Plan& plan,
   return SketchSums(std::move(words));
 }
 
-absl::StatusOr<SketchSums> ReadSketchSums(FileStore& files,
-                                          std::string_view path,
-                                          const std::string& pooled_path,
-                                          const Plan& plan,
-                                          const ParameterLayout& layout) {
+absl::StatusOr<SketchSums> SketchSumsReader::Read(
+    FileStore& files, std::string_view path, const std::string& pooled_path,
+    const Plan& plan, const ParameterLayout& layout) {
   Bytes pooled;
   if (!pooled_path.empty()) {
     FG_ASSIGN_OR_RETURN(pooled, ReadAll(files, pooled_path));
   }
-  FG_ASSIGN_OR_RETURN(const Look look, Look::Decode(plan, layout, pooled));
-  FG_ASSIGN_OR_RETURN(const std::vector<double> sums,
-                      ReadSums(files, path, look.done() ? 0 : look.words()));
-  return SketchSums::Create(plan, layout, pooled, sums);
+  bool follows = false;
+  if (look_.has_value() && plan_ == plan.hash) {
+    absl::StatusOr<bool> followed = look_->Follow(pooled);
+    if (!followed.ok()) look_.reset();
+    FG_RETURN_IF_ERROR(followed.status());
+    follows = *followed;
+  }
+  if (!follows) {
+    look_.reset();
+    FG_ASSIGN_OR_RETURN(Look look, Look::Decode(plan, layout, pooled));
+    look_.emplace(std::move(look));
+    plan_ = plan.hash;
+  }
+  FG_ASSIGN_OR_RETURN(
+      const std::vector<double> sums,
+      ReadSums(files, path, look_->done() ? 0 : look_->words()));
+  return SketchSums::Create(*look_, sums);
 }
 
 }  // namespace fedgraft

@@ -36,6 +36,8 @@ enum class AspectPolicy { kStretch, kPad, kCenterCrop };
 enum class Weighting { kSamples, kUniform };
 enum class Rounding { kNearest, kStochastic };
 enum class Split { kTrain, kVal, kTest };
+enum class ImportanceTarget { kNone, kPooled };
+enum class OnShift { kRecommend, kApply };
 
 struct PreprocessingSpec {
   int size = 224;
@@ -82,6 +84,12 @@ struct LossSpec {
   ClassWeights class_weights = ClassWeights::kNone;
   Sampling sampling = Sampling::kShuffled;
   double label_smoothing = 0;
+};
+
+struct ImportanceSpec {
+  ImportanceTarget target = ImportanceTarget::kNone;
+  double flatten = 0.5;
+  double min_ess = 0.3;  // share of the records
 };
 
 struct RegularizerSpec {
@@ -163,11 +171,13 @@ struct EvaluationSpec {
   int every = 1;
   Split split = Split::kVal, final_split = Split::kTest;
   bool compare_local = false;
+  int compare_local_every = 0;  // rounds of training; 0: only at the end
 };
 
 struct ShiftSpec {
   int every = 0;  // rounds of training; 0: never
   double false_alarm_rate = 0.05;
+  OnShift on_shift = OnShift::kRecommend;
 };
 
 // A validated plan. Made by config/plan_loader.h from YAML or from its
@@ -198,6 +208,7 @@ struct Plan {
   AugmentationSpec augmentation;
   LayerRateSpec layer_rates;
   LossSpec loss;
+  ImportanceSpec importance;
   RegularizerSpec regularizers;
   double gradient_norm_max = 0;  // 0: none
   int accumulate = 1;

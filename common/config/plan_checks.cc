@@ -362,6 +362,20 @@ void CheckEvaluation(const EvaluationSpec& spec, ConfigErrors& errors) {
     errors.Add("evaluation.compare_local",
                "found true; expected false without evaluation (every: -1)");
   }
+  const int compare_every = spec.compare_local_every;
+  if (compare_every == 0) return;
+  if (!spec.compare_local) {
+    errors.Add("evaluation.compare_local_every",
+               absl::StrCat("found ", compare_every,
+                            " without compare_local, so that nothing is "
+                            "compared; expected compare_local: true, or 0"));
+  } else if (spec.every < 1 || compare_every % spec.every != 0) {
+    errors.Add("evaluation.compare_local_every",
+               absl::StrCat("found ", compare_every, " with evaluation.every ",
+                            spec.every,
+                            "; expected a multiple of it: models are compared "
+                            "where they are evaluated (or 0)"));
+  }
 }
 
 }  // namespace

@@ -12,9 +12,41 @@ constexpr int kSitesMin = 4;
 // may come; and for this many classes.
 constexpr int kSitesMax = 1024, kClassesMax = 128;
 
+// What rests on a look needs one before the last round of training.
+void CheckLooksInTime(const Plan& plan, const char* key, ConfigErrors& errors) {
+  if (plan.shift.every == 0) {
+    errors.Add(key,
+               "found with shift.every 0, so that no look tells what sites "
+               "differ in; expected its default, or shift.every above 0");
+  } else if (plan.shift.every >= plan.rounds) {
+    errors.Add(key, absl::StrCat("found with shift.every ", plan.shift.every,
+                                 " of ", plan.rounds,
+                                 " rounds: no training follows the first look; "
+                                 "expected its default, or a smaller every"));
+  }
+}
+
+// Weights of records, and what follows of shift.
+void CheckRemedies(const Plan& plan, ConfigErrors& errors) {
+  constexpr char kWeights[] = "local.importance_weights";
+  const bool applies = plan.shift.on_shift == OnShift::kApply;
+  const bool weighs = plan.importance.target != ImportanceTarget::kNone;
+  if (applies) CheckLooksInTime(plan, "shift.on_shift", errors);
+  if (weighs) {
+    CheckLooksInTime(plan, "local.importance_weights.target", errors);
+  } else if (!applies &&
+             (plan.importance.flatten != ImportanceSpec().flatten ||
+              plan.importance.min_ess != ImportanceSpec().min_ess)) {
+    errors.Add(kWeights,
+               "found its keys with target none and shift.on_shift recommend, "
+               "where they do nothing; expected their defaults");
+  }
+}
+
 }  // namespace
 
 void CheckShift(const Plan& plan, ConfigErrors& errors) {
+  CheckRemedies(plan, errors);
   if (plan.shift.every == 0) {
     if (plan.shift.false_alarm_rate != ShiftSpec().false_alarm_rate) {
       errors.Add("shift.false_alarm_rate",

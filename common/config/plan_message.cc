@@ -140,6 +140,16 @@ RegularizerSpec RegularizersOf(const pb::RegularizerSpec& message) {
   return spec;
 }
 
+ImportanceSpec ImportanceOf(const pb::ImportanceSpec& message) {
+  ImportanceSpec spec;
+  spec.target = FromWord<ImportanceTarget>(
+      message.target(), {{"none", ImportanceTarget::kNone},
+                         {"pooled", ImportanceTarget::kPooled}});
+  spec.flatten = message.flatten();
+  spec.min_ess = message.min_ess();
+  return spec;
+}
+
 SolverSpec SolverOf(const pb::SolverSpec& message) {
   SolverSpec spec;
   spec.kind =
@@ -231,8 +241,8 @@ UpdateSpec UpdateOf(const pb::UpdateSpec& message) {
       {{"samples", Weighting::kSamples}, {"uniform", Weighting::kUniform}});
   spec.weight_cap = message.weight_cap();
   spec.rounding = FromWord<Rounding>(
-      message.rounding(), {{"nearest", Rounding::kNearest},
-                           {"stochastic", Rounding::kStochastic}});
+      message.rounding(),
+      {{"nearest", Rounding::kNearest}, {"stochastic", Rounding::kStochastic}});
   return spec;
 }
 
@@ -289,6 +299,7 @@ Plan PlanFromMessage(const pb::Plan& message) {
                        augmentation.views()};
   plan.layer_rates = LayerRatesOf(message.local().layer_rates());
   plan.loss = LossOf(message.local().loss());
+  plan.importance = ImportanceOf(message.local().importance_weights());
   plan.regularizers = RegularizersOf(message.local().regularizers());
   plan.gradient_norm_max = message.local().gradient_norm_max();
   plan.accumulate = message.local().accumulate();
@@ -298,7 +309,8 @@ Plan PlanFromMessage(const pb::Plan& message) {
   plan.evaluation = {message.evaluation().every(),
                      SplitOf(message.evaluation().split()),
                      SplitOf(message.evaluation().final_split()),
-                     message.evaluation().compare_local()};
+                     message.evaluation().compare_local(),
+                     message.evaluation().compare_local_every()};
   plan.solver = SolverOf(message.solver());
   plan.stopping = StoppingOf(message.stopping());
   plan.personal = PersonalOf(message.personal());
@@ -306,7 +318,10 @@ Plan PlanFromMessage(const pb::Plan& message) {
       SecureAggregationOf(message.privacy().secure_aggregation());
   plan.differential_privacy =
       DifferentialPrivacyOf(message.privacy().differential_privacy());
-  plan.shift = {message.shift().every(), message.shift().false_alarm_rate()};
+  plan.shift = {message.shift().every(), message.shift().false_alarm_rate(),
+                FromWord<OnShift>(message.shift().on_shift(),
+                                  {{"recommend", OnShift::kRecommend},
+                                   {"apply", OnShift::kApply}})};
   return plan;
 }
 

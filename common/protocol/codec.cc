@@ -77,7 +77,8 @@ class Checker {
       case pb::TASK_KIND_SKETCH:
         return TaskKind::kSketch;
       default:
-        return Wrong("kind", "train (1), evaluate (2), solve (3), gather (4) or "
+        return Wrong("kind",
+                     "train (1), evaluate (2), solve (3), gather (4) or "
                      "sketch (5)",
                      absl::StrCat(static_cast<int>(kind)));
     }
@@ -267,7 +268,9 @@ pb::Task ToWire(const Task& message) {
   if (message.statistics_size_bytes > 0) {
     wire.set_statistics(message.statistics.AsWire());
     wire.set_statistics_size_bytes(message.statistics_size_bytes);
+    wire.set_statistics_inline(ToWire(message.statistics_inline));
   }
+  wire.set_remedy(static_cast<pb::SiteRemedy>(message.remedy));
   wire.set_secure_step(static_cast<pb::SecureStep>(message.secure.step));
   wire.set_secure_attempt(message.secure.attempt);
   wire.set_secure_payload(ToWire(message.secure.payload));
@@ -316,6 +319,22 @@ absl::StatusOr<Task> FromWire(const pb::Task& wire) {
     FG_ASSIGN_OR_RETURN(message.statistics,
                         check.Sha256("statistics", wire.statistics()));
   }
+  FG_RETURN_IF_ERROR(check.Size("statistics_inline",
+                                wire.statistics_inline().size(), 0,
+                                kInlineModelBytesMax));
+  if (!wire.statistics_inline().empty() &&
+      wire.statistics_inline().size() != wire.statistics_size_bytes()) {
+    return check.Wrong(
+        "statistics_inline",
+        absl::StrCat("none or all ", wire.statistics_size_bytes(), " bytes"),
+        absl::StrCat(wire.statistics_inline().size()));
+  }
+  message.statistics_inline = ToBytes(AsBytes(wire.statistics_inline()));
+  if (!pb::SiteRemedy_IsValid(wire.remedy())) {
+    return check.Wrong("remedy", "one that this version knows",
+                       absl::StrCat(static_cast<int>(wire.remedy())));
+  }
+  message.remedy = static_cast<SiteRemedy>(wire.remedy());
   message.statistics_size_bytes = wire.statistics_size_bytes();
   message.training_round = RoundId{wire.training_round()};
   FG_ASSIGN_OR_RETURN(message.secure, SecureFromWire(check, wire));

@@ -84,6 +84,15 @@ struct JoinReply {
   std::optional<RunDescriptor> run;
 };
 
+// Numbers as in proto/shift.proto. What each is, and what stands against it:
+// common/shift/remedies.h.
+enum class SiteRemedy {
+  kNone = 0,
+  kImportanceWeights = 1,
+  kPriorCorrection = 2,
+  kPersonalModel = 3
+};
+
 struct Task {
   RunId run;
   RoundId round;
@@ -102,6 +111,8 @@ struct Task {
   // what the stages before have pooled (common/shift). No size: nothing.
   Digest statistics;
   uint64_t statistics_size_bytes = 0;
+  Bytes statistics_inline;                // sketch; empty: fetch by digest
+  SiteRemedy remedy = SiteRemedy::kNone;  // train
   SecureAsk secure;
 };
 

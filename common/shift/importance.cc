@@ -3,6 +3,7 @@
 #include <Eigen/Cholesky>
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "common/base/status_macros.h"
@@ -80,6 +81,65 @@ absl::StatusOr<ImportanceWeights> FitImportance(
         " records; expected ", kEffectiveShareMin * n,
         " or more (flatten them, or do not weight)"));
   }
+  return result;
+}
+
+absl::StatusOr<RecordImportance> FitEmbeddingImportance(
+    const MatrixView& embedding, absl::Span<const double> target_mean,
+    double lambda, double flattening) {
+  FG_RETURN_IF_ERROR(CheckMatrix(embedding, "embedding"));
+  const int64_t size = embedding.columns;
+  if (static_cast<int64_t>(target_mean.size()) != size || embedding.rows < 1 ||
+      !(lambda > 0)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("importance: expected a source record, a target mean of ",
+                     size, " numbers and lambda above 0, not ", embedding.rows,
+                     ", ", target_mean.size(), " and ", lambda));
+  }
+  using RowMajor =
+      Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
+  const Eigen::Map<const RowMajor> phi(embedding.values.data(), embedding.rows,
+                                       size);
+  const Eigen::Map<const Eigen::VectorXd> target(target_mean.data(), size);
+  if (!target.allFinite()) {
+    return absl::InvalidArgumentError("importance: a target mean not finite");
+  }
+  const Eigen::VectorXd mean = phi.colwise().mean().transpose();
+  const RowMajor centred = phi.rowwise() - mean.transpose();
+  Eigen::MatrixXd covariance =
+      centred.transpose() * centred / static_cast<double>(embedding.rows);
+  covariance.diagonal().array() += lambda;
+  const Eigen::VectorXd slope = covariance.ldlt().solve(target - mean);
+  const Eigen::VectorXd weights =
+      ((centred * slope).array() + 1).max(0).matrix();
+  return NormalizeImportance({weights.begin(), weights.end()}, flattening);
+}
+
+absl::StatusOr<RecordImportance> NormalizeImportance(
+    std::vector<double> weights, double flattening) {
+  if (!(flattening > 0 && flattening <= 1)) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "importance: expected a flattening above 0 to 1, not ", flattening));
+  }
+  RecordImportance result;
+  double sum = 0, squares = 0;
+  for (double& weight : weights) {
+    if (!(weight >= 0) || !std::isfinite(weight)) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "importance: expected weights of 0 or more, not ", weight));
+    }
+    weight = std::min(std::pow(weight, flattening), kWeightMax);
+    sum += weight;
+    squares += weight * weight;
+  }
+  if (!(sum > 0)) {
+    return absl::FailedPreconditionError(
+        "importance: no source record lies near the target");
+  }
+  const auto n = static_cast<double>(weights.size());
+  for (double& weight : weights) weight *= n / sum;
+  result.weights = std::move(weights);
+  result.share = sum * sum / (n * squares);
   return result;
 }
 

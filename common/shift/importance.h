@@ -39,4 +39,29 @@ absl::StatusOr<ImportanceWeights> FitImportance(
     const MatrixView& source_kernel, absl::Span<const double> target_mean,
     double lambda, double flattening = 1);
 
+struct RecordImportance {
+  std::vector<double> weights;  // [n], mean 1
+  // Of the records, (sum w)^2 / (n sum w^2): what the weights leave the worth
+  // of.
+  double share = 0;
+};
+
+// The same from random Fourier features (random_features.h), whose mean over
+// the target is `target_mean` [D]; `embedding` [n, D] of the source. They have
+// no constant, so the fit has one of its own, without penalty:
+//   w(x) = 1 + a . (phi(x) - m),  (C + lambda I) a = target_mean - m
+// with m and C mean and covariance of phi over the source. A source that is the
+// target has weights of 1, and more penalty moves all weights towards 1.
+// Negative weights are cut at 0; else as of NormalizeImportance.
+// INVALID_ARGUMENT: sizes, or numbers out of range or not finite.
+absl::StatusOr<RecordImportance> FitEmbeddingImportance(
+    const MatrixView& embedding, absl::Span<const double> target_mean,
+    double lambda, double flattening);
+
+// Raised to `flattening` (above 0 to 1), cut at kWeightMax and scaled to mean
+// 1. INVALID_ARGUMENT: a weight that is negative or not finite.
+// FAILED_PRECONDITION: all are 0.
+absl::StatusOr<RecordImportance> NormalizeImportance(
+    std::vector<double> weights, double flattening);
+
 }  // namespace fedgraft

@@ -8,9 +8,17 @@
 namespace fedgraft {
 
 absl::StatusOr<Sketch> Sketch::Create(const SketchSpec& spec) {
-  FG_ASSIGN_OR_RETURN(SketchProjection projection,
-                      SketchProjection::Create(spec));
-  return Sketch(spec, std::move(projection));
+  FG_RETURN_IF_ERROR(spec.Check());
+  return Sketch(spec);
+}
+
+const SketchProjection& Sketch::projection() const {
+  if (projection_ == nullptr) {
+    auto made = SketchProjection::Create(spec_);
+    FG_CHECK(made.ok());  // a spec that Check lets through has one
+    projection_ = std::make_shared<const SketchProjection>(*std::move(made));
+  }
+  return *projection_;
 }
 
 absl::Status Sketch::Add(absl::Span<const double> pooled) {

@@ -1,7 +1,7 @@
 #pragma once
 
+#include <memory>
 #include <optional>
-#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -38,7 +38,9 @@ class Sketch {
   absl::Status Add(absl::Span<const double> pooled);
   bool done() const { return done_; }
 
-  const SketchProjection& projection() const { return projection_; }
+  // Made at the first call, which takes some milliseconds; copies that are made
+  // after it have it.
+  const SketchProjection& projection() const;
   // REQUIRES: past kMoments.
   const SketchSpace& space() const { return *space_; }
   const PooledHead& head() const { return *head_; }
@@ -46,12 +48,10 @@ class Sketch {
   absl::Span<const double> summary() const { return summary_; }
 
  private:
-  Sketch(const SketchSpec& spec, SketchProjection projection)
-      : spec_(spec),
-        projection_(std::move(projection)),
-        layout_(spec, SketchStage::kMoments, 0, 0) {}
+  explicit Sketch(const SketchSpec& spec)
+      : spec_(spec), layout_(spec, SketchStage::kMoments, 0, 0) {}
   SketchSpec spec_;
-  SketchProjection projection_;
+  mutable std::shared_ptr<const SketchProjection> projection_;
   SketchLayout layout_;
   std::optional<SketchSpace> space_;
   std::optional<PooledHead> head_;

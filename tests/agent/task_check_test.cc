@@ -78,6 +78,24 @@ TEST(TaskCheckTest, SketchesOnlyARunThatLooksAtShift) {
               IsError(absl::StatusCode::kInvalidArgument, "sketching rounds"));
 }
 
+TEST(TaskCheckTest, RemediesAreOfPlansThatApplyThem) {
+  RunContext run = MakeRun("");
+  Task train = TaskOf(run, TaskKind::kTrain, 2, 2);
+  train.remedy = SiteRemedy::kPriorCorrection;
+  EXPECT_THAT(CheckTask(run, train),
+              IsError(absl::StatusCode::kInvalidArgument, "prior correction"));
+  run.plan.shift = {1, 0.05, OnShift::kApply};
+  EXPECT_THAT(CheckTask(run, train), IsOk());
+  run.plan.loss.sampling = Sampling::kBalanced;
+  EXPECT_THAT(CheckTask(run, train),
+              IsError(absl::StatusCode::kInvalidArgument, "prior correction"));
+  run.plan.loss.sampling = Sampling::kShuffled;
+  Task sketch = TaskOf(run, TaskKind::kSketch, 2, 2);
+  sketch.remedy = SiteRemedy::kPriorCorrection;
+  EXPECT_THAT(CheckTask(run, sketch),
+              IsError(absl::StatusCode::kInvalidArgument, "prior correction"));
+}
+
 TEST(TaskCheckTest, TrainTasksOfARunThatGathersNameTheStatistics) {
   const RunContext run = MakeRun("local: {loss: {class_weights: federated}}\n");
   Task train = TaskOf(run, TaskKind::kTrain, 2, 1);

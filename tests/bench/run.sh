@@ -4,10 +4,10 @@
 # large round needs 6 GB there. Arguments: names of benches (default: all).
 set -euo pipefail
 root=$(cd "$(dirname "$0")/../.." && pwd)
-all="reduce_grid_bench simulated_sites_bench round_bench large_round_bench store_bench secagg_bench masked_round_bench"
+all="reduce_grid_bench simulated_sites_bench round_bench large_round_bench look_bench store_bench secagg_bench masked_round_bench"
 benches=${*:-$all}
 "$root/deploy/install-deps.sh" --tests
-FEDGRAFT_TARGETS="fedgraft-aggregator fedgraft-client fedgraft-null-trainer train_bench $benches" \
+FEDGRAFT_TARGETS="fedgraft-aggregator fedgraft-client fedgraft-trainer fedgraft-null-trainer train_bench $benches" \
   "$root/deploy/build.sh" -DFEDGRAFT_TESTS=ON
 bin=${FEDGRAFT_BUILD_DIR:-$root/build/release}/bin
 rows=$(mktemp)

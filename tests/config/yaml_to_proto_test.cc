@@ -44,8 +44,8 @@ TEST(YamlToProtoTest, UnknownKeysSuggestTheRightOne) {
               ElementsAre("f.yaml:11: local.optimiser: unknown key; expected "
                           "one of epochs, batch_size, optimizer, schedule, "
                           "augmentation, layer_rates, loss, regularizers, "
-                          "gradient_norm_max, accumulate, deterministic; did "
-                          "you mean \"optimizer\"?"));
+                          "gradient_norm_max, accumulate, deterministic, "
+                          "importance_weights; did you mean \"optimizer\"?"));
   EXPECT_THAT(PlanErrors("evalution: {every: 1}\n"),
               ElementsAre(HasSubstr("did you mean \"evaluation\"?")));
   // Right key, wrong place.

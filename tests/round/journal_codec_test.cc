@@ -64,17 +64,22 @@ std::vector<Record> EveryRecord() {
   evaluated.sites = {{"a"}};
   evaluated.metrics = {{"auc", 0.75}, {"n", 40}};
   evaluated.opens_next = true;
-  return {opened,
-          SiteJoined{{"site-1"}},
-          RoundOpened{{7}},
-          ContributionAccepted{{"a"}, SomeHeader(), Bytes(77, 5), ""},
-          ContributionAccepted{{"b"}, SomeHeader(), {}, "spool/x"},
-          reduced,
-          gathered,
-          evaluated,
-          RunClosed{true, "operator's wish"},
-          RunPaused{true},
-          SiteReported{{"a"}, {2}, {{"n", 40}, {"auc", 0.5}}}};
+  return {
+      opened,
+      SiteJoined{{"site-1"}},
+      RoundOpened{{7}},
+      ContributionAccepted{{"a"}, SomeHeader(), Bytes(77, 5), ""},
+      ContributionAccepted{{"b"}, SomeHeader(), {}, "spool/x"},
+      reduced,
+      gathered,
+      evaluated,
+      RunClosed{true, "operator's wish"},
+      RunPaused{true},
+      SiteReported{{"a"}, {2}, {{"n", 40}, {"auc", 0.5}}},
+      RemediesChosen{
+          {4},
+          {{{"a"}, {SiteRemedy::kPriorCorrection}},
+           {{"b"}, {SiteRemedy::kPersonalModel, RemedyObstacle::kSolver}}}}};
 }
 
 TEST(JournalCodecTest, EveryRecordSurvivesARoundTrip) {

@@ -1,9 +1,13 @@
 // Looks at shift through the coordinator.
+#include <map>
+#include <set>
 #include <string>
 #include <vector>
 
 #include "common/crypto/sha256.h"
 #include "common/shift/look.h"
+#include "common/shift/remedies.h"
+#include "common/shift/shift_tests.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/round/round_world.h"
@@ -17,14 +21,42 @@ using ::testing::HasSubstr;
 class LookRoundsTest : public ::testing::Test {
  protected:
   std::vector<const TestSite*> All() const { return {&a_, &b_, &c_, &d_}; }
-  void Start(int rounds) {
+  void Start(int rounds, const std::string& on_shift = "recommend") {
     PlanSpec spec;
+    spec.on_shift = on_shift;
     spec.rounds = rounds;
     spec.quorum = spec.expected = 4;
     spec.looks_every = 1;
     ASSERT_THAT(world_.Open(), IsOk());
     world_.StartRun(spec);
     world_.JoinAll(All());
+  }
+  // Whatever is left of a look; returns the number of stages.
+  int FinishLook() {
+    int stages = 0;
+    for (; world_.TaskOf(a_).kind == TaskKind::kSketch; ++stages) {
+      world_.Contribute(All());
+      if (world_.state() == "finished") return stages + 1;
+    }
+    return stages;
+  }
+  // Scalars of a site that differs in these tests.
+  static std::map<std::string, double> Found(
+      const std::set<std::string>& differs) {
+    std::map<std::string, double> scalars = {{"shift.new_records", 40}};
+    for (const ShiftTestSpec& test : ShiftTests()) {
+      const std::string name(test.name);
+      scalars[ShiftScalar(name, "p")] = differs.contains(name) ? 1e-9 : 0.6;
+    }
+    return scalars;
+  }
+  double Finding(uint32_t round, const TestSite& site,
+                 const std::string& name) {
+    return world_.coordinator()
+        .Findings()
+        .values.at(round)
+        .at(site.id().value)
+        .at(name);
   }
   // What the stages come to if all four sites answer.
   Look Expected(int stages) const {
@@ -74,6 +106,96 @@ TEST_F(LookRoundsTest, StagesAddUpAndEndInVerdicts) {
   for (const auto& [name, value] : look.Verdicts()) {
     EXPECT_EQ(history[0].metrics.at(name), value) << name;
   }
+}
+
+// The features of a linear probe stay the same, so its second look has nothing
+// to add until some site's records change.
+TEST_F(LookRoundsTest, ALookWithoutNewsEndsAtOnceAndTheLastOneStands) {
+  Start(/*rounds=*/2);
+  world_.Contribute(All());
+  EXPECT_GT(FinishLook(), 3);
+  const RoundId round = world_.TaskOf(a_).round;
+  ASSERT_THAT(world_.Report(a_, round, Found({"covariate_mmd"})), IsOk());
+  world_.Contribute(All());
+  const Task task = world_.TaskOf(a_);
+  ASSERT_EQ(task.kind, TaskKind::kSketch);
+  EXPECT_GT(task.statistics_size_bytes, 0u);
+  EXPECT_EQ(*world_.Blob(a_, task.statistics), task.statistics_inline);
+  EXPECT_EQ(FinishLook(), 1);
+  EXPECT_EQ(world_.state(), "finished");
+  const auto& history = world_.coordinator().History();
+  EXPECT_EQ(history.back().metrics.at(kLookUnchanged), 1);
+  EXPECT_FALSE(history.back().metrics.contains("shift_sites"));
+  EXPECT_EQ(Finding(2, a_, "shift.covariate_mmd.p"), 1e-9);
+  EXPECT_EQ(Finding(1, a_, "shift.new_records"), 40);
+  EXPECT_EQ(Finding(2, a_, "shift.new_records"), 0);
+}
+
+TEST_F(LookRoundsTest, OneSitesNewsMakeAWholeLook) {
+  Start(/*rounds=*/2);
+  world_.Contribute(All());
+  FinishLook();
+  world_.Contribute(All());
+  const Task task = world_.TaskOf(a_);
+  ASSERT_EQ(task.kind, TaskKind::kSketch);
+  for (const TestSite* site : All()) {
+    const bool changed = site == &c_;
+    ASSERT_THAT(
+        world_.Upload(*site,
+                      site->Seal(world_.run(), TestSite::HeaderFor(task),
+                                 TestSite::WordsPayload({1, changed ? 1u : 0u}),
+                                 world_.random)),
+        IsOk());
+  }
+  world_.Run(absl::Milliseconds(20));
+  EXPECT_GT(FinishLook(), 3);
+  EXPECT_EQ(world_.state(), "finished");
+  EXPECT_EQ(world_.coordinator().History().back().metrics.at("shift_sites"), 4);
+}
+
+// What is chosen by a look's findings is journalled, and asked of the site that
+// differs, and of no other, from the next round of training on.
+TEST_F(LookRoundsTest, ASiteThatDiffersIsAskedForItsRemedy) {
+  Start(/*rounds=*/4, "apply");
+  world_.Contribute(All());
+  FinishLook();
+  const Task during = world_.TaskOf(a_);
+  ASSERT_EQ(during.kind, TaskKind::kTrain);
+  const std::set<std::string> covariate = {"covariate_mmd",
+                                           "covariate_adjusted"};
+  for (const TestSite* site : All()) {
+    ASSERT_THAT(
+        world_.Report(*site, during.round,
+                      Found(site == &b_ ? covariate : std::set<std::string>())),
+        IsOk());
+  }
+  EXPECT_EQ(world_.TaskOf(b_).remedy, SiteRemedy::kNone);  // of this round
+  world_.Contribute(All());
+  FinishLook();
+  ASSERT_EQ(world_.TaskOf(b_).kind, TaskKind::kTrain);
+  EXPECT_EQ(world_.TaskOf(b_).remedy, SiteRemedy::kImportanceWeights);
+  EXPECT_EQ(world_.TaskOf(a_).remedy, SiteRemedy::kNone);
+  ASSERT_THAT(world_.Reopen(), IsOk());
+  world_.Run();
+  EXPECT_EQ(world_.TaskOf(b_).remedy, SiteRemedy::kImportanceWeights);
+  EXPECT_EQ(Finding(1, b_, "remedy.chosen"),
+            static_cast<double>(SiteRemedy::kImportanceWeights));
+  EXPECT_EQ(Finding(1, b_, "remedy.obstacle"), 0);
+  EXPECT_FALSE(world_.coordinator().Findings().values.at(1).at("a").contains(
+      "remedy.chosen"));
+}
+
+TEST_F(LookRoundsTest, APlanThatRecommendsAsksForNothing) {
+  Start(/*rounds=*/2);
+  world_.Contribute(All());
+  FinishLook();
+  const RoundId round = world_.TaskOf(a_).round;
+  for (const TestSite* site : All()) {
+    ASSERT_THAT(world_.Report(*site, round, Found({"covariate_mmd"})), IsOk());
+  }
+  world_.Contribute({&a_, &b_, &c_, &d_});
+  EXPECT_FALSE(world_.coordinator().Findings().values.at(1).at("a").contains(
+      "remedy.chosen"));
 }
 
 TEST_F(LookRoundsTest, WithoutTheQuorumTheRunGoesOn) {

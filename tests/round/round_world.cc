@@ -85,7 +85,8 @@ Plan MakePlan(const PlanSpec& spec) {
       !spec.masks.empty() ? spec.masks
       : spec.secure       ? "on"
                           : "off",
-      "\"}}\n", "shift: {every: ", spec.looks_every, "}\n");
+      "\"}}\n", "shift: {every: ", spec.looks_every,
+      ", on_shift: ", spec.on_shift, "}\n");
   const absl::StatusOr<Plan> plan = ParsePlanYaml(yaml, "test.yaml");
   if (!plan.ok()) ADD_FAILURE() << plan.status();
   FG_CHECK(plan.ok());

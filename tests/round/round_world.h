@@ -43,6 +43,7 @@ struct PlanSpec {
   bool secure = false;                 // secure aggregation
   std::string masks = "";              // its mode; "": as `secure` says
   int looks_every = 0;                 // at shift; 0: never
+  std::string on_shift = "recommend";
   absl::Duration round_deadline = absl::Minutes(10);
   absl::Duration progress_timeout = absl::Seconds(30);
   absl::Duration enrol_deadline = absl::Minutes(5);

@@ -76,5 +76,81 @@ TEST(ImportanceTest, RefusesATargetThatFewRecordsReach) {
               IsError(absl::StatusCode::kInvalidArgument, "target mean"));
 }
 
+struct Embedded {
+  std::vector<double> phi, target;  // [8, 4], [4]
+};
+Embedded SmallEmbedding() {
+  Embedded small{std::vector<double>(32), std::vector<double>(4)};
+  for (int i = 0; i < 8; ++i) {
+    for (int j = 0; j < 4; ++j) {
+      small.phi[4 * i + j] = 0.5 * std::cos(0.7 * i + 1.3 * j * j);
+      small.target[j] += small.phi[4 * i + j] / 8;
+    }
+  }
+  for (int j = 0; j < 4; ++j) small.target[j] += 0.05 * std::sin(j + 1);
+  return small;
+}
+
+// NumPy: least squares on the basis (1, phi) without penalty on the constant.
+TEST(ImportanceTest, EmbeddingsReproduceTheReferenceSet) {
+  const Embedded small = SmallEmbedding();
+  constexpr double kFull[] = {1.18126755307001,  1.03885505340937,
+                              0.891017506597611, 0.807285220925697,
+                              0.827038798698181, 0.940987823630499,
+                              1.09554028879435,  1.21800775487429};
+  constexpr double kHalf[] = {1.08981637111451,  1.0220135844458,
+                              0.946503683844158, 0.900933406898195,
+                              0.911889325782212, 0.972682700596782,
+                              1.04952639859039,  1.10663452872795};
+  const auto full =
+      FitEmbeddingImportance({small.phi, 8, 4}, small.target, 0.01, 1);
+  const auto half =
+      FitEmbeddingImportance({small.phi, 8, 4}, small.target, 0.01, 0.5);
+  ASSERT_TRUE(full.ok() && half.ok());
+  for (int i = 0; i < 8; ++i) {
+    EXPECT_NEAR(full->weights[i], kFull[i], 1e-10) << i;
+    EXPECT_NEAR(half->weights[i], kHalf[i], 1e-10) << i;
+  }
+  EXPECT_NEAR(full->share, 0.978780389479895, 1e-10);
+  EXPECT_NEAR(half->share, 0.994584346905198, 1e-10);
+}
+
+TEST(ImportanceTest, ASourceThatIsTheTargetHasWeightsOfOne) {
+  const Embedded small = SmallEmbedding();
+  const auto fit = FitEmbeddingImportance({small.phi, 8, 4},
+                                          ColumnMeans(small.phi, 4), 0.01, 1);
+  ASSERT_TRUE(fit.ok()) << fit.status();
+  for (double weight : fit->weights) EXPECT_NEAR(weight, 1, 1e-12);
+  EXPECT_NEAR(fit->share, 1, 1e-12);
+}
+
+// What is left of 10 records of which one counts for everything.
+TEST(ImportanceTest, TheShareTellsHowFewRecordsAreLeft) {
+  std::vector<double> weights(10, 0.0);
+  weights[3] = 5;
+  const auto one = NormalizeImportance(weights, 1);
+  ASSERT_TRUE(one.ok());
+  EXPECT_NEAR(one->share, 0.1, 1e-12);
+  EXPECT_NEAR(one->weights[3], 10, 1e-12);
+  // A larger weight is cut.
+  const auto cut = NormalizeImportance({1e6, 1}, 1);
+  EXPECT_NEAR(cut->weights[0] / cut->weights[1], kWeightMax, 1e-9);
+}
+
+TEST(ImportanceTest, EmbeddingsOfOtherSizesAndWeightsOfNoSenseAreRefused) {
+  const Embedded small = SmallEmbedding();
+  const MatrixView phi{small.phi, 8, 4};
+  constexpr auto kInvalid = absl::StatusCode::kInvalidArgument;
+  EXPECT_THAT(FitEmbeddingImportance(phi, {{1, 2}}, 0.1, 1),
+              IsError(kInvalid, "target mean of 4"));
+  EXPECT_THAT(FitEmbeddingImportance(phi, small.target, 0, 1),
+              IsError(kInvalid, "lambda above 0"));
+  EXPECT_THAT(FitEmbeddingImportance(phi, small.target, 0.1, 0),
+              IsError(kInvalid, "flattening"));
+  EXPECT_THAT(NormalizeImportance({1, -1}, 1), IsError(kInvalid, "-1"));
+  EXPECT_THAT(NormalizeImportance({0, 0}, 1),
+              IsError(absl::StatusCode::kFailedPrecondition, "no source"));
+}
+
 }  // namespace
 }  // namespace fedgraft

@@ -36,16 +36,19 @@ std::vector<double> PlainLook(uint64_t seed, const Plan& plan,
   for (double& value : acquisition) value = uniform();
   Look look = *Look::Create(plan, layout);
   const Look target = *Look::Decode(plan, layout, pooled);
+  if (target.asks_news()) return NewsOf(/*changed=*/false);
   SiteSketch sketch = *SiteSketch::Create(
       look.sketch(), {{features, kRecords, features_n},
                       labels,
                       {outputs, kRecords, classes},
                       {acquisition, kRecords, kAcquisitions}});
-  for (const std::vector<uint64_t>& stage : target.stages()) {
+  const size_t news = target.previous() == Digest() ? 0 : 1;
+  for (size_t i = news; i < target.stages().size(); ++i) {
+    const std::vector<uint64_t>& stage = target.stages()[i];
     FG_CHECK(sketch.Sums(look.sketch()).ok());
     FG_CHECK(look.Add(stage).ok());
   }
-  if (!look.asks_verdicts()) return *sketch.Sums(look.sketch());
+  if (!target.asks_verdicts()) return *sketch.Sums(look.sketch());
   return VerdictsOf(*TestSite(look.sketch(), sketch, kRecords));
 }
 

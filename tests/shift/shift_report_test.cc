@@ -1,9 +1,11 @@
 #include "aggregator/shift/shift_report.h"
 
 #include <cmath>
+#include <map>
 #include <random>
 #include <string>
 
+#include "aggregator/shift/remedy_choice.h"
 #include "aggregator/shift/shift_charts.h"
 #include "aggregator/shift/shift_json.h"
 #include "common/shift/distributions.h"
@@ -70,6 +72,72 @@ TEST(TriageTest, FeaturesBeyondLabelsAreCovariateShiftToo) {
   EXPECT_THAT(triage.kinds,
               ElementsAre(ShiftKind::kCovariate, ShiftKind::kLabel));
   EXPECT_EQ(triage.verdict, "covariate and label shift");
+}
+
+Plan ApplyingPlan() {
+  Plan plan;
+  plan.shift.on_shift = OnShift::kApply;
+  return plan;
+}
+
+TEST(RemedyChoiceTest, FollowsTheTriageOfSitesThatDiffer) {
+  ShiftHistory history = QuietRound();
+  Set(history, "covariate_mmd", 1e-6);
+  Set(history, "covariate_adjusted", 1e-6);
+  history[1]["b"][ShiftScalar("label_score", "p")] = 1e-9;
+  history[1]["c"][ShiftScalar("concept_score", "p")] = 1e-9;
+  const auto choices = ChooseRemedies(ApplyingPlan(), history[1]);
+  ASSERT_TRUE(choices.has_value());
+  EXPECT_EQ(*choices, (std::map<std::string, RemedyChoice>{
+                          {"a", {SiteRemedy::kImportanceWeights}},
+                          {"b", {SiteRemedy::kPriorCorrection}},
+                          {"c", {SiteRemedy::kPersonalModel}}}));
+}
+
+TEST(RemedyChoiceTest, SaysWhatStandsAgainstIt) {
+  ShiftHistory history = QuietRound();
+  Set(history, "label_score", 1e-9);
+  history[1]["c"][ShiftScalar("concept_score", "p")] = 1e-9;
+  for (const char* test : {"covariate_mmd", "covariate_adjusted",
+                           "label_profiled", "concept_score"}) {
+    history[1]["d"][ShiftScalar(test, "p")] = 1e-9;
+  }
+  Plan plan = ApplyingPlan();
+  plan.loss.class_weights = ClassWeights::kLocal;
+  plan.personal.kind = PersonalKind::kDitto;
+  const auto choices = *ChooseRemedies(plan, history[1]);
+  EXPECT_EQ(choices.at("a").obstacle, RemedyObstacle::kClassesWeighted);
+  EXPECT_EQ(choices.at("c").obstacle, RemedyObstacle::kOwnModels);
+  EXPECT_EQ(choices.at("d").obstacle, RemedyObstacle::kPeopleFirst);
+  EXPECT_FALSE(choices.contains("b"));
+}
+
+TEST(RemedyChoiceTest, WaitsUntilEnoughSitesHaveTold) {
+  ShiftHistory history = QuietRound();
+  history[1].erase("d");
+  history[1].erase("e");
+  EXPECT_FALSE(ChooseRemedies(ApplyingPlan(), history[1]).has_value());
+}
+
+TEST(RemedyChoiceTest, TheReportSaysWhatIsDoneAndWhatIsNot) {
+  ShiftHistory history = QuietRound();
+  Set(history, "label_score", 1e-9);
+  history[1]["a"][std::string(kChosenRemedy)] = 2;
+  history[1]["a"][std::string(kChosenObstacle)] = 0;
+  history[1]["b"][ShiftScalar("concept_score", "p")] = 1e-9;
+  history[1]["b"][std::string(kChosenRemedy)] = 3;
+  history[1]["b"][std::string(kChosenObstacle)] =
+      static_cast<double>(RemedyObstacle::kSolver);
+  const ShiftReport report = MakeShiftReport(history, {}).value();
+  EXPECT_EQ(report.triage[0].applied, SiteRemedy::kPriorCorrection);
+  EXPECT_EQ(report.triage[1].applied, SiteRemedy::kNone);
+  const auto json = nlohmann::json::parse(ShiftReportJson(report));
+  EXPECT_EQ(json["triage"][0]["applied"], "prior correction");
+  EXPECT_EQ(json["triage"][1]["applied"], "");
+  EXPECT_THAT(json["triage"][1]["obstacle"].get<std::string>(),
+              HasSubstr("solves for the head"));
+  EXPECT_THAT(ShiftReportTable(report), HasSubstr("Applied from the next "));
+  EXPECT_THAT(ShiftReportTable(report), HasSubstr("Not applied: the plan "));
 }
 
 TEST(TriageTest, UnderConceptShiftFeaturesDecideOnLabelShift) {

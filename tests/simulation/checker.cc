@@ -203,6 +203,9 @@ void Checker::CheckSketched(const SketchClosed& closed) {
   if (closed.sites.size() < static_cast<size_t>(plan_->quorum)) {
     Fail(where + "sketches were pooled below the quorum");
   }
+  if (look_.empty() && compared_ != Digest() && HasFrozenFeatures(*plan_)) {
+    look_ = LookSince(compared_);
+  }
   fedgraft::Look look = *fedgraft::Look::Decode(*plan_, layout_, look_);
   std::vector<uint64_t> words(static_cast<size_t>(look.words()));
   for (const SiteId& site : closed.sites) {
@@ -210,6 +213,7 @@ void Checker::CheckSketched(const SketchClosed& closed) {
     for (size_t i = 0; i < words.size(); ++i) words[i] += (*one)[i];
   }
   if (!look.Add(std::move(words)).ok()) return Fail(where + "no such sketch");
+  if (look.done() && !look.unchanged()) compared_ = Sha256(look_);
   look_ = look.Encode();
   if (Sha256(look_) != closed.pooled || closed.open == look.done()) {
     Fail(where + "the look is not where the sites' sums lead");

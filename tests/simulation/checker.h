@@ -107,6 +107,7 @@ class Checker : public ServerObserver {
   std::optional<SolverState> solver_;  // after the newest checked solve round
   uint32_t preparing_rounds_ = 0;      // that solved or gathered
   Bytes look_;                         // what its stages have come to
+  Digest compared_;                    // of the newest complete look
   size_t checked_sketches_ = 0;
   Digest gathered_;                      // of the statistics, once there
   std::map<std::string, Digest> given_;  // with train tasks, by run

@@ -89,6 +89,29 @@ TEST(HeadTrainerTest, StepsAsAutogradDoes) {
   }
 }
 
+// A record of weight 2 is one that is there twice, one of weight 0 none.
+TEST(HeadTrainerTest, WeightsAreRepetitions) {
+  const Plan plan = testing::SmallPlan();
+  const Data batch = Batch(6, 10, 3, 1);
+  const std::vector<int64_t> rows = {0, 0, 2, 3, 4, 5};  // 1 is left out
+  Data repeated{batch.features.index_select(0, torch::tensor(rows)), {}};
+  for (const int64_t row : rows) repeated.labels.push_back(batch.labels[row]);
+  torch::Tensor weight = torch::randn({3, 10}), bias = torch::randn({3});
+  torch::Tensor other_weight = weight.clone(), other_bias = bias.clone();
+  HeadTrainer weighted(plan, 0.1, weight, bias);
+  HeadTrainer plain(plan, 0.1, other_weight, other_bias);
+  for (int step = 0; step < 3; ++step) {
+    const auto loss = weighted.Step(batch.features, batch.labels,
+                                    std::vector<float>{2, 0, 1, 1, 1, 1});
+    const auto expected = plain.Step(repeated.features, repeated.labels);
+    ASSERT_THAT(loss, IsOk());
+    ASSERT_THAT(expected, IsOk());
+    EXPECT_NEAR(*loss, *expected, 1e-5);
+  }
+  EXPECT_TRUE(torch::allclose(weight, other_weight, 1e-5, 1e-6));
+  EXPECT_TRUE(torch::allclose(bias, other_bias, 1e-5, 1e-6));
+}
+
 TEST(HeadTrainerTest, LeavesTheHeadAloneWhenTheLossIsNotFinite) {
   torch::Tensor weight = torch::full({2, 4}, 3e38f);
   torch::Tensor bias = torch::zeros({2});

@@ -53,8 +53,8 @@ class LookTest : public ::testing::Test {
     for (int site = 0; site < kSites; ++site) sites_.push_back(Open(site));
   }
   // The last site's images are brighter: its first feature is moved.
-  virtual std::unique_ptr<TrainerSession> Open(int site) {
-    SeededRandom random({static_cast<uint64_t>(site), 1});
+  virtual std::unique_ptr<TrainerSession> Open(int site, uint64_t seed = 1) {
+    SeededRandom random({static_cast<uint64_t>(site), seed});
     FeatureSet set;
     set.dim = kDim;
     for (int i = 0; i < records_; ++i) {
@@ -78,7 +78,7 @@ class LookTest : public ::testing::Test {
   }
   absl::StatusOr<TrainerSession::Sketched> Sketch(TrainerSession& session,
                                                   const Look& look) {
-    const std::string pooled = look.stages().empty() ? "" : pooled_;
+    const std::string pooled = look.Encode().empty() ? "" : pooled_;
     if (!pooled.empty()) {
       EXPECT_THAT(WriteFile(pooled, look.Encode()), IsOk());
     }
@@ -91,11 +91,13 @@ class LookTest : public ::testing::Test {
     return sums;
   }
   // All stages; returns what each site found. Before stage `restart` (if any)
-  // every trainer begins anew.
-  std::vector<std::map<std::string, double>> Run(int restart = -1) {
-    Look look = *Look::Create(plan_, layout_);
+  // every trainer begins anew. `previous`: of a look that asks for news.
+  std::vector<std::map<std::string, double>> Run(int restart = -1,
+                                                 const Digest& previous = {}) {
+    Look look = *Look::Create(plan_, layout_, previous);
     std::vector<std::map<std::string, double>> found(kSites);
     for (int stage = 0; !look.done() && stage < kLookStagesMax; ++stage) {
+      if (look.asks_verdicts()) compared_ = Sha256(look.Encode());
       std::vector<uint64_t> words(static_cast<size_t>(look.words()));
       for (int site = 0; site < kSites; ++site) {
         if (stage == restart) sites_[site] = Open(site);
@@ -112,6 +114,7 @@ class LookTest : public ::testing::Test {
     }
     EXPECT_TRUE(look.done());
     verdicts_ = look.Verdicts();
+    stages_ = look.stages().size();
     return found;
   }
 
@@ -125,6 +128,8 @@ class LookTest : public ::testing::Test {
   ParameterLayout layout_;
   std::vector<std::unique_ptr<TrainerSession>> sites_;
   std::map<std::string, double> verdicts_;
+  size_t stages_ = 0;
+  Digest compared_;  // of the newest look
 };
 
 TEST_F(LookTest, FindsTheSiteWhoseImagesDifferAndInWhat) {
@@ -173,11 +178,13 @@ class ImageLookTest : public LookTest {
     plan_.backbone = Sha256(*ReadFile(backbone_));
     testing::WriteInitialModel(plan_, backbone_, model_);
     layout_ = testing::LayoutOf(plan_, backbone_);
-    for (int site = 0; site < kSites; ++site) sites_.push_back(Open(site));
+    for (int site = 0; site < kSites; ++site) {
+      sites_.push_back(Open(site, 1));
+    }
   }
-  std::unique_ptr<TrainerSession> Open(int site) override {
+  std::unique_ptr<TrainerSession> Open(int site, uint64_t seed) override {
     PhantomOptions phantom;
-    phantom.seed = static_cast<uint64_t>(site);
+    phantom.seed = static_cast<uint64_t>(site) + 100 * seed;
     phantom.train = records_ = 60;
     phantom.spec.size = 32;
     if (site == kSites - 1) phantom.spec.scanner.photons = 400;
@@ -210,6 +217,76 @@ TEST_F(ImageLookTest, FindsInWhatAScannerDiffers) {
 
 TEST_F(LookTest, FeatureVectorsDoNotTellHowImagesWereTaken) {
   EXPECT_FALSE(Run()[4].contains("shift.acquisition_noise.p"));
+}
+
+TEST_F(LookTest, WithoutNewsALookEndsAtItsFirstStage) {
+  Run();
+  EXPECT_GT(stages_, 3u);
+  const Digest compared = compared_;
+  Run(-1, compared);
+  EXPECT_EQ(stages_, 1u);
+  EXPECT_EQ(verdicts_.at(kLookUnchanged), 1);
+  // Nor do trainers that begin anew have any.
+  for (int site = 0; site < kSites; ++site) sites_[site] = Open(site);
+  Run(-1, compared);
+  EXPECT_EQ(stages_, 1u);
+}
+
+TEST_F(LookTest, NewRecordsAndAMissedLookAreNews) {
+  Run();
+  const Digest first = compared_;
+  sites_[2] = Open(2, /*seed=*/7);
+  const auto found = Run(/*restart=*/-1, first);
+  EXPECT_GT(stages_, 3u);
+  for (int site = 0; site < kSites; ++site) {
+    EXPECT_EQ(found[site].at("shift.new_records"), site == 2 ? kRecords : 0);
+  }
+  // To sites that saw the second look, all since the first is news.
+  const Digest second = compared_;
+  EXPECT_NE(second, first);
+  Run(-1, first);
+  EXPECT_GT(stages_, 3u);
+}
+
+TEST_F(LookTest, WeightsOfRecordsAreOfTheNewestLook) {
+  plan_.shift.on_shift = OnShift::kApply;
+  for (int site = 0; site < kSites; ++site) sites_[site] = Open(site);
+  const std::string delta = folder_.File("delta");
+  const auto train = [&](SiteRemedy remedy) {
+    TrainerSession::Train task{1, model_, delta};
+    task.remedy = remedy;
+    auto trained = sites_[4]->RunTrain(task, Silent);
+    EXPECT_THAT(trained, IsOk());
+    return std::pair(testing::ReadDelta(delta), trained->scalars);
+  };
+  const auto plain = train(SiteRemedy::kNone);
+  // No look yet.
+  EXPECT_EQ(train(SiteRemedy::kImportanceWeights), plain);
+  Run();
+  EXPECT_EQ(train(SiteRemedy::kNone), plain);
+  const auto weighted = train(SiteRemedy::kImportanceWeights);
+  EXPECT_NE(weighted.first, plain.first);
+  EXPECT_EQ(weighted.second.at("record_weights_applied"), 1);
+  EXPECT_LT(weighted.second.at("record_weights_share"), 0.99);
+  // Both classes are as common everywhere: nothing to correct.
+  const auto prior = train(SiteRemedy::kPriorCorrection);
+  EXPECT_NEAR(prior.second.at("record_weights_share"), 1, 1e-12);
+  sites_[4] = Open(4);
+  EXPECT_EQ(train(SiteRemedy::kImportanceWeights), weighted);
+}
+
+TEST_F(LookTest, TooUnevenWeightsAreNotUsed) {
+  plan_.importance.target = ImportanceTarget::kPooled;
+  plan_.importance.min_ess = 1;
+  for (int site = 0; site < kSites; ++site) sites_[site] = Open(site);
+  const std::string delta = folder_.File("delta");
+  ASSERT_THAT(sites_[4]->RunTrain({1, model_, delta}, Silent), IsOk());
+  const ParameterVector plain = testing::ReadDelta(delta);
+  Run();
+  const auto trained = sites_[4]->RunTrain({1, model_, delta}, Silent);
+  ASSERT_THAT(trained, IsOk());
+  EXPECT_EQ(trained->scalars.at("record_weights_applied"), 0);
+  EXPECT_EQ(testing::ReadDelta(delta), plain);
 }
 
 TEST_F(LookTest, RefusesWhatIsNoLook) {

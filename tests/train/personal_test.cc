@@ -161,6 +161,32 @@ TEST_F(PersonalTest, APersonalModelGivesTheSameBytesAgain) {
   EXPECT_EQ(bytes("site", 2), second);
 }
 
+// As a remedy: from the round in which the site is asked for it, and from the
+// shared model of that round.
+TEST_F(PersonalTest, ASiteThatDiffersGetsAModelOfItsOwn) {
+  Plan plan = PartialPlan();
+  plan.shift = {1, 0.05, OnShift::kApply};
+  auto plain = Open(PartialPlan(), "plain");
+  auto session = Open(plan, "site");
+  const std::string delta = folder_.File("delta");
+  EXPECT_EQ(Train(*session, 1), Train(*plain, 1));
+  EXPECT_FALSE(Evaluate(*session, 1).contains("personal_loss"));
+  ASSERT_THAT(session->RunTrain(
+                  {2, model_, delta, "", SiteRemedy::kPersonalModel}, Silent),
+              IsOk());
+  EXPECT_EQ(testing::ReadDelta(delta), Train(*plain, 2));
+  const auto after = Evaluate(*session, 2);
+  EXPECT_LT(after.at("personal_loss"), after.at("loss"));
+  auto restarted = Open(plan, "site");
+  EXPECT_EQ(Evaluate(*restarted, 2), after);
+  // The plan of the other has no room for one.
+  EXPECT_THAT(
+      plain
+          ->RunTrain({2, model_, delta, "", SiteRemedy::kPersonalModel}, Silent)
+          .status(),
+      IsError(absl::StatusCode::kInvalidArgument, "personal model"));
+}
+
 TEST_F(PersonalTest, LambdaDrawsThePersonalModelToTheSharedOne) {
   const auto distance = [&](double lambda) {
     const Plan plan = DittoPlan(lambda);

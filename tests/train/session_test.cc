@@ -283,6 +283,32 @@ TEST_F(SessionTest, ComparesWithTrainingAlone) {
   EXPECT_EQ(evaluated->scalars.at("local_n"), 8);
 }
 
+// What was trained alone for an earlier comparison is gone on with.
+TEST_F(SessionTest, ComparesEveryFewRoundsAsItWouldOnce) {
+  Plan plan = testing::SmallPlan();
+  plan.schedule.kind = ScheduleKind::kCosine;
+  plan.rounds = 4;
+  plan.evaluation.compare_local = true;
+  plan.evaluation.compare_local_every = 2;
+  testing::WriteInitialModel(plan, backbone_, model_);
+  const std::string start = folder_.File("initial.safetensors");
+  testing::WriteInitialModel(plan, backbone_, start);
+  const auto compare = [&](TrainerSession& session, int round) {
+    auto evaluated =
+        session.RunEvaluate({round, model_, Split::kTest, true, start}, Silent);
+    EXPECT_THAT(evaluated, IsOk());
+    return evaluated->scalars;
+  };
+  auto once = Open(plan, {.contrast = 0.1});
+  const auto expected = compare(*once, 4);
+  auto session = Open(plan, {.contrast = 0.1});
+  const auto half = compare(*session, 2);
+  EXPECT_GT(half.at("local_loss"), expected.at("local_loss"));
+  EXPECT_EQ(compare(*session, 4), expected);
+  // Backwards (an early stop): from the start again.
+  EXPECT_EQ(compare(*session, 2), half);
+}
+
 TEST_F(SessionTest, LocalBatchNormStaysAtTheSiteAndFollowsTheRounds) {
   const Plan plan = FullPlan(BatchNormPolicy::kLocal);
   testing::WriteInitialModel(plan, backbone_, model_);
