@@ -231,8 +231,8 @@ UpdateSpec UpdateOf(const pb::UpdateSpec& message) {
       {{"samples", Weighting::kSamples}, {"uniform", Weighting::kUniform}});
   spec.weight_cap = message.weight_cap();
   spec.rounding = FromWord<Rounding>(
-      message.rounding(), {{"nearest", Rounding::kNearest},
-                           {"stochastic", Rounding::kStochastic}});
+      message.rounding(),
+      {{"nearest", Rounding::kNearest}, {"stochastic", Rounding::kStochastic}});
   return spec;
 }
 
