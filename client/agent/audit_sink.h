@@ -13,8 +13,9 @@ namespace fedgraft {
 struct AuditEvent {
   // join, update, report, secure_step: leaves now. run_refused, refused,
   // task_failed, run_finished: what came of it; privacy_charge: what the ledger
-  // counts; unmasked: why the run's updates are opened one by one. (That an update arrived is in the aggregator's log; a line of its
-  // own here would cost a sync per round.)
+  // counts; unmasked: why the run's updates are opened one by one. (That an
+  // update arrived is in the aggregator's log; a line of its own here would
+  // cost a sync per round.)
   std::string event;
   RunId run;
   RoundId round;

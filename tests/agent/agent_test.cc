@@ -74,8 +74,9 @@ TEST_F(AgentTest, TakesPartInARunFromJoinToFinalModel) {
                                 header.signature)
                     .ok());
   }
-  EXPECT_THAT(world_.audit.Names(), ElementsAre("join", "unmasked", "update", "update",
-                                                "update", "run_finished"));
+  EXPECT_THAT(world_.audit.Names(),
+              ElementsAre("join", "unmasked", "update", "update", "update",
+                          "run_finished"));
   EXPECT_EQ(world_.audit.events[2].bytes,
             aggregator.acknowledged[0].size_bytes);
   EXPECT_EQ(world_.audit.events[2].digest,
