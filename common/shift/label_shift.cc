@@ -17,8 +17,6 @@ using RowMajor =
 constexpr int kIterationsMax = 10000;
 constexpr double kTolerance = 1e-10;  // of the L1 norm of a step
 constexpr double kSumTolerance = 1e-6;
-// Classes below this share of the target count as absent in the information.
-constexpr double kEdge = 1e-9;
 
 absl::Status CheckPrior(absl::Span<const double> prior, int64_t classes,
                         bool positive) {
@@ -67,32 +65,30 @@ absl::Status CheckPosteriors(const MatrixView& posteriors) {
 }
 
 // Standard deviations of the maximum likelihood estimate, in the simplex: the
-// information of q over directions that add up to 0.
+// information of q over directions that add up to 0. That of a share of 0 is
+// what a little more of it would tell.
 std::vector<double> Deviations(const RowMajor& ratios,
                                const Eigen::VectorXd& q) {
   const int64_t classes = q.size();
-  std::vector<int64_t> inside;
-  for (int64_t c = 0; c < classes; ++c) {
-    if (q[c] > kEdge) inside.push_back(c);
-  }
-  std::vector<double> deviations(classes, 0);
-  const auto free = static_cast<int64_t>(inside.size()) - 1;
-  if (free < 1) return deviations;
+  int64_t last = 0;
+  q.maxCoeff(&last);
   // Score of record i in direction e_c - e_last: (r_ic - r_ilast) / (r_i q).
   const Eigen::VectorXd mixture = ratios * q;
-  Eigen::MatrixXd scores(ratios.rows(), free);
-  for (int64_t j = 0; j < free; ++j) {
-    scores.col(j) = (ratios.col(inside[j]) - ratios.col(inside[free])).array() /
-                    mixture.array();
+  Eigen::MatrixXd scores(ratios.rows(), classes - 1);
+  for (int64_t c = 0, j = 0; c < classes; ++c) {
+    if (c == last) continue;
+    scores.col(j++) =
+        (ratios.col(c) - ratios.col(last)).array() / mixture.array();
   }
   const Eigen::MatrixXd information = scores.transpose() * scores;
-  const Eigen::LDLT<Eigen::MatrixXd> ldlt(information);
-  const Eigen::MatrixXd covariance =
-      ldlt.solve(Eigen::MatrixXd::Identity(free, free));
-  for (int64_t j = 0; j < free; ++j) {
-    deviations[inside[j]] = std::sqrt(std::max(covariance(j, j), 0.0));
+  const Eigen::MatrixXd covariance = information.ldlt().solve(
+      Eigen::MatrixXd::Identity(classes - 1, classes - 1));
+  std::vector<double> deviations(classes);
+  for (int64_t c = 0, j = 0; c < classes; ++c) {
+    const double variance = c == last ? covariance.sum() : covariance(j, j);
+    if (c != last) ++j;
+    deviations[c] = std::sqrt(std::max(variance, 0.0));
   }
-  deviations[inside[free]] = std::sqrt(std::max(covariance.sum(), 0.0));
   return deviations;
 }
 

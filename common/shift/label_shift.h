@@ -15,7 +15,7 @@ namespace fedgraft {
 struct PriorEstimate {
   std::vector<double> prior;  // [C], of the target; adds up to 1
   // Of the estimate, from the observed information of the mixture likelihood,
-  // [C]. A class at the edge (prior 0) has the deviation of the others' fit.
+  // [C]; above 0 for a share of 0, too.
   std::vector<double> deviation;
   double log_likelihood_gain = 0;  // a record, over the source's prior
   int iterations = 0;

@@ -98,6 +98,25 @@ TEST(LabelShiftTest, FindsAMovedPriorWithinItsInterval) {
   EXPECT_LE(covered, 297);
 }
 
+TEST(LabelShiftTest, NoRecordOfAClassIsNoCertainty) {
+  // 30 records that a weak classifier finds a little unlike class 1.
+  std::vector<double> posteriors;
+  for (int i = 0; i < 30; ++i) {
+    const double p = i % 3 == 0 ? 0.55 : 0.35;
+    posteriors.push_back(1 - p);
+    posteriors.push_back(p);
+  }
+  const PriorEstimate estimate =
+      EstimatePriorEm({posteriors, 30, 2}, std::vector<double>{0.5, 0.5})
+          .value();
+  EXPECT_NEAR(estimate.prior[1], 0, 1e-6);
+  // Score of a record at prior 0: (2 p - 2 (1 - p)) / (2 (1 - p)).
+  const double up = 0.1 / 0.45, down = -0.3 / 0.65;
+  EXPECT_NEAR(estimate.deviation[1],
+              1 / std::sqrt(10 * up * up + 20 * down * down), 1e-4);
+  EXPECT_NEAR(estimate.deviation[0], estimate.deviation[1], 1e-9);
+}
+
 TEST(LabelShiftTest, RefusesWhatIsNoProbability) {
   EXPECT_THAT(EstimatePriorEm({{0.5, 0.4}, 1, 2}, {0.5, 0.5}).status(),
               IsError(absl::StatusCode::kInvalidArgument, "adds up to"));
