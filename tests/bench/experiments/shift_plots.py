@@ -77,10 +77,10 @@ def triage_table(rows):
 
 def triage_plot(matrices):
     figure, axes = plt.subplots(1, len(matrices), sharey=True, squeeze=False,
-                                figsize=(4.3 * len(matrices) + 1.2, 5.2))
+                                figsize=(4.3 * len(matrices) + 1.6, 6.2))
     for axis, (title, share) in zip(axes[0], matrices):
         values = [[share.get((t, m), 0) for m in KINDS] for t in KINDS]
-        axis.imshow(values, cmap="Blues", vmin=0, vmax=1)
+        axis.imshow(values, cmap="Blues", vmin=0, vmax=1, aspect="auto")
         for i, row in enumerate(values):
             for j, value in enumerate(row):
                 if value >= 0.005:
@@ -97,7 +97,7 @@ def triage_plot(matrices):
 
 
 def power_plot(rows, size):
-    figure, axes = plt.subplots(1, 3, figsize=(11, 3.6), sharey=True)
+    figure, axes = plt.subplots(1, 3, figsize=(11, 4.2), sharey=True)
     for axis, (dial, tests) in zip(axes, SHOWN.items()):
         for colour, test in zip(COLOURS, tests):
             points = sorted((float(x), float(y)) for d, x, n, t, y in rows
@@ -110,7 +110,8 @@ def power_plot(rows, size):
         axis.set_title(f"{dial} dial, {size} records a site", fontsize=10)
         axis.set_xlabel(AXES[dial])
         axis.set_ylim(-0.02, 1.02)
-        axis.legend(fontsize=8, loc="center right")
+        axis.legend(fontsize=8, loc="upper center", ncol=2, frameon=False,
+                    bbox_to_anchor=(0.5, -0.2))
     axes[0].set_ylabel("share rejected at 5 %")
     save(figure, "shift-power.png")
 
