@@ -239,7 +239,7 @@ TEST_F(LookTest, NewRecordsAndAMissedLookAreNews) {
   const auto found = Run(/*restart=*/-1, first);
   EXPECT_GT(stages_, 3u);
   for (int site = 0; site < kSites; ++site) {
-    EXPECT_EQ(found[site].at("shift.new_records"), site == 2 ? kRecords : 0);
+    EXPECT_EQ(found[site].at("shift.new_records"), site == 2 ? records_ : 0);
   }
   // To sites that saw the second look, all since the first is news.
   const Digest second = compared_;
