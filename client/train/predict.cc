@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_replace.h"
+#include "client/data/feature_source.h"
 #include "client/train/corrected_predictions.h"
 #include "client/train/guard.h"
 #include "client/train/path_io.h"
@@ -99,6 +100,8 @@ absl::StatusOr<Predictions> PredictValidation(const PriorCorrectionSpec& spec,
 absl::StatusOr<Answers> Answer(const PredictOptions& options,
                                const DataSource& data,
                                const ProgressSink& progress) {
+  // Before a large file is read.
+  FG_RETURN_IF_ERROR(CheckFeatureDim(data, options.card.feature_dim));
   FG_ASSIGN_OR_RETURN(const std::unique_ptr<SiteModel> model,
                       SiteModel::Open(options));
   Answers answers;

@@ -53,7 +53,7 @@ TEST(SecureRunTest, EverySumOfARunCanBeMasked) {
   EXPECT_EQ(ModelOf(plan), plain);
 }
 
-// What the looks at shift of a run of four sites came to: its published
+// What the look at shift of a run of four sites came to: its published
 // metrics.
 std::map<std::string, double> Verdicts(const std::string& more) {
   Federation federation(4);
@@ -63,6 +63,7 @@ std::map<std::string, double> Verdicts(const std::string& more) {
   PlanText plan;
   plan.architecture = "identity";
   plan.quorum = 4;
+  plan.rounds = 1;  // later looks have no news
   plan.more = "shift: {every: 1}\n" + more;
   const CommandResult start = federation.RunStart(plan);
   EXPECT_EQ(start.exit_code, 0) << start.err;

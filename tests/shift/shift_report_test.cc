@@ -98,7 +98,7 @@ TEST(RemedyChoiceTest, SaysWhatStandsAgainstIt) {
   ShiftHistory history = QuietRound();
   Set(history, "label_score", 1e-9);
   history[1]["c"][ShiftScalar("concept_score", "p")] = 1e-9;
-  for (const char* test : {"covariate_mmd", "covariate_adjusted",
+  for (const char* test : {"covariate_mmd", "covariate_adjusted", "label_em",
                            "label_profiled", "concept_score"}) {
     history[1]["d"][ShiftScalar(test, "p")] = 1e-9;
   }
