@@ -160,7 +160,7 @@ TEST(ExpectedPerformanceTest, PerfectRanksLeaveRoomForError) {
   const Scores apart = DrawScores(100, 0.5, 1, 20);
   const auto observed = ObservePerformance(apart.Labelled());
   ASSERT_THAT(observed, IsOk());
-  EXPECT_EQ(observed->auc->value, 1);
+  EXPECT_NEAR(observed->auc->value, 1, 1e-12);
   EXPECT_LT(observed->auc->low, 0.96);
   EXPECT_LT(observed->balanced_accuracy.low, 1);
 }
@@ -203,6 +203,14 @@ TEST_F(WatchDataTest, NewScannerIsSeenInWhatItMoves) {
   EXPECT_TRUE(report->Find("features")->differs);
   EXPECT_TRUE(report->Find("brightness")->differs);
   EXPECT_FALSE(report->Find("noise")->differs);
+}
+
+// Another scanner moves the outputs, too; that is no reason to correct shares.
+TEST_F(WatchDataTest, NoSharesAreUndoneForAnotherScanner) {
+  SiteDials dials{.prior = {0.2, 0.2, 0.6}};
+  EXPECT_TRUE(Watch(dials, 5, 400)->undoes_label_shift);
+  dials.covariate = 0.6;  // brightness, too
+  EXPECT_FALSE(Watch(dials, 5, 400)->undoes_label_shift);
 }
 
 TEST_F(WatchDataTest, MoreOfTheSameIsQuiet) {
