@@ -18,6 +18,8 @@ namespace fedgraft {
 namespace {
 
 constexpr double kQuantile = 1.959963984540054;  // 95 %, two-sided
+// Of an AUC: below it, all pairs are in order.
+constexpr double kVarianceMin = 1e-12;
 
 // Posteriors on the records, of the source or corrected to their own prior.
 absl::StatusOr<std::vector<double>> ReadOutputs(const MatrixView& outputs,
@@ -193,7 +195,7 @@ absl::StatusOr<ModelPerformance> ObservePerformance(
   FG_ASSIGN_OR_RETURN(const PairedAuc auc,
                       CompareAuc(records.labels, score, score));
   MeasureInterval& area = performance.auc.emplace();
-  if (!(auc.auc_a > 0 && auc.auc_a < 1)) {
+  if (!(auc.variance_a > kVarianceMin)) {
     // No pair tells how wide it is: the rule of three for the rarer class.
     const double reach = std::min(3 / std::min(total[0], total[1]), 1.0);
     area = {auc.auc_a, std::max(auc.auc_a - reach, 0.0),

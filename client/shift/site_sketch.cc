@@ -2,18 +2,16 @@
 
 #include <Eigen/Core>
 #include <algorithm>
-#include <cmath>
 #include <string>
 
 #include "absl/strings/str_cat.h"
+#include "client/shift/source_outputs.h"
 #include "common/base/status_macros.h"
 #include "common/shift/logistic_sample.h"
 #include "common/transfer/product_sums.h"
 
 namespace fedgraft {
 namespace {
-
-constexpr double kSumTolerance = 1e-4;  // of float softmax outputs
 
 absl::Status CheckRows(const MatrixView& matrix, std::string_view name,
                        int64_t rows, int64_t columns) {
@@ -22,24 +20,6 @@ absl::Status CheckRows(const MatrixView& matrix, std::string_view name,
     return absl::InvalidArgumentError(absl::StrCat(
         "sketch: expected ", std::string(name), " of ", rows, " records and ",
         columns, " columns, not ", matrix.rows, " and ", matrix.columns));
-  }
-  return absl::OkStatus();
-}
-
-absl::Status CheckOutputs(const MatrixView& outputs) {
-  for (int64_t r = 0; r < outputs.rows; ++r) {
-    double sum = 0;
-    bool is_negative = false;
-    for (double p : outputs.Row(r)) {
-      sum += p;
-      is_negative = is_negative || p < 0;
-    }
-    if (is_negative || !(std::abs(sum - 1) < kSumTolerance)) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("sketch: expected outputs that are probabilities, got "
-                       "a sum of ",
-                       sum, " for record ", r));
-    }
   }
   return absl::OkStatus();
 }
@@ -82,7 +62,7 @@ absl::StatusOr<SiteSketch> SiteSketch::Create(const Sketch& sketch,
   if (spec.has_outputs) {
     FG_RETURN_IF_ERROR(
         CheckRows(records.outputs, "outputs", n, spec.num_classes));
-    FG_RETURN_IF_ERROR(CheckOutputs(records.outputs));
+    FG_RETURN_IF_ERROR(CheckOutputs(records.outputs, spec.num_classes));
   }
   if (spec.has_acquisition) {
     FG_RETURN_IF_ERROR(CheckRows(records.acquisition, "acquisition numbers", n,

@@ -220,6 +220,15 @@ bool Falls(const MeasureInterval& now, const MeasureInterval& before) {
   return now.high < before.low && now.value <= before.value - kWatchFallMin;
 }
 
+// What the classes' shares hardly move: structures add little to them.
+bool TakenAsBefore(const WatchReport& report) {
+  for (std::string_view name : {"brightness", "contrast", "noise"}) {
+    const WatchResult* result = report.Find(name);
+    if (result != nullptr && result->result.p <= kWatchTakenP) return false;
+  }
+  return true;
+}
+
 absl::Status EstimateEffects(const LabelledOutputs& validation,
                              const MatrixView& outputs, uint64_t seed,
                              WatchReport& report) {
@@ -236,7 +245,7 @@ absl::Status EstimateEffects(const LabelledOutputs& validation,
   const WatchResult* labels = report.Find("labels");
   report.undoes_label_shift =
       report.prior.has_value() && labels != nullptr &&
-      labels->result.p <= kWatchLabelP &&
+      labels->result.p <= kWatchLabelP && TakenAsBefore(report) &&
       SharesExplain(validation, outputs, report.prior->prior);
   const auto expected =
       ExpectPerformance(outputs, validation, report.undoes_label_shift, seed);

@@ -65,13 +65,15 @@ struct WatchReport {
 // differs if its p-value, adjusted for their number (Benjamini-Hochberg), is at
 // most `level`: without a change, that is the share of batches with any.
 // Label shift is undone in `expected` if the last of them has a p-value of at
-// most kWatchLabelP, and if new shares of the classes are all that is needed to
-// explain the outputs: the histogram of the validation records, weighted to the
-// new shares, is not refuted at kWatchExplainedP.
+// most kWatchLabelP, if no difference in brightness, contrast or noise (down to
+// kWatchTakenP) tells of another scanner, and if new shares of the classes are
+// all that is needed to explain the outputs: the histogram of the validation
+// records, weighted to the new shares, is not refuted at kWatchExplainedP.
 //
 // INVALID_ARGUMENT: sizes, values. FAILED_PRECONDITION: fewer than
 // kSketchRecordsMin new records, or of the reference on both counts.
-inline constexpr double kWatchLabelP = 0.05, kWatchExplainedP = 0.01;
+inline constexpr double kWatchLabelP = 0.05, kWatchExplainedP = 0.01,
+                        kWatchTakenP = 0.003;
 inline constexpr double kWatchFallMin = 0.02;
 absl::StatusOr<WatchReport> WatchData(const WatchReference& reference,
                                       const ArrivedRecords& arrived,

@@ -205,6 +205,14 @@ TEST_F(WatchDataTest, NewScannerIsSeenInWhatItMoves) {
   EXPECT_FALSE(report->Find("noise")->differs);
 }
 
+// Another scanner moves the outputs, too; that is no reason to correct shares.
+TEST_F(WatchDataTest, NoSharesAreUndoneForAnotherScanner) {
+  SiteDials dials{.prior = {0.2, 0.2, 0.6}};
+  EXPECT_TRUE(Watch(dials, 5, 400)->undoes_label_shift);
+  dials.covariate = 0.6;  // brightness, too
+  EXPECT_FALSE(Watch(dials, 5, 400)->undoes_label_shift);
+}
+
 TEST_F(WatchDataTest, MoreOfTheSameIsQuiet) {
   int alarms = 0;
   for (uint64_t seed = 10; seed < 35; ++seed) {
