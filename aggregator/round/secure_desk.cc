@@ -32,6 +32,12 @@ absl::Status SecureDesk::CheckPlace(const SecureAnswer& answer) const {
   return absl::OkStatus();
 }
 
+bool SecureDesk::IsOfPastRound(const SecureAnswer& answer) const {
+  const RunState& state = context_.state;
+  return state.open() && answer.run == state.run()->id &&
+         answer.round < state.round();
+}
+
 bool SecureDesk::IsLate(const SiteId& site, const SecureAnswer& answer) const {
   return answer.step < context_.state.secure().step() || context_.closing ||
          !context_.state.AwaitsSecurely(site);
@@ -40,6 +46,10 @@ bool SecureDesk::IsLate(const SiteId& site, const SecureAnswer& answer) const {
 void SecureDesk::Take(const SitePeer& site, const SecureAnswer& answer,
                       Reply<Done> reply) {
   context_.sites.Heard(site.id);
+  if (IsOfPastRound(answer)) {
+    reply(Done{});
+    return;
+  }
   absl::Status refusal = CheckPlace(answer);
   if (!refusal.ok()) {
     reply(context_.Refused(site.id, refusal));

@@ -12,7 +12,7 @@ namespace fedgraft {
 
 // What sites say in the steps of secure aggregation that are no updates:
 // checked, journalled, then acknowledged. An answer that comes too late, to a
-// step that went on without it, is let pass. Single-strand; part of the
+// step or round that went on without it, is let pass. Single-strand; part of the
 // Coordinator.
 class SecureDesk {
  public:
@@ -25,6 +25,7 @@ class SecureDesk {
  private:
   // Refuses what is not of this phase and attempt, or comes too early.
   absl::Status CheckPlace(const SecureAnswer& answer) const;
+  bool IsOfPastRound(const SecureAnswer& answer) const;
   bool IsLate(const SiteId& site, const SecureAnswer& answer) const;
   void Journalled(const SiteId& site, const absl::Status& status,
                   const Reply<Done>& reply);

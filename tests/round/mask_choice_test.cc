@@ -175,5 +175,26 @@ TEST(SecureAttemptsTest, ASumThatIsNeverUnmaskedEndsTheRunAndSaysWhy) {
   EXPECT_THAT(world.Snapshot().end_reason, HasSubstr("10 attempts"));
 }
 
+TEST(SecureAttemptsTest, AnAnswerToAPastRoundIsNoFault) {
+  RoundWorld world;
+  ASSERT_THAT(world.Open(), IsOk());
+  PlanSpec spec;
+  spec.masks = "on";
+  spec.quorum = spec.expected = 3;
+  world.StartRun(spec);
+  const TestSite a{"a"}, b{"b"}, c{"c"};
+  world.JoinAll({&a, &b, &c});
+  Task task = world.TaskOf(a);
+  const uint32_t round = task.round.value;
+  task.secure.step = SecureStep::kUnmask;
+  task.round = {round - 1};
+  EXPECT_THAT(world.AnswerStep(a, task, Bytes(8)), IsOk());
+  EXPECT_EQ(world.Snapshot().sites.at(a.id()).last_refusal, "");
+  task.round = {round + 1};
+  EXPECT_FALSE(world.AnswerStep(a, task, Bytes(8)).ok());
+  EXPECT_THAT(world.Snapshot().sites.at(a.id()).last_refusal,
+              HasSubstr("expected step advertise"));
+}
+
 }  // namespace
 }  // namespace fedgraft
