@@ -96,8 +96,9 @@ std::string Advice(const std::vector<ShiftKind>& kinds) {
   }
   if (Has(kinds, ShiftKind::kCovariate)) {
     advice.push_back(
-        "Check scanner, protocol and preprocessing; then normalise locally "
-        "(BatchNorm local) or weight records by importance.");
+        "Check scanner, protocol and preprocessing first; if they stay, train "
+        "deeper with local normalisation (BatchNorm local) or give it a head "
+        "of its own.");
   }
   if (Has(kinds, ShiftKind::kLabel)) {
     advice.push_back(

@@ -61,7 +61,7 @@ constexpr PanelText kAlarms = {
 
 // What a person is told of a remedy's name.
 absl::string_view RemedyWords(absl::string_view remedy) {
-  if (remedy == "normalization") return "Local normalisation";
+  if (remedy == "normalization") return "Check how images are taken";
   if (remedy == "prior_correction") return "Correct the shares of the classes";
   if (remedy == "personal_head") return "A head of its own";
   if (remedy == "review") return "People look first";
