@@ -111,7 +111,11 @@ void Checker::PerStep(const SiteId& site, ParameterVector& delta,
   const auto cap = static_cast<uint64_t>(plan_->update.weight_cap);
   const double steps =
       ReferenceSteps(FakeSamples(seed_, site)) / ReferenceSteps(cap);
-  update.steps = update.weight * steps;
+  // They travel as a word, too, on the grid of the values.
+  const RingSpec ring = *TrainRing(*plan_);
+  update.steps = std::nearbyint(static_cast<float>(steps) *
+                                std::ldexp(update.weight, ring.fraction_bits)) *
+                 ring.Step();
   for (size_t t = 0; t < layout_.tensors().size(); ++t) {
     const TensorSpec& tensor = layout_.tensors()[t];
     if (tensor.kind != TensorKind::kWeight) continue;
