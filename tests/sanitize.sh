@@ -14,7 +14,9 @@ case "${1:-}" in
 esac
 "$root/deploy/install-deps.sh" --tests
 
-export ASAN_OPTIONS=detect_stack_use_after_return=1:strict_string_checks=1
+# Not detect_stack_use_after_return: its stack of g++ 12 is not aligned for the
+# 64-byte vectors of common/numeric.
+export ASAN_OPTIONS=strict_string_checks=1
 export UBSAN_OPTIONS=print_stacktrace=1
 # What ThreadSanitizer cannot know: see the file.
 export TSAN_OPTIONS=suppressions=$root/tests/tsan.supp:halt_on_error=1:second_deadlock_stack=1
