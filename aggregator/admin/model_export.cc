@@ -74,6 +74,24 @@ nlohmann::json AdapterEntry(const Plan& plan) {
            "<block>.adapter.down and .up"}};
 }
 
+// Shares of the classes that the model learned; empty: not known, or a class
+// without a record.
+std::vector<double> TrainingPriors(const Plan& plan,
+                                   const std::vector<double>& counts) {
+  double total = 0;
+  for (double count : counts) {
+    if (!(count > 0)) return {};
+    total += count;
+  }
+  std::vector<double> priors;
+  for (double count : counts) {
+    priors.push_back(plan.loss.class_weights == ClassWeights::kNone
+                         ? count / total
+                         : 1 / static_cast<double>(counts.size()));
+  }
+  return priors;
+}
+
 std::string Card(const Plan& plan, const ExportFacts& facts,
                  const Digest& digest) {
   nlohmann::json card;
@@ -94,6 +112,8 @@ std::string Card(const Plan& plan, const ExportFacts& facts,
   card["sites"] = nlohmann::json::array();
   for (const SiteId& site : facts.sites) card["sites"].push_back(site.value);
   card["metrics"] = facts.metrics;
+  const std::vector<double> priors = TrainingPriors(plan, facts.class_counts);
+  if (!priors.empty()) card["training_priors"] = priors;
   card["batch_norm"] =
       plan.batch_norm == BatchNormPolicy::kLocal
           ? "local: each site keeps its own BatchNorm layers; this file holds "

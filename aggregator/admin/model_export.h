@@ -22,6 +22,10 @@ struct ExportFacts {
   uint32_t rounds = 0;
   std::vector<SiteId> sites;              // that contributed
   std::map<std::string, double> metrics;  // pooled, of the last evaluation
+  // Training records of all sites by class; empty: nothing told them. The card
+  // says by "training_priors" which shares the model learned: theirs, or equal
+  // ones under class weights.
+  std::vector<double> class_counts = {};
 };
 
 // Lays the trainable set (safetensors bytes) over the backbone: every tensor of

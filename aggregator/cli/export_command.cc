@@ -11,8 +11,10 @@
 #include "common/base/status_macros.h"
 #include "common/config/config_loader.h"
 #include "common/model/backbone_file.h"
+#include "common/model/trainable_set.h"
 #include "common/runtime/posix_file_store.h"
 #include "common/runtime/text_file.h"
+#include "common/shift/look.h"
 
 namespace fedgraft {
 namespace {
@@ -36,6 +38,25 @@ ExportFacts FactsOf(const RunState& state) {
   return facts;
 }
 
+// Training records of all sites by class, as the newest look at shift (if it
+// got so far) has summed them.
+absl::StatusOr<std::vector<double>> ClassCounts(
+    const RunState& state, FileStore& files, const Plan& plan,
+    const SafetensorsFile& backbone) {
+  const ModelRef& pooled = state.look().pooled;
+  if (plan.shift.every == 0 || pooled.size_bytes == 0) {
+    return std::vector<double>();
+  }
+  FG_ASSIGN_OR_RETURN(const Bytes content, ReadModel(files, pooled));
+  FG_ASSIGN_OR_RETURN(const ParameterLayout layout,
+                      TrainableLayout(plan, backbone));
+  FG_ASSIGN_OR_RETURN(const Look look, Look::Decode(plan, layout, content));
+  if (!look.sketch().done()) return std::vector<double>();
+  const auto counts = SketchValues(look.sketch().layout(),
+                                   look.sketch().summary(), "class_counts");
+  return std::vector<double>(counts.begin(), counts.end());
+}
+
 // Reads the log; the daemon may run or not.
 absl::Status Export(const ExportArguments& arguments) {
   FG_ASSIGN_OR_RETURN(const pb::AggregatorConfig config,
@@ -52,8 +73,11 @@ absl::Status Export(const ExportArguments& arguments) {
   FG_RETURN_IF_ERROR(CheckBackbonePath(plan, arguments.backbone_path));
   FG_ASSIGN_OR_RETURN(const SafetensorsFile backbone,
                       OpenBackbone(plan, arguments.backbone_path));
+  ExportFacts facts = FactsOf(state);
+  FG_ASSIGN_OR_RETURN(facts.class_counts,
+                      ClassCounts(state, *files, plan, backbone));
   FG_ASSIGN_OR_RETURN(const ExportedModel model,
-                      ExportModel(plan, FactsOf(state), backbone, trained));
+                      ExportModel(plan, facts, backbone, trained));
   FG_RETURN_IF_ERROR(
       WriteTextFile(arguments.out_path, AsText(model.safetensors)));
   FG_RETURN_IF_ERROR(

@@ -163,6 +163,8 @@ absl::StatusOr<ModelCard> Parse(const Json& card) {
     if (!name.is_string()) return Wrong("classes", "a list of names");
     result.classes.push_back(name.get<std::string>());
   }
+  FG_RETURN_IF_ERROR(
+      ParseNumbers(card, "training_priors", result.training_priors));
   FG_RETURN_IF_ERROR(ParseHead(card, result));
   FG_RETURN_IF_ERROR(ParseAdapter(card, result));
   if (result.architecture == kIdentity) {

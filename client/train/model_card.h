@@ -24,6 +24,8 @@ struct ModelCard {
   // What stands in the model beside torchvision's modules.
   int hidden_dim = 0;  // of the head's second branch; 0: a linear head
   std::optional<AdapterSpec> bottleneck = std::nullopt;
+  // Shares of the classes that the model learned; empty: not known.
+  std::vector<double> training_priors = {};
 };
 
 // INVALID_ARGUMENT naming `name`, the key, what was expected and what came.

@@ -107,10 +107,13 @@ absl::StatusOr<Answers> Answer(const PredictOptions& options,
   Answers answers;
   FG_ASSIGN_OR_RETURN(answers.raw,
                       model->Predict(data, Split::kTest, progress));
-  const PriorCorrectionSpec& spec = options.correction;
+  PriorCorrectionSpec spec = options.correction;
   if (spec.kind == PriorCorrectionKind::kNone) return answers;
   FG_ASSIGN_OR_RETURN(const Predictions validation,
                       PredictValidation(spec, data, *model, progress));
+  if (validation.count() == 0 && spec.training_priors.empty()) {
+    spec.training_priors = options.card.training_priors;
+  }
   FG_ASSIGN_OR_RETURN(answers.corrected,
                       CorrectPredictions(spec, answers.raw, validation));
   return answers;

@@ -32,7 +32,7 @@ struct PriorCorrectionSpec {
   // the classes are those that its probabilities are of.
   const DataSource* validation = nullptr;
   // Instead: shares that the model was trained on, whose probabilities are
-  // then taken as they are.
+  // then taken as they are. Without labelled images, those of the model's card.
   std::vector<double> training_priors;
 };
 

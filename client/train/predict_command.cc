@@ -66,7 +66,7 @@ void PrintCorrection(const PriorCorrectionResult& correction,
         static_cast<long long>(correction.validation_images),
         correction.temperature);
   } else {
-    std::printf("not calibrated; the given training priors are the source\n");
+    std::printf("not calibrated; the training priors are the source\n");
   }
   const TargetPrior& target = correction.target;
   for (size_t c = 0; c < classes.size(); ++c) {
@@ -143,7 +143,9 @@ void AddPredictCommand(CLI::App& app, absl::Status& status) {
   command
       ->add_option("--training-priors", options.correction.training_priors,
                    "Without any labelled images: the classes' shares that the "
-                   "model was trained on (equal ones under class weights)")
+                   "model was trained on (equal ones under class weights). "
+                   "Default: as the card "
+                   "of an export says, which a run with looks at shift knows")
       ->delimiter(',');
   command->footer(
       "Example:\n"

@@ -185,16 +185,22 @@ absl::Status SiteModel::TakePersonal(FileStore& files,
   return learner_->SetTrainedValues(own);
 }
 
-absl::StatusOr<Predictions> SiteModel::Predict(const DataSource& data,
-                                               Split split,
-                                               const ProgressSink& progress) {
-  FG_RETURN_IF_ERROR(CheckFeatureDim(data, plan_.feature_dim));
+ActivationStore::Options SiteModel::ImagesOf(const DataSource& data,
+                                             Split split) const {
   ActivationStore::Options images;
   images.network = &learner_->network();
   images.compute = &compute_;
   images.source = &data;
   images.preprocessor = &*preprocessor_;
   images.split = split;
+  return images;
+}
+
+absl::StatusOr<Predictions> SiteModel::Predict(const DataSource& data,
+                                               Split split,
+                                               const ProgressSink& progress) {
+  FG_RETURN_IF_ERROR(CheckFeatureDim(data, plan_.feature_dim));
+  ActivationStore::Options images = ImagesOf(data, split);
   images.bytes_max = 0;  // every image is needed once
   FG_ASSIGN_OR_RETURN(const auto store,
                       ActivationStore::Create(images, progress));
@@ -205,12 +211,7 @@ absl::StatusOr<DescribedRecords> SiteModel::Describe(
     const DataSource& data, Split split, FeatureCache* cache, bool half,
     const ProgressSink& progress) {
   FG_RETURN_IF_ERROR(CheckFeatureDim(data, plan_.feature_dim));
-  ActivationStore::Options images;
-  images.network = &learner_->network();
-  images.compute = &compute_;
-  images.source = &data;
-  images.preprocessor = &*preprocessor_;
-  images.split = split;
+  ActivationStore::Options images = ImagesOf(data, split);
   images.stage = learner_->boundary();
   images.cache = cache;
   images.half = half && cache != nullptr;

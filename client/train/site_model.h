@@ -7,6 +7,7 @@
 #include "absl/status/statusor.h"
 #include "client/data/preprocess.h"
 #include "client/features/feature_cache.h"
+#include "client/train/activation_store.h"
 #include "client/train/compute.h"
 #include "client/train/described_records.h"
 #include "client/train/learner.h"
@@ -66,6 +67,7 @@ class SiteModel {
   // Gives the learner the shared model's values, localised.
   absl::Status TakeShared(const std::string& run_folder, FileStore& files,
                           const SafetensorsFile& backbone);
+  ActivationStore::Options ImagesOf(const DataSource& data, Split split) const;
   absl::Status TakePersonal(FileStore& files, const SafetensorsFile& backbone);
 
   Plan plan_;

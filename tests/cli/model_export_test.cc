@@ -58,6 +58,30 @@ TEST(ModelExportTest, TrainedTensorsReplaceThoseOfTheBackbone) {
   EXPECT_EQ(card["classes"], (std::vector<std::string>{"a", "b"}));
   EXPECT_EQ(card["preprocessing"]["size"], 224);
   EXPECT_EQ(card["metrics"]["auc"], 0.75);
+  EXPECT_FALSE(card.contains("training_priors"));
+}
+
+TEST(ModelExportTest, CardSaysWhichSharesTheModelLearned) {
+  const std::vector<float> head = {3, 4};
+  const auto backbone_bytes =
+      EncodeSafetensors({{"fc.weight", {DType::kF32, {2, 1}, Raw(head)}}}, {});
+  const auto backbone = SafetensorsFile::Parse(*backbone_bytes, "backbone");
+  ASSERT_TRUE(backbone.ok());
+  ExportFacts facts;
+  facts.run = RunId{"r1"};
+  facts.class_counts = {30, 10};
+  Plan plan = ProbePlan();
+  const auto priors = [&] {
+    const auto model = ExportModel(plan, facts, *backbone, *backbone_bytes);
+    EXPECT_TRUE(model.ok()) << model.status();
+    return nlohmann::json::parse(model->card_json)
+        .value("training_priors", nlohmann::json());
+  };
+  EXPECT_EQ(priors(), (std::vector<double>{0.75, 0.25}));
+  plan.loss.class_weights = ClassWeights::kFederated;
+  EXPECT_EQ(priors(), (std::vector<double>{0.5, 0.5}));
+  facts.class_counts = {30, 0};
+  EXPECT_TRUE(priors().is_null());
 }
 
 Plan PlanWith(const std::string& strategy) {

@@ -33,6 +33,14 @@ TEST(ParseModelCardTest, ReadsWhatPredictionNeeds) {
   EXPECT_TRUE(card->preprocessing.invert);
 }
 
+TEST(ParseModelCardTest, ReadsTheSharesThatTheModelLearned) {
+  const auto card = ParseModelCard(
+      CardWith("}, \"training_priors\": [0.75, 0.25], \"more\": {\"a\": 1"),
+      "card");
+  ASSERT_TRUE(card.ok()) << card.status();
+  EXPECT_EQ(card->training_priors, (std::vector<double>{0.75, 0.25}));
+}
+
 TEST(ParseModelCardTest, ReadsWhatStandsBesideTorchvisionsModules) {
   auto card =
       ParseModelCard(CardWith("}, \"head\": {\"kind\": \"linear\""), "card");

@@ -178,6 +178,9 @@ TEST_F(WatchTest, CorrectionWritesBothAnswersAndNeedsASource) {
   spec.priors = {0.8, 0.2};
   EXPECT_THAT(Correct(*data, spec).status(),
               IsError(absl::StatusCode::kFailedPrecondition, "--validation"));
+  model_.card.training_priors = {0.4, 0.6};
+  EXPECT_THAT(Correct(*data, spec)->correction->source,
+              ::testing::ElementsAre(0.4, 0.6));
   spec.training_priors = {0.5, 0.5};
   ASSERT_THAT(Correct(*data, spec), IsOk());
   const Bytes content = *ReadFile(folder_.File("out.csv"));
