@@ -136,21 +136,28 @@ TEST_F(RunMasksTest, ARunWithoutEnoughRostersAsksForUpdatesInTheClear) {
   EXPECT_FALSE(state_.secure().is_on());
 }
 
+// Three sites of a masked run, who have joined.
+class SecureAttemptsTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    ASSERT_THAT(world_.Open(), IsOk());
+    spec_.masks = "on";
+    spec_.quorum = spec_.expected = 3;
+    world_.StartRun(spec_);
+    world_.JoinAll({&a_, &b_, &c_});
+  }
+  PlanSpec spec_;
+  RoundWorld world_;
+  const TestSite a_{"a"}, b_{"b"}, c_{"c"};
+};
+
 // Sites that advertise keys and say nothing more, for ever.
-TEST(SecureAttemptsTest, ASumThatIsNeverUnmaskedEndsTheRunAndSaysWhy) {
-  RoundWorld world;
-  ASSERT_THAT(world.Open(), IsOk());
-  PlanSpec spec;
-  spec.masks = "on";
-  spec.quorum = spec.expected = 3;
-  world.StartRun(spec);
-  const TestSite a{"a"}, b{"b"}, c{"c"};
-  world.JoinAll({&a, &b, &c});
-  EXPECT_THAT(world.Snapshot().masks, HasSubstr("updates are masked"));
+TEST_F(SecureAttemptsTest, ASumThatIsNeverUnmaskedEndsTheRunAndSaysWhy) {
+  EXPECT_THAT(world_.Snapshot().masks, HasSubstr("updates are masked"));
   uint32_t attempts = 0;
-  while (world.state() == "training" && attempts < 20) {
-    for (const TestSite* site : {&a, &b, &c}) {
-      const Task task = world.TaskOf(*site);
+  while (world_.state() == "training" && attempts < 20) {
+    for (const TestSite* site : {&a_, &b_, &c_}) {
+      const Task task = world_.TaskOf(*site);
       ASSERT_EQ(task.secure.step, SecureStep::kAdvertise);
       attempts = task.secure.attempt;
       const SecureSession session{task.run,  task.plan_hash, task.round,
@@ -158,41 +165,33 @@ TEST(SecureAttemptsTest, ASumThatIsNeverUnmaskedEndsTheRunAndSaysWhy) {
       AdvertisedKeys keys{Bytes(32, 9), Bytes(32, 8), Digest(), {}};
       keys.signature =
           site->key().Sign(AdvertiseStatement(session.Id(), site->id(), keys));
-      ASSERT_THAT(world.AnswerStep(*site, task, EncodeKeys(site->id(), keys)),
+      ASSERT_THAT(world_.AnswerStep(*site, task, EncodeKeys(site->id(), keys)),
                   IsOk());
     }
-    world.Run(absl::Milliseconds(50));
-    ASSERT_THAT(world.Report(a, {1}, {}, "I know no site b"), IsOk());
-    world.Run(spec.round_deadline + absl::Seconds(1));
+    world_.Run(absl::Milliseconds(50));
+    ASSERT_THAT(world_.Report(a_, {1}, {}, "I know no site b"), IsOk());
+    world_.Run(spec_.round_deadline + absl::Seconds(1));
   }
   EXPECT_EQ(attempts, 10u);
-  EXPECT_EQ(world.state(), "stopped");
-  EXPECT_THAT(world.Snapshot().end_reason,
+  EXPECT_EQ(world_.state(), "stopped");
+  EXPECT_THAT(world_.Snapshot().end_reason,
               HasSubstr("could be unmasked in 10 attempts"));
-  EXPECT_THAT(world.Snapshot().end_reason, HasSubstr("I know no site b"));
+  EXPECT_THAT(world_.Snapshot().end_reason, HasSubstr("I know no site b"));
   // The reason is in the log.
-  ASSERT_THAT(world.Reopen(), IsOk());
-  EXPECT_THAT(world.Snapshot().end_reason, HasSubstr("10 attempts"));
+  ASSERT_THAT(world_.Reopen(), IsOk());
+  EXPECT_THAT(world_.Snapshot().end_reason, HasSubstr("10 attempts"));
 }
 
-TEST(SecureAttemptsTest, AnAnswerToAPastRoundIsNoFault) {
-  RoundWorld world;
-  ASSERT_THAT(world.Open(), IsOk());
-  PlanSpec spec;
-  spec.masks = "on";
-  spec.quorum = spec.expected = 3;
-  world.StartRun(spec);
-  const TestSite a{"a"}, b{"b"}, c{"c"};
-  world.JoinAll({&a, &b, &c});
-  Task task = world.TaskOf(a);
+TEST_F(SecureAttemptsTest, AnAnswerToAPastRoundIsNoFault) {
+  Task task = world_.TaskOf(a_);
   const uint32_t round = task.round.value;
   task.secure.step = SecureStep::kUnmask;
   task.round = {round - 1};
-  EXPECT_THAT(world.AnswerStep(a, task, Bytes(8)), IsOk());
-  EXPECT_EQ(world.Snapshot().sites.at(a.id()).last_refusal, "");
+  EXPECT_THAT(world_.AnswerStep(a_, task, Bytes(8)), IsOk());
+  EXPECT_EQ(world_.Snapshot().sites.at(a_.id()).last_refusal, "");
   task.round = {round + 1};
-  EXPECT_FALSE(world.AnswerStep(a, task, Bytes(8)).ok());
-  EXPECT_THAT(world.Snapshot().sites.at(a.id()).last_refusal,
+  EXPECT_FALSE(world_.AnswerStep(a_, task, Bytes(8)).ok());
+  EXPECT_THAT(world_.Snapshot().sites.at(a_.id()).last_refusal,
               HasSubstr("expected step advertise"));
 }
 
