@@ -91,6 +91,7 @@ absl::Status Coordinator::Impl::OpenRun() {
 // goes on stay: their sites resume them.
 absl::Status Coordinator::Impl::RemoveOrphans() {
   const RunState& state = context.state;
+  context.blobs->DropSpare();
   if (state.phase() == Phase::kClosed) {
     for (const Digest& digest : StatesOfRun(state)) {
       const absl::Status removed = context.blobs->Remove(digest);
@@ -147,8 +148,10 @@ void Coordinator::Impl::OpenBlob(const SitePeer& site, const Digest& digest,
   }
   using File = absl::StatusOr<std::shared_ptr<ReadableFile>>;
   context.off_strand.Run<File>(
-      [wanted, &files = context.ports.files]() -> File {
-        return OpenModel(files, wanted);
+      [wanted, &files = context.ports.files, blobs = context.blobs]() -> File {
+        if (wanted.inline_bytes != nullptr) return OpenModel(files, wanted);
+        // By this store, which does not write over what is open.
+        return blobs->Open(wanted.digest);
       },
       [reply = std::move(reply)](File file) { reply(std::move(file)); });
 }

@@ -239,6 +239,7 @@ std::shared_ptr<const PhaseJob> RoundFlow::MakeJob() const {
   job->sum = context_.sum;
   job->masks = context_.masks;
   job->inline_bytes_max = context_.options.inline_bytes_max;
+  job->blobs = context_.blobs;
   return job;
 }
 
@@ -489,7 +490,9 @@ void RoundFlow::Remove(Obsolete obsolete) {
       }
     }
     for (const Digest& blob : obsolete.blobs) {
-      if (const absl::Status removed = blobs->Remove(blob); !removed.ok()) {
+      const absl::Status removed =
+          obsolete.more_follow ? blobs->Recycle(blob) : blobs->Remove(blob);
+      if (!removed.ok()) {
         FG_LOG_WARNING("blob {} stays: {}", blob.Short(),
                        std::string(removed.message()));
       }

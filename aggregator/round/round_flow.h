@@ -73,7 +73,7 @@ class RoundFlow {
   // On disk, but of no use once a record is applied.
   struct Obsolete {
     std::vector<std::string> spool_files;
-    bool more_follow = false;  // updates like those in the files
+    bool more_follow = false;  // files like these
     std::vector<Digest> blobs;
   };
 

@@ -135,23 +135,21 @@ absl::Status Prepare(RoundWork& work, FileStore& files, ReduceJob& reduce) {
 }
 
 // Bytes to be published: in `inline_bytes` if small, else in the blob store.
-absl::StatusOr<Digest> Keep(Bytes bytes, const PhaseJob& job, FileStore& files,
+absl::StatusOr<Digest> Keep(Bytes bytes, const PhaseJob& job,
                             uint64_t& size_bytes, Bytes& inline_bytes) {
   size_bytes = bytes.size();
   if (bytes.size() > job.inline_bytes_max) {
-    return BlobStore(files, kBlobFolder).Put(bytes);
+    return job.blobs->Put(bytes);
   }
   inline_bytes = std::move(bytes);
   return Sha256(inline_bytes);
 }
 
 absl::StatusOr<NewModel> EncodeModel(const PhaseJob& job,
-                                     const ParameterVector& values,
-                                     FileStore& files) {
-  BlobStore blobs(files, kBlobFolder);
-  FG_ASSIGN_OR_RETURN(
-      KeptModel kept,
-      KeepTrainableSet(*job.run->layout, values, job.inline_bytes_max, blobs));
+                                     const ParameterVector& values) {
+  FG_ASSIGN_OR_RETURN(KeptModel kept,
+                      KeepTrainableSet(*job.run->layout, values,
+                                       job.inline_bytes_max, *job.blobs));
   NewModel model;
   model.digest = kept.digest;
   model.size_bytes = kept.size_bytes;
@@ -159,16 +157,15 @@ absl::StatusOr<NewModel> EncodeModel(const PhaseJob& job,
   return model;
 }
 
-absl::StatusOr<NewModel> Encode(RoundWork& work, FileStore& files) {
+absl::StatusOr<NewModel> Encode(RoundWork& work) {
   FromMoments(*work.job->run->layout, work.values);
-  FG_ASSIGN_OR_RETURN(NewModel model,
-                      EncodeModel(*work.job, work.values, files));
+  FG_ASSIGN_OR_RETURN(NewModel model, EncodeModel(*work.job, work.values));
   model.saturated = work.saturated;
   model.influence = work.pass->Influence();
   if (work.pass->state().slots() == 0) return model;
   RuleAdvanced& rule = model.rule.emplace();
   FG_ASSIGN_OR_RETURN(rule.state,
-                      Keep(work.pass->state().Encode(), *work.job, files,
+                      Keep(work.pass->state().Encode(), *work.job,
                            rule.state_size_bytes, rule.state_inline));
   return model;
 }
@@ -250,7 +247,7 @@ void ReduceRound(std::shared_ptr<const PhaseJob> job, FileStore& files,
   }
   auto finish = [work, &files, done = std::move(done)](ReduceOutcome outcome) {
     if (outcome.status.ok()) {
-      done(Encode(*work, files));
+      done(Encode(*work));
     } else {
       done(outcome.status);
     }
@@ -287,22 +284,22 @@ absl::StatusOr<NewModel> AdvanceSolve(const PhaseJob& job, FileStore& files) {
   FG_ASSIGN_OR_RETURN(const SolverState state, Advance(plan, before, sums));
   FG_ASSIGN_OR_RETURN(ParameterVector values, LoadBase(job, files));
   SetHead(plan, *job.run->layout, PublishedHead(state), values);
-  FG_ASSIGN_OR_RETURN(NewModel model, EncodeModel(job, values, files));
+  FG_ASSIGN_OR_RETURN(NewModel model, EncodeModel(job, values));
   model.metrics = SolveMetrics(plan, state);
   model.metrics.merge(TransferMetrics(point, sums));
   FG_RETURN_IF_ERROR(AlignSites(job, files, point, sums, model.metrics));
   SolveAdvanced& solve = model.solve.emplace();
-  FG_ASSIGN_OR_RETURN(solve.state,
-                      Keep(EncodeSolverState(state), job, files,
-                           solve.state_size_bytes, solve.state_inline));
+  FG_ASSIGN_OR_RETURN(
+      solve.state, Keep(EncodeSolverState(state), job, solve.state_size_bytes,
+                        solve.state_inline));
   solve.solved = state.done;
   if (state.done) return model;
   const SolvePoint next = NextPoint(plan, state);
   solve.stage = next.stage;
   solve.candidates = next.candidates;
   FG_ASSIGN_OR_RETURN(solve.point,
-                      Keep(EncodeSolvePoint(next), job, files,
-                           solve.point_size_bytes, solve.point_inline));
+                      Keep(EncodeSolvePoint(next), job, solve.point_size_bytes,
+                           solve.point_inline));
   return model;
 }
 
@@ -332,8 +329,8 @@ absl::StatusOr<NewModel> GatherStatistics(const PhaseJob& job,
   gathered = GatheredStatistics();
   StatisticsGathered& statistics = model.statistics.emplace();
   FG_ASSIGN_OR_RETURN(statistics.digest,
-                      Keep(std::move(encoded), job, files,
-                           statistics.size_bytes, statistics.content_inline));
+                      Keep(std::move(encoded), job, statistics.size_bytes,
+                           statistics.content_inline));
   return model;
 }
 
@@ -345,9 +342,8 @@ absl::StatusOr<NewSketch> AdvanceSketch(const PhaseJob& job, FileStore& files) {
   FG_ASSIGN_OR_RETURN(std::vector<uint64_t> words, SumWords(job, files));
   FG_RETURN_IF_ERROR(look.Add(std::move(words)));
   NewSketch sketch;
-  FG_ASSIGN_OR_RETURN(
-      sketch.digest,
-      Keep(look.Encode(), job, files, sketch.size_bytes, sketch.inline_bytes));
+  FG_ASSIGN_OR_RETURN(sketch.digest, Keep(look.Encode(), job, sketch.size_bytes,
+                                          sketch.inline_bytes));
   sketch.look = std::make_shared<const Look>(std::move(look));
   return sketch;
 }

@@ -15,6 +15,7 @@
 #include "aggregator/secagg/mask_removal.h"
 #include "aggregator/store/running_sum.h"
 #include "common/base/digest.h"
+#include "common/runtime/blob_store.h"
 #include "common/runtime/executor.h"
 #include "common/runtime/file_store.h"
 #include "common/shift/look.h"
@@ -42,6 +43,7 @@ struct PhaseJob {
   // Secure aggregation: taken out of the sums. Null: they are not masked.
   std::shared_ptr<const MaskRemoval> masks;
   uint64_t inline_bytes_max = 0;
+  std::shared_ptr<BlobStore> blobs;  // for what is larger
 };
 
 // What a look at shift has come to (common/shift/look.h).

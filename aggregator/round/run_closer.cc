@@ -51,8 +51,10 @@ void RunCloser::Stored(const absl::Status& stored) {
 // No round follows that would read them. If a crash comes first, the next start
 // removes them.
 void RunCloser::RemoveStates() {
-  context_.ports.executor.Run(
-      [spool = context_.spool] { spool->DropSpares(); });
+  context_.ports.executor.Run([spool = context_.spool, blobs = context_.blobs] {
+    spool->DropSpares();
+    blobs->DropSpare();
+  });
   for (const Digest& digest : StatesOfRun(context_.state)) {
     context_.ports.executor.Run([digest, blobs = context_.blobs] {
       if (const absl::Status removed = blobs->Remove(digest); !removed.ok()) {

@@ -208,6 +208,7 @@ void UploadDesk::Finish(const SitePeer& site, const UploadHeader& header,
           return verified = opener.status();
         };
         absl::StatusOr<SpooledUpdate> spooled = upload->Finish(verify);
+        if (absl::IsUnavailable(spooled.status())) return spooled.status();
         if (!verified.ok()) return verified;
         if (!spooled.ok()) return SpoolRefusal(spooled.status());
         candidate->spooled = *std::move(spooled);

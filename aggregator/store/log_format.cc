@@ -6,8 +6,8 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "aggregator/store/crc32c.h"
 #include "common/base/check.h"
+#include "common/base/crc32c.h"
 
 namespace fedgraft {
 namespace {

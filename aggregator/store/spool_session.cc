@@ -6,10 +6,12 @@
 #include "absl/strings/str_cat.h"
 #include "common/base/logging.h"
 #include "common/base/status_macros.h"
-#include "common/runtime/file_digest.h"
+#include "common/numeric/update_payload.h"
 
 namespace fedgraft {
 namespace {
+
+constexpr uint64_t kReadBytes = uint64_t{256} << 10;
 
 // The bytes of an upload that stayed in memory, read like a file.
 class InlineBytes : public ReadableFile {
@@ -57,7 +59,7 @@ absl::StatusOr<std::shared_ptr<SpoolSession>> SpoolSession::InFile(
     FG_RETURN_IF_ERROR(session->OpenFile(0));
     session->offset_ = 0;
   }
-  if (session->offset_ == 0) session->hasher_.emplace();
+  if (session->offset_ == 0) session->ExpectAll();
   return session;
 }
 
@@ -68,7 +70,7 @@ absl::StatusOr<std::shared_ptr<SpoolSession>> SpoolSession::OverFile(
   std::lock_guard lock(session->mutex_);
   FG_ASSIGN_OR_RETURN(session->file_,
                       files.OpenOverwrite(session->path_, key.size_bytes));
-  session->hasher_.emplace();
+  session->ExpectAll();
   return session;
 }
 
@@ -81,8 +83,12 @@ std::shared_ptr<SpoolSession> SpoolSession::InMemory(
   std::lock_guard lock(session->mutex_);
   session->memory_ = std::make_shared<Bytes>();
   session->memory_->reserve(key.size_bytes);
-  session->hasher_.emplace();
+  session->ExpectAll();
   return session;
+}
+
+void SpoolSession::ExpectAll() {
+  hasher_.emplace(UpdatePayloadHead::kBytes, key_.size_bytes);
 }
 
 absl::Status SpoolSession::OpenFile(uint64_t keep_bytes) {
@@ -165,7 +171,7 @@ absl::StatusOr<SpooledUpdate> SpoolSession::Finish(uint64_t turn,
   const bool fits = digest.ok() && *digest == key_.sealed_digest;
   SpooledUpdate result;
   const absl::Status kept =
-      fits ? CheckAndKeep(check, result) : digest.status();
+      fits ? CheckAndKeep(check, resumed, result) : digest.status();
 
   std::lock_guard lock(mutex_);
   finishing_ = false;
@@ -183,6 +189,7 @@ absl::StatusOr<SpooledUpdate> SpoolSession::Finish(uint64_t turn,
     return absl::UnavailableError(
         absl::StrCat(found, " after a restart: send it again"));
   }
+  if (resumed && absl::IsUnavailable(kept)) FG_RETURN_IF_ERROR(StartAgain());
   FG_RETURN_IF_ERROR(kept);
   finished_ = std::move(result);
   return *finished_;
@@ -195,9 +202,18 @@ absl::StatusOr<Digest> SpoolSession::FindDigest() {
     hasher_.reset();
     return digest;
   }
-  if (!in_file()) return Sha256(*memory_);
+  if (!in_file()) return DigestOfSealed(UpdatePayloadHead::kBytes, *memory_);
   FG_ASSIGN_OR_RETURN(const auto file, files_.OpenRead(path_));
-  return DigestOfFile(*file);
+  SealedStreamDigest digest(UpdatePayloadHead::kBytes, file->size_bytes());
+  Bytes piece(std::min<uint64_t>(kReadBytes, file->size_bytes()));
+  for (uint64_t offset = 0; offset < file->size_bytes();) {
+    const auto part = absl::MakeSpan(piece).first(
+        std::min<uint64_t>(piece.size(), file->size_bytes() - offset));
+    FG_RETURN_IF_ERROR(file->ReadAt(offset, part));
+    digest.Update(part);
+    offset += part.size();
+  }
+  return digest.Finish();
 }
 
 absl::Status SpoolSession::MakeDurable() {
@@ -212,12 +228,18 @@ absl::Status SpoolSession::MakeDurable() {
   return files_.SyncFolder(FolderOf(path_));
 }
 
-absl::Status SpoolSession::CheckAndKeep(const SpoolCheck& check,
+absl::Status SpoolSession::CheckAndKeep(const SpoolCheck& check, bool resumed,
                                         SpooledUpdate& result) {
   FG_ASSIGN_OR_RETURN(result, OpenResult());
   if (check) {
     const auto seen = std::exchange(observer_, nullptr);
-    FG_RETURN_IF_ERROR(check(result, seen.get()));
+    const absl::Status checked = check(result, seen.get());
+    if (!checked.ok() && resumed) {
+      // The fault may be this disk's: what was not synced before the restart.
+      return absl::UnavailableError(
+          absl::StrCat(checked.message(), " after a restart: send it again"));
+    }
+    FG_RETURN_IF_ERROR(checked);
   }
   return MakeDurable();
 }
@@ -236,7 +258,7 @@ absl::StatusOr<SpooledUpdate> SpoolSession::OpenResult() {
 
 absl::Status SpoolSession::StartAgain() {
   offset_ = 0;
-  hasher_.emplace();
+  ExpectAll();
   observer_.reset();
   if (in_file()) return OpenFile(0);
   memory_->clear();

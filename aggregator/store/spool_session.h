@@ -11,7 +11,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "aggregator/store/spool.h"
-#include "common/crypto/sha256.h"
+#include "common/crypto/sealed_stream.h"
 
 namespace fedgraft {
 
@@ -58,10 +58,12 @@ class SpoolSession {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status StartAgain() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void RemoveFile();
+  void ExpectAll() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Digest of what arrived. Without the lock: `finishing_` keeps others away.
   absl::StatusOr<Digest> FindDigest() ABSL_NO_THREAD_SAFETY_ANALYSIS;
   absl::Status MakeDurable() ABSL_NO_THREAD_SAFETY_ANALYSIS;
-  absl::Status CheckAndKeep(const SpoolCheck& check, SpooledUpdate& result)
+  absl::Status CheckAndKeep(const SpoolCheck& check, bool resumed,
+                            SpooledUpdate& result)
       ABSL_NO_THREAD_SAFETY_ANALYSIS;
   absl::StatusOr<SpooledUpdate> OpenResult() ABSL_NO_THREAD_SAFETY_ANALYSIS;
 
@@ -79,7 +81,7 @@ class SpoolSession {
   // Null in memory, and after a failed write until the next turn.
   std::unique_ptr<WritableFile> file_ ABSL_GUARDED_BY(mutex_);
   // Of all bytes so far; nullopt: some came before a restart.
-  std::optional<Sha256Hasher> hasher_ ABSL_GUARDED_BY(mutex_);
+  std::optional<SealedStreamDigest> hasher_ ABSL_GUARDED_BY(mutex_);
   // Has seen all bytes so far; null: nobody has.
   std::shared_ptr<ArrivalObserver> observer_ ABSL_GUARDED_BY(mutex_);
   std::optional<SpooledUpdate> finished_ ABSL_GUARDED_BY(mutex_);

@@ -1,5 +1,6 @@
 #include "client/agent/uploader.h"
 
+#include <optional>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -89,9 +90,11 @@ void Uploader::OnReceipt(uint64_t offset,
 }
 
 void Uploader::OnFailure(const absl::Status& status) {
-  // Damage on the way: the aggregator dropped what it had, so the same bytes
-  // can be sent again.
-  const bool damaged = RefusalOf(status) == RefusalReason::kBadDigest &&
+  // Damage between this site's disk and the aggregator's: it dropped what it
+  // had, so the same bytes can be sent again.
+  const std::optional<RefusalReason> refusal = RefusalOf(status);
+  const bool damaged = (refusal == RefusalReason::kBadDigest ||
+                        refusal == RefusalReason::kBadSeal) &&
                        ++damaged_ < kDamagedMax;
   // OUT_OF_RANGE: the aggregator holds another number of bytes by now.
   const bool moved = absl::IsOutOfRange(status);

@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/base/check.h"
+#include "common/base/crc32c.h"
 #include "common/base/status_macros.h"
 #include "common/crypto/sealed_stream.h"
 #include "common/crypto/sha256.h"
@@ -15,9 +16,10 @@
 namespace fedgraft {
 namespace {
 
-// sealed bytes | header (protobuf) | u32 its size | SHA-256 of both | magic
-constexpr std::string_view kMagic = "FGUPDATE";
-constexpr uint64_t kTailBytes = 4 + 32 + 8;
+// sealed bytes | header (protobuf) | u32 CRC-32C of the sealed bytes | u32 size
+// of the header | SHA-256 of these three | magic
+constexpr std::string_view kMagic = "FGUPDAT2";
+constexpr uint64_t kTailBytes = 4 + 4 + 32 + 8;
 constexpr uint32_t kHeaderBytesMax = 4096;
 constexpr size_t kSignatureBytes = 64;
 
@@ -41,10 +43,10 @@ class FilePrefix : public ReadableFile {
   uint64_t size_;
 };
 
-Bytes EncodeTrailer(const UploadHeader& header) {
+Bytes EncodeTrailer(const UploadHeader& header, uint32_t crc) {
   ByteWriter writer;
   const std::string wire = ToWire(header).SerializeAsString();
-  writer.Raw(AsBytes(wire)).U32(static_cast<uint32_t>(wire.size()));
+  writer.Raw(AsBytes(wire)).U32(crc).U32(static_cast<uint32_t>(wire.size()));
   const Digest digest = Sha256(writer.bytes());
   writer.Raw(digest.bytes).Raw(AsBytes(kMagic));
   return std::move(writer).Take();
@@ -53,7 +55,7 @@ Bytes EncodeTrailer(const UploadHeader& header) {
 // Of an update with this header; digest and signature may still be missing.
 uint64_t TrailerBytes(UploadHeader header) {
   header.signature.resize(kSignatureBytes);
-  return EncodeTrailer(header).size();
+  return EncodeTrailer(header, 0).size();
 }
 
 absl::Status Damaged(std::string_view path, std::string_view what) {
@@ -61,26 +63,34 @@ absl::Status Damaged(std::string_view path, std::string_view what) {
                                           " ", std::string(what)));
 }
 
-absl::StatusOr<UploadHeader> ReadTrailer(const ReadableFile& file,
-                                         std::string_view path) {
+uint32_t LittleU32(const uint8_t* bytes) {
+  return uint32_t{bytes[0]} | uint32_t{bytes[1]} << 8 |
+         uint32_t{bytes[2]} << 16 | uint32_t{bytes[3]} << 24;
+}
+
+struct Trailer {
+  UploadHeader header;
+  uint32_t crc = 0;
+};
+
+absl::StatusOr<Trailer> ReadTrailer(const ReadableFile& file,
+                                    std::string_view path) {
   const uint64_t size = file.size_bytes();
   if (size < kTailBytes) return Damaged(path, "is unfinished");
   uint8_t tail[kTailBytes];
   FG_RETURN_IF_ERROR(file.ReadAt(size - kTailBytes, absl::MakeSpan(tail)));
-  if (std::memcmp(tail + 36, kMagic.data(), kMagic.size()) != 0) {
+  if (std::memcmp(tail + 40, kMagic.data(), kMagic.size()) != 0) {
     return Damaged(path, "is unfinished");
   }
-  const uint32_t header_size = uint32_t{tail[0]} | uint32_t{tail[1]} << 8 |
-                               uint32_t{tail[2]} << 16 |
-                               uint32_t{tail[3]} << 24;
+  const uint32_t header_size = LittleU32(tail + 4);
   if (header_size > kHeaderBytesMax || header_size > size - kTailBytes) {
     return Damaged(path, "has a damaged trailer");
   }
-  Bytes covered(header_size + 4);
+  Bytes covered(header_size + 8);
   FG_RETURN_IF_ERROR(
       file.ReadAt(size - kTailBytes - header_size, absl::MakeSpan(covered)));
   const Digest digest = Sha256(covered);
-  if (std::memcmp(tail + 4, digest.bytes.data(), 32) != 0) {
+  if (std::memcmp(tail + 8, digest.bytes.data(), 32) != 0) {
     return Damaged(path, "has a damaged trailer");
   }
   pb::UploadHeader wire;
@@ -91,19 +101,19 @@ absl::StatusOr<UploadHeader> ReadTrailer(const ReadableFile& file,
   if (header.size_bytes != size - kTailBytes - header_size) {
     return Damaged(path, "has a size that is not its header's");
   }
-  return header;
+  return Trailer{std::move(header), LittleU32(tail)};
 }
 
-absl::StatusOr<Digest> DigestOf(const ReadableFile& file, uint64_t size) {
-  Sha256Hasher hasher;
+absl::StatusOr<uint32_t> CrcOf(const ReadableFile& file, uint64_t size) {
+  uint32_t crc = 0;
   Bytes buffer(std::min<uint64_t>(size, uint64_t{1} << 20));
   for (uint64_t offset = 0; offset < size; offset += buffer.size()) {
     const auto part = absl::MakeSpan(buffer).subspan(
         0, std::min<uint64_t>(buffer.size(), size - offset));
     FG_RETURN_IF_ERROR(file.ReadAt(offset, part));
-    hasher.Update(part);
+    crc = Crc32c(part, crc);
   }
-  return hasher.Finish();
+  return crc;
 }
 
 // The chunks of a payload, one after another in one buffer.
@@ -182,7 +192,8 @@ absl::StatusOr<SealedUpdate> UpdateSealer::SealPayload(
   const uint64_t total_bytes = header.size_bytes + TrailerBytes(header);
   // Over the update of the round before, which has the same size.
   FG_ASSIGN_OR_RETURN(const auto file, files_.OpenOverwrite(path, total_bytes));
-  Sha256Hasher hasher;
+  SealedStreamDigest digest(UpdatePayloadHead::kBytes, header.size_bytes);
+  uint32_t crc = 0;
   const Bytes context = UpdateContext(site_, header);
   const SealTarget target = {.recipient_public_key = hpke_public_key,
                              .info = AsBytes(kUpdateSealInfo),
@@ -194,13 +205,14 @@ absl::StatusOr<SealedUpdate> UpdateSealer::SealPayload(
       target, payload_bytes, [&](uint64_t chunk) { return chunks.Make(chunk); },
       random_,
       [&](ByteSpan sealed) {
-        hasher.Update(sealed);
+        digest.Update(sealed);
+        crc = Crc32c(sealed, crc);
         return file->Append(sealed);
       }));
   FG_CHECK(file->size_bytes() == header.size_bytes);
-  header.sealed_digest = hasher.Finish();
+  header.sealed_digest = digest.Finish();
   header.signature = key_.Sign(UploadStatement(site_, header));
-  FG_RETURN_IF_ERROR(file->Append(EncodeTrailer(header)));
+  FG_RETURN_IF_ERROR(file->Append(EncodeTrailer(header, crc)));
   FG_CHECK(file->size_bytes() == total_bytes);
   FG_RETURN_IF_ERROR(file->Sync());
   if (durable_names_.find(path) == durable_names_.end()) {
@@ -215,12 +227,13 @@ absl::StatusOr<SealedUpdate> UpdateSealer::SealPayload(
 absl::StatusOr<SealedUpdate> LoadSealedUpdate(FileStore& files,
                                               std::string_view path) {
   FG_ASSIGN_OR_RETURN(const auto file, files.OpenRead(path));
-  FG_ASSIGN_OR_RETURN(UploadHeader header, ReadTrailer(*file, path));
-  FG_ASSIGN_OR_RETURN(const Digest digest, DigestOf(*file, header.size_bytes));
-  if (digest != header.sealed_digest) {
-    return Damaged(path, "does not have the digest of its header");
+  FG_ASSIGN_OR_RETURN(Trailer trailer, ReadTrailer(*file, path));
+  FG_ASSIGN_OR_RETURN(const uint32_t crc,
+                      CrcOf(*file, trailer.header.size_bytes));
+  if (crc != trailer.crc) {
+    return Damaged(path, "does not have the checksum of its trailer");
   }
-  return SealedUpdate(std::move(header), std::string(path));
+  return SealedUpdate(std::move(trailer.header), std::string(path));
 }
 
 }  // namespace fedgraft

@@ -120,6 +120,36 @@ absl::Status SealStream(ByteSpan recipient_public_key, ByteSpan info,
                     random, sink);
 }
 
+void SealedStreamDigest::BeginPart() {
+  const uint64_t plain_bytes =
+      next_ == kSealedEncBytes ? head_bytes_ : kSealedChunkBytes;
+  const uint64_t left = sealed_bytes_ - next_;
+  const uint64_t size = std::min(left, plain_bytes + kAeadTagSize);
+  part_end_ = next_ + size;
+  counted_begin_ = part_end_ - std::min<uint64_t>(size, kAeadTagSize);
+}
+
+void SealedStreamDigest::Update(ByteSpan bytes) {
+  FG_CHECK(bytes.size() <= sealed_bytes_ - next_);
+  while (!bytes.empty()) {
+    if (next_ == part_end_) BeginPart();
+    const uint64_t size = std::min<uint64_t>(bytes.size(), part_end_ - next_);
+    const uint64_t end = next_ + size;
+    if (end > counted_begin_) {
+      hasher_.Update(
+          bytes.first(size).subspan(std::max(next_, counted_begin_) - next_));
+    }
+    next_ = end;
+    bytes.remove_prefix(size);
+  }
+}
+
+Digest DigestOfSealed(uint64_t head_bytes, ByteSpan sealed) {
+  SealedStreamDigest digest(head_bytes, sealed.size());
+  digest.Update(sealed);
+  return digest.Finish();
+}
+
 absl::StatusOr<SealedStreamOpener> SealedStreamOpener::Create(
     ByteSpan enc, ByteSpan recipient_private_key, ByteSpan info,
     ByteSpan context, SealedStreamShape shape, AeadAlgorithm algorithm) {

@@ -1,12 +1,15 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <functional>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "common/base/bytes.h"
+#include "common/base/digest.h"
 #include "common/crypto/hpke.h"
+#include "common/crypto/sha256.h"
 
 // A long plaintext sealed by HPKE in chunks that can be opened alone:
 //   enc (32 bytes) | chunk 0 | chunk 1 | …     each chunk + 16-byte tag
@@ -73,6 +76,37 @@ absl::Status SealStream(ByteSpan recipient_public_key, ByteSpan info,
                         ByteSpan context, uint64_t head_bytes,
                         ByteSpan plaintext,
                         const std::function<absl::Status(ByteSpan)>& sink);
+
+// Names a sealed stream: SHA-256 of enc and of the tag of every chunk, in
+// order. Nobody without the stream's key finds other bytes that open under the
+// same name, and every chunk is opened before a stream is accepted; whoever has
+// the key can. Costs next to nothing, unlike a hash of all bytes. Not
+// thread-safe.
+class SealedStreamDigest {
+ public:
+  // Of a stream whose chunk 0 holds `head_bytes` of plaintext and which has
+  // `sealed_bytes` in all, of whatever content and even if no stream has that
+  // size.
+  SealedStreamDigest(uint64_t head_bytes, uint64_t sealed_bytes)
+      : head_bytes_(head_bytes),
+        sealed_bytes_(sealed_bytes),
+        part_end_(std::min<uint64_t>(kSealedEncBytes, sealed_bytes)) {}
+  // The next bytes. REQUIRES: no more than `sealed_bytes` come in all.
+  void Update(ByteSpan bytes);
+  // REQUIRES: not called before.
+  Digest Finish() { return hasher_.Finish(); }
+
+ private:
+  void BeginPart();
+
+  uint64_t head_bytes_, sealed_bytes_;
+  uint64_t next_ = 0;  // offset of the bytes that come next
+  // Of the part (enc or a chunk) that they are of: where it ends, and from
+  // where on it counts.
+  uint64_t part_end_, counted_begin_ = 0;
+  Sha256Hasher hasher_;
+};
+Digest DigestOfSealed(uint64_t head_bytes, ByteSpan sealed);
 
 // Opens single chunks. Thread-safe.
 class SealedStreamOpener {

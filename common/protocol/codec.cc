@@ -430,7 +430,7 @@ pb::UploadHeader ToWire(const UploadHeader& message) {
   wire.set_plan_hash(message.plan_hash.AsWire());
   wire.set_base_model(message.base_model.AsWire());
   wire.set_size_bytes(message.size_bytes);
-  wire.set_sha256(message.sealed_digest.AsWire());
+  wire.set_sealed_digest(message.sealed_digest.AsWire());
   wire.set_signature(ToWire(message.signature));
   wire.set_secure_attempt(message.secure_attempt);
   wire.set_suite(static_cast<pb::SealSuite>(message.suite));
@@ -450,7 +450,7 @@ absl::StatusOr<UploadHeader> FromWire(const pb::UploadHeader& wire) {
   FG_RETURN_IF_ERROR(
       check.Between("size_bytes", wire.size_bytes(), 1, kBlobBytesMax));
   FG_ASSIGN_OR_RETURN(message.sealed_digest,
-                      check.Sha256("sha256", wire.sha256()));
+                      check.Sha256("sealed_digest", wire.sealed_digest()));
   FG_RETURN_IF_ERROR(check.Size("signature", wire.signature().size(), 64, 64));
   FG_RETURN_IF_ERROR(check.Between("secure_attempt", wire.secure_attempt(), 0,
                                    kSecureAttemptMax));
@@ -465,15 +465,16 @@ absl::StatusOr<UploadHeader> FromWire(const pb::UploadHeader& wire) {
 
 pb::UploadReceipt ToWire(const UploadReceipt& message) {
   pb::UploadReceipt wire;
-  wire.set_sha256(message.sealed_digest.AsWire());
+  wire.set_sealed_digest(message.sealed_digest.AsWire());
   wire.set_sequence(message.sequence);
   return wire;
 }
 
 absl::StatusOr<UploadReceipt> FromWire(const pb::UploadReceipt& wire) {
   UploadReceipt message;
-  FG_ASSIGN_OR_RETURN(message.sealed_digest,
-                      Checker("UploadReceipt").Sha256("sha256", wire.sha256()));
+  FG_ASSIGN_OR_RETURN(
+      message.sealed_digest,
+      Checker("UploadReceipt").Sha256("sealed_digest", wire.sealed_digest()));
   message.sequence = wire.sequence();
   return message;
 }

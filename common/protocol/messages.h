@@ -18,7 +18,7 @@
 
 namespace fedgraft {
 
-inline constexpr uint32_t kProtocolVersion = 1;
+inline constexpr uint32_t kProtocolVersion = 2;
 
 enum class TaskKind {
   kTrain = 1,
@@ -146,7 +146,7 @@ struct UploadHeader {
   Digest plan_hash;
   Digest base_model;
   uint64_t size_bytes = 0;
-  Digest sealed_digest;
+  Digest sealed_digest;         // DigestOfSealed (crypto/sealed_stream.h)
   Bytes signature;              // 64 bytes, over UploadStatement (statements.h)
   uint32_t secure_attempt = 0;  // 0: not masked
   SealSuite suite = SealSuite::kAes256Gcm;

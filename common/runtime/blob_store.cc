@@ -1,9 +1,11 @@
 #include "common/runtime/blob_store.h"
 
 #include <algorithm>
+#include <future>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "common/base/logging.h"
 #include "common/base/status_macros.h"
 #include "common/crypto/sha256.h"
 #include "common/runtime/file_digest.h"
@@ -14,6 +16,30 @@ namespace {
 absl::Status WrongContent(const Digest& named, const Digest& found) {
   return absl::DataLossError(absl::StrCat(
       "blob ", named.Short(), " holds bytes with the digest ", found.Short()));
+}
+
+// Smaller files are written as quickly anew.
+constexpr uint64_t kSpareBytesMin = uint64_t{1} << 20;
+
+// An open blob, and that it is open.
+class BlobFile : public ReadableFile {
+ public:
+  BlobFile(std::unique_ptr<ReadableFile> file, std::shared_ptr<const void> held)
+      : file_(std::move(file)), held_(std::move(held)) {}
+  absl::Status ReadAt(uint64_t offset, absl::Span<uint8_t> out) const override {
+    return file_->ReadAt(offset, out);
+  }
+  uint64_t size_bytes() const override { return file_->size_bytes(); }
+
+ private:
+  const std::unique_ptr<ReadableFile> file_;
+  const std::shared_ptr<const void> held_;
+};
+
+Digest DigestOfPieces(absl::Span<const ByteSpan> pieces) {
+  Sha256Hasher hasher;
+  for (const ByteSpan piece : pieces) hasher.Update(piece);
+  return hasher.Finish();
 }
 
 // What the writer does not hold yet.
@@ -51,13 +77,14 @@ absl::StatusOr<Digest> BlobStore::Put(ByteSpan bytes) {
 }
 
 absl::StatusOr<Digest> BlobStore::PutPieces(absl::Span<const ByteSpan> pieces) {
-  Sha256Hasher hasher;
   uint64_t size_bytes = 0;
-  for (const ByteSpan piece : pieces) {
-    hasher.Update(piece);
-    size_bytes += piece.size();
+  for (const ByteSpan piece : pieces) size_bytes += piece.size();
+  if (size_bytes >= kSpareBytesMin && TakeSpare()) {
+    auto digest = PutOverSpare(pieces, size_bytes);
+    DropSpare();  // what an error has left
+    return digest;
   }
-  const Digest digest = hasher.Finish();
+  const Digest digest = DigestOfPieces(pieces);
   auto writer = BeginPut(digest, size_bytes);
   if (absl::IsAlreadyExists(writer.status())) return digest;
   FG_RETURN_IF_ERROR(writer.status());
@@ -73,6 +100,34 @@ absl::StatusOr<Digest> BlobStore::PutPieces(absl::Span<const ByteSpan> pieces) {
   FG_ASSIGN_OR_RETURN(const auto again, BeginPut(digest, size_bytes));
   FG_RETURN_IF_ERROR(AppendRest(pieces, *again));
   FG_RETURN_IF_ERROR(again->Finish());
+  return digest;
+}
+
+bool BlobStore::TakeSpare() {
+  std::lock_guard lock(mutex_);
+  if (spare_ != Spare::kFree || !spare_readers_.expired()) return false;
+  spare_ = Spare::kTaken;
+  return true;
+}
+
+absl::StatusOr<Digest> BlobStore::PutOverSpare(
+    absl::Span<const ByteSpan> pieces, uint64_t size_bytes) {
+  FG_ASSIGN_OR_RETURN(const auto file,
+                      files_.OpenOverwrite(SparePath(), size_bytes));
+  auto hashed = std::async(std::launch::async,
+                           [&pieces] { return DigestOfPieces(pieces); });
+  absl::Status written;
+  for (const ByteSpan piece : pieces) {
+    if (written.ok()) written = file->Append(piece);
+  }
+  const Digest digest = hashed.get();
+  FG_RETURN_IF_ERROR(written);
+  if (Has(digest)) {
+    FG_RETURN_IF_ERROR(files_.SyncFolder(folder_));
+    return digest;
+  }
+  FG_RETURN_IF_ERROR(file->Sync());
+  FG_RETURN_IF_ERROR(files_.Rename(SparePath(), PathOf(digest)));
   return digest;
 }
 
@@ -112,7 +167,12 @@ absl::StatusOr<std::unique_ptr<ReadableFile>> BlobStore::Open(
     return absl::NotFoundError(
         absl::StrCat("there is no blob ", digest.Hex(), " here"));
   }
-  return file;
+  FG_RETURN_IF_ERROR(file.status());
+  std::lock_guard lock(mutex_);
+  std::weak_ptr<const void>& readers = readers_[digest];
+  std::shared_ptr<const void> held = readers.lock();
+  if (held == nullptr) readers = held = std::make_shared<const char>();
+  return std::make_unique<BlobFile>(*std::move(file), std::move(held));
 }
 
 absl::Status BlobStore::Verify(const Digest& digest) {
@@ -137,10 +197,38 @@ absl::StatusOr<std::vector<Digest>> BlobStore::List() {
 }
 
 absl::Status BlobStore::Remove(const Digest& digest) {
+  std::lock_guard lock(mutex_);
+  return RemoveLocked(digest);
+}
+
+absl::Status BlobStore::RemoveLocked(const Digest& digest) {
+  readers_.erase(digest);
   const absl::Status removed = files_.Remove(PathOf(digest));
   if (!absl::IsNotFound(removed)) return removed;
   return absl::NotFoundError(
       absl::StrCat("there is no blob ", digest.Hex(), " here"));
+}
+
+absl::Status BlobStore::Recycle(const Digest& digest) {
+  const auto file = files_.OpenRead(PathOf(digest));
+  std::lock_guard lock(mutex_);
+  if (!file.ok() || (*file)->size_bytes() < kSpareBytesMin ||
+      spare_ != Spare::kNone) {
+    return RemoveLocked(digest);
+  }
+  FG_RETURN_IF_ERROR(files_.Rename(PathOf(digest), SparePath()));
+  spare_ = Spare::kFree;
+  spare_readers_ = std::move(readers_[digest]);
+  readers_.erase(digest);
+  return absl::OkStatus();
+}
+
+void BlobStore::DropSpare() {
+  std::lock_guard lock(mutex_);
+  spare_ = Spare::kNone;
+  const absl::Status removed = files_.Remove(SparePath());
+  if (removed.ok() || absl::IsNotFound(removed)) return;
+  FG_LOG_WARNING("{} stays: {}", SparePath(), removed.ToString());
 }
 
 void BlobStore::Release(const Digest& digest) {

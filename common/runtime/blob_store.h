@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <set>
@@ -50,17 +51,35 @@ class BlobStore {
   absl::StatusOr<std::vector<Digest>> List();
   // NOT_FOUND. Open files stay readable.
   absl::Status Remove(const Digest& digest);
+  // The same, but one file of a large blob is kept as a spare: a later Put
+  // writes over it, which costs a fraction of writing a new file, unless
+  // somebody still has the blob open (by this store).
+  absl::Status Recycle(const Digest& digest);
+  // REQUIRES: no Put is under way.
+  void DropSpare();
 
  private:
   friend class BlobWriter;
   std::string PathOf(const Digest& digest) const;
   std::string PartialOf(const Digest& digest) const;
+  absl::Status RemoveLocked(const Digest& digest)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  std::string SparePath() const { return folder_ + "/partial/spare"; }
   void Release(const Digest& digest);
+  // True: the spare is the caller's alone.
+  bool TakeSpare();
+  absl::StatusOr<Digest> PutOverSpare(absl::Span<const ByteSpan> pieces,
+                                      uint64_t size_bytes);
 
   FileStore& files_;
   const std::string folder_;
   std::mutex mutex_;
   std::set<Digest> being_written_ ABSL_GUARDED_BY(mutex_);
+  // Held by whoever has the blob open.
+  std::map<Digest, std::weak_ptr<const void>> readers_ ABSL_GUARDED_BY(mutex_);
+  enum class Spare { kNone, kFree, kTaken };
+  Spare spare_ ABSL_GUARDED_BY(mutex_) = Spare::kNone;
+  std::weak_ptr<const void> spare_readers_ ABSL_GUARDED_BY(mutex_);
 };
 
 // One blob being stored. Destroyed before Finish, it leaves what arrived for

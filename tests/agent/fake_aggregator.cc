@@ -7,8 +7,10 @@
 #include "absl/strings/str_cat.h"
 #include "common/base/check.h"
 #include "common/config/plan_loader.h"
+#include "common/crypto/sealed_stream.h"
 #include "common/crypto/sha256.h"
 #include "common/model/safetensors.h"
+#include "common/numeric/update_payload.h"
 #include "common/protocol/statements.h"
 
 namespace fedgraft::testing {
@@ -226,7 +228,8 @@ void FakeLink::QueryUpload(UploadHeader header, Reply<UploadOffset> reply) {
 absl::StatusOr<UploadReceipt> FakeLink::Acknowledge(
     const UploadHeader& header) {
   Bytes& bytes = aggregator_.received[header.sealed_digest];
-  if (Sha256(bytes) != header.sealed_digest) {
+  if (DigestOfSealed(UpdatePayloadHead::kBytes, bytes) !=
+      header.sealed_digest) {
     bytes.clear();
     return RefusalError(RefusalReason::kBadDigest, "digest");
   }

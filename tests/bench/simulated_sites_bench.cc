@@ -19,6 +19,7 @@
 #include "common/base/check.h"
 #include "common/config/plan_loader.h"
 #include "common/crypto/hpke.h"
+#include "common/crypto/sealed_stream.h"
 #include "common/crypto/sha256.h"
 #include "common/model/safetensors.h"
 #include "common/protocol/codec.h"
@@ -178,7 +179,8 @@ class Centre {
     return task;
   }
   void Admit(const SitePeer& site, const Upload& upload) {
-    FG_CHECK(Sha256(*upload.sealed) == upload.header.sealed_digest);
+    FG_CHECK(DigestOfSealed(UpdatePayloadHead::kBytes, *upload.sealed) ==
+             upload.header.sealed_digest);
     auto opener = VerifyUpdate({site, upload.header, run_, form_, key_},
                                std::make_shared<MemoryFile>(upload.sealed));
     FG_CHECK(opener.ok());
@@ -196,6 +198,7 @@ class Centre {
     job->contributions = std::move(contributions_);
     job->openers = std::move(openers_);
     job->inline_bytes_max = 1 << 20;
+    job->blobs = blobs_;
     contributions_.clear();
     openers_.clear();
     ReduceRound(job, files_, executor_, [this](absl::StatusOr<NewModel> model) {
@@ -216,6 +219,8 @@ class Centre {
 
   testing::SimRandom random_{1};
   testing::SimFileStore files_;
+  std::shared_ptr<BlobStore> blobs_ =
+      std::make_shared<BlobStore>(files_, "blobs");
   InlineExecutor executor_;
   std::shared_ptr<const ParameterLayout> layout_;
   std::shared_ptr<const RunFacts> run_;

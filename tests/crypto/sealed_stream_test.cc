@@ -1,5 +1,6 @@
 #include "common/crypto/sealed_stream.h"
 
+#include <algorithm>
 #include <string>
 #include <tuple>
 #include <utility>
@@ -208,6 +209,49 @@ TEST_F(SealedStreamTest, OpensOnlyWithTheAlgorithmItWasSealedWith) {
     EXPECT_EQ(open(other, out), absl::StatusCode::kDataLoss);
     EXPECT_EQ(out, Bytes(kK, 0));
   }
+}
+
+// Digests by Python's hashlib of enc and tags, cut out of the pattern.
+TEST(SealedStreamDigestTest, IsOfEncAndTagsWhateverPiecesComeIn) {
+  const std::tuple<uint64_t, size_t, std::string> streams[] = {
+      {72, 123056,
+       "30546de0d1d500ac4b668939d22d003520243e949762cc80981c3b905f325dab"},
+      {72, 245912,
+       "45206d639adeec8f2e0479e645526415701401f1a34c6a86a51ad8ce7b918f45"},
+      {1, 122948,  // three bytes too many: no stream has this size
+       "39517e3799822d1a30d94df2d7cc491121b53aed130a7eb74baa1dc25846a2e1"},
+      {5, 32,
+       "2dfd602a7a260b7a12905fd2ebd4b9acf49eed561758b9cb89cbccee389ae02d"},
+      {5, 20,
+       "e9d7589f94fb2e2608a4535804ad1361316cc7c02e13c8d6a297142ada611bcc"}};
+  for (const auto& [head, size, expected] : streams) {
+    const Bytes sealed = Pattern(size);
+    EXPECT_EQ(DigestOfSealed(head, sealed).Hex(), expected);
+    for (const size_t piece : {size_t{1}, size_t{17}, kK + 16, size}) {
+      SealedStreamDigest digest(head, size);
+      for (size_t at = 0; at < size; at += piece) {
+        digest.Update(ByteSpan(sealed).subspan(at, std::min(piece, size - at)));
+      }
+      EXPECT_EQ(digest.Finish().Hex(), expected) << piece;
+    }
+  }
+}
+
+// Either the name changes or the stream does not open.
+TEST_F(SealedStreamTest, NoByteChangesUnderTheSameName) {
+  const SealedStreamShape shape{16, 16 + kK + 8};
+  const Bytes sealed = Seal(Pattern(shape.total_bytes), shape.head_bytes);
+  const Digest name = DigestOfSealed(shape.head_bytes, sealed);
+  int same_name = 0;
+  for (size_t at = 0; at < sealed.size(); at += at < 80 ? 1 : 1009) {
+    Bytes changed = sealed;
+    changed[at] ^= 0x20;
+    if (DigestOfSealed(shape.head_bytes, changed) != name) continue;
+    ++same_name;
+    EXPECT_EQ(Open(changed, shape).status().code(), absl::StatusCode::kDataLoss)
+        << at;
+  }
+  EXPECT_GT(same_name, 100);
 }
 
 TEST_F(SealedStreamTest, OpensInPlace) {

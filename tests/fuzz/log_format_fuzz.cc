@@ -2,7 +2,7 @@
 // parser of a payload from mutations, so it also gets the bytes under a header
 // that fits them.
 
-#include "aggregator/store/crc32c.h"
+#include "common/base/crc32c.h"
 #include "aggregator/store/log_format.h"
 #include "tests/fuzz/fuzz_target.h"
 

@@ -126,7 +126,7 @@ TEST(CodecTest, JoinReplyRefusesHostileFields) {
   using Wire = pb::JoinReply;
   ExpectEachRefused<Wire>(
       ToWire(JoinReply{"cardio", Descriptor()}),
-      {{"protocol_version", [](Wire& w) { w.set_protocol_version(2); }},
+      {{"protocol_version", [](Wire& w) { w.set_protocol_version(3); }},
        {"federation", [](Wire& w) { w.clear_federation(); }},
        {"run_id", [](Wire& w) { w.mutable_run()->set_run_id("../x"); }},
        {"run_id",
@@ -257,7 +257,8 @@ TEST(CodecTest, UploadHeaderRoundTripsAndRefusesHostileFields) {
        {"base_model", [](Wire& w) { w.set_base_model("x"); }},
        {"size_bytes", [](Wire& w) { w.set_size_bytes(0); }},
        {"size_bytes", [](Wire& w) { w.set_size_bytes(UINT64_MAX); }},
-       {"sha256", [](Wire& w) { w.set_sha256(std::string(64, 'a')); }},
+       {"sealed_digest",
+        [](Wire& w) { w.set_sealed_digest(std::string(64, 'a')); }},
        {"signature", [](Wire& w) { w.clear_signature(); }},
        {"suite", [](Wire& w) { w.set_suite(static_cast<pb::SealSuite>(2)); }},
        {"suite",
@@ -280,7 +281,8 @@ TEST(CodecTest, UploadOffsetAndReceiptRoundTrip) {
   ExpectEachRefused<pb::UploadOffsetReply>(
       ToWire(UploadOffset{0, UploadReceipt{Filled(5), 77}}),
       {{"offset", [](auto& w) { w.set_offset(UINT64_MAX); }},
-       {"sha256", [](auto& w) { w.mutable_receipt()->clear_sha256(); }}});
+       {"sealed_digest",
+        [](auto& w) { w.mutable_receipt()->clear_sealed_digest(); }}});
 }
 
 TEST(CodecTest, SiteReportRoundTripsAndRefusesHostileScalars) {

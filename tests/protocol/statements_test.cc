@@ -31,13 +31,13 @@ std::string Hex(const Digest& digest) { return digest.Hex(); }
 // The canonical bytes are a wire contract: written out once by hand.
 TEST(StatementsTest, RunKeyStatementHasItsDocumentedBytes) {
   EXPECT_EQ(ToHex(RunKeyStatement({"r"}, Filled(0xaa), Bytes{1, 2})),
-            "12000000" + ToHex(AsBytes("fedgraft/run-key/1")) + "01000000" +
+            "12000000" + ToHex(AsBytes("fedgraft/run-key/1")) + "02000000" +
                 "01000000" + "72" + Hex(Filled(0xaa)) + "02000000" + "0102");
 }
 
 TEST(StatementsTest, UpdateContextAndUploadStatementHaveTheirBytes) {
   const std::string context =
-      "11000000" + ToHex(AsBytes("fedgraft/update/1")) + "01000000" +
+      "11000000" + ToHex(AsBytes("fedgraft/update/1")) + "02000000" +
       "05000000" + ToHex(AsBytes("run-7")) + Hex(Filled(0xaa)) + "03000000" +
       "05000000" + ToHex(AsBytes("north")) + "01" + Hex(Filled(0xbb));
   EXPECT_EQ(ToHex(UpdateContext({"north"}, Header())), context);

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <utility>
 
 #include "common/numeric/update_payload.h"
 #include "gmock/gmock.h"
@@ -81,12 +82,20 @@ TEST_F(ArrivalCheckTest, AChunkThatDoesNotOpenIsTheSitesFault) {
   EXPECT_THAT(UploadInPieces(100'000), IsOk());
 }
 
-TEST_F(ArrivalCheckTest, DamageOnTheWayIsToldFromABadSealAndSentAgain) {
+// With the digest and signature of the whole update.
+TEST_F(ArrivalCheckTest, DamageOnTheWayIsFoundWhereverItIsAndSentAgain) {
   const TestUpdate whole = update_;
-  update_.sealed[update_.sealed.size() / 2] ^= 1;  // the digest is the old one
-  EXPECT_EQ(RefusalOf(UploadInPieces(100'000).status()),
-            RefusalReason::kBadDigest);
-  update_ = whole;
+  const size_t size = whole.sealed.size();
+  const std::pair<size_t, RefusalReason> places[] = {
+      {3, RefusalReason::kBadDigest},               // the key's share
+      {size - 1, RefusalReason::kBadDigest},        // the last tag
+      {size / 2, RefusalReason::kBadSeal},          // words
+      {kSealedEncBytes, RefusalReason::kBadSeal}};  // the head
+  for (const auto& [at, reason] : places) {
+    update_.sealed[at] ^= 1;
+    EXPECT_EQ(RefusalOf(UploadInPieces(100'000).status()), reason) << at;
+    update_ = whole;
+  }
   EXPECT_THAT(UploadInPieces(100'000), IsOk());
 }
 

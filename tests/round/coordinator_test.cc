@@ -375,11 +375,13 @@ TEST_F(CoordinatorTest, BytesThatAreNotTheDigestsAreDroppedAndSentAgain) {
   OpenRound();
   TestUpdate update = UpdateOf(a_);
   const Bytes good = update.sealed;
-  update.sealed[60] ^= 1;
-  EXPECT_EQ(ReasonOf(world_.Upload(a_, update).status()),
-            RefusalReason::kBadDigest);
-  EXPECT_EQ(world_.Query(a_, update.header)->offset, 0u);
-  update.sealed = good;
+  for (const size_t at : {size_t{3}, size_t{60}, good.size() - 1}) {
+    update.sealed[at] ^= 1;
+    EXPECT_EQ(ReasonOf(world_.Upload(a_, update).status()),
+              at == 60 ? RefusalReason::kBadSeal : RefusalReason::kBadDigest);
+    EXPECT_EQ(world_.Query(a_, update.header)->offset, 0u);
+    update.sealed = good;
+  }
   EXPECT_THAT(world_.Upload(a_, update), IsOk());
 }
 

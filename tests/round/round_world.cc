@@ -249,7 +249,7 @@ UploadHeader TestSite::HeaderFor(const Task& task) {
 
 TestUpdate TestSite::Sign(UploadHeader header, Bytes sealed) const {
   header.size_bytes = sealed.size();
-  header.sealed_digest = Sha256(sealed);
+  header.sealed_digest = DigestOfSealed(UpdatePayloadHead::kBytes, sealed);
   header.signature = key_.Sign(UploadStatement(peer_.id, header));
   return {std::move(header), std::move(sealed)};
 }

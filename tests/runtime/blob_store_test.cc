@@ -16,6 +16,8 @@ using testing::HasCode;
 using testing::IsError;
 using testing::IsOk;
 
+constexpr char kSpare[] = "blobs/partial/spare";
+
 class BlobStoreTest : public ::testing::Test {
  protected:
   BlobStoreTest() : content_(3 << 20) {
@@ -194,6 +196,73 @@ TEST_F(BlobStoreTest, WhatAKilledProcessLeftIsDurableOnceItIsPutAgain) {
     ASSERT_THAT(again, IsOk()) << "halt " << halt;
     files.Crash(halt);
     EXPECT_TRUE(BlobStore(files, "blobs").Has(*again)) << "halt " << halt;
+  }
+}
+
+TEST_F(BlobStoreTest, WritesOverARecycledBlobUnlessItIsOpen) {
+  const Digest large = *blobs_.Put(content_);
+  const Bytes other(content_.rbegin(), content_.rend());
+  auto reader = *blobs_.Open(large);
+  ASSERT_THAT(blobs_.Recycle(large), IsOk());
+  EXPECT_FALSE(blobs_.Has(large));
+  EXPECT_TRUE(files_.Exists(kSpare));
+  for (int i = 0; i < 2; ++i) {
+    const Digest digest = *blobs_.Put(other);
+    EXPECT_THAT(blobs_.Verify(digest), IsOk());
+    EXPECT_EQ(files_.Exists(kSpare), reader != nullptr);
+    if (reader == nullptr) continue;
+    Bytes read(content_.size());
+    ASSERT_THAT(reader->ReadAt(0, absl::MakeSpan(read)), IsOk());
+    EXPECT_EQ(read, content_);
+    reader.reset();
+    ASSERT_THAT(blobs_.Remove(digest), IsOk());
+  }
+}
+
+TEST_F(BlobStoreTest, KeepsOneSpareOfALargeBlobAndDropsIt) {
+  const Digest small = *blobs_.Put(AsBytes("one"));
+  const Digest one = *blobs_.Put(content_);
+  const Digest two = *blobs_.Put(Part(0, 2'000'000));
+  ASSERT_THAT(blobs_.Recycle(small), IsOk());
+  EXPECT_FALSE(files_.Exists(kSpare));
+  ASSERT_THAT(blobs_.Recycle(one), IsOk());
+  ASSERT_THAT(blobs_.Recycle(two), IsOk());
+  EXPECT_EQ(files_.Content(kSpare), content_);
+  EXPECT_EQ(*blobs_.List(), std::vector<Digest>{});
+  EXPECT_THAT(blobs_.Recycle(two), HasCode(absl::StatusCode::kNotFound));
+  blobs_.DropSpare();
+  EXPECT_FALSE(files_.Exists(kSpare));
+}
+
+TEST_F(BlobStoreTest, WhatIsThereAlreadyIsNotWrittenOverTheSpareAsWell) {
+  const Digest spare = *blobs_.Put(content_);
+  const Digest other = *blobs_.Put(Part(1, content_.size()));
+  ASSERT_THAT(blobs_.Recycle(spare), IsOk());
+  EXPECT_EQ(*blobs_.Put(Part(1, content_.size())), other);
+  EXPECT_THAT(blobs_.Verify(other), IsOk());
+  EXPECT_EQ(*blobs_.List(), std::vector<Digest>{other});
+}
+
+TEST_F(BlobStoreTest, AHaltAtAnyOperationOverASpareLeavesNoWrongBlob) {
+  const Bytes other(content_.rbegin(), content_.rend());
+  for (uint64_t halt = 1; halt < 16; ++halt) {
+    testing::SimFileStore files;
+    BlobStore blobs(files, "blobs");
+    ASSERT_THAT(blobs.Recycle(*blobs.Put(content_)), IsOk());
+    files.HaltAfter(halt);
+    const auto put = blobs.Put(other);
+    files.KillProcess();
+    files.Crash(halt);
+    BlobStore restarted(files, "blobs");
+    const auto left = restarted.List();
+    ASSERT_THAT(left, IsOk());
+    for (const Digest& digest : *left) {
+      EXPECT_THAT(restarted.Verify(digest), IsOk()) << "halt " << halt;
+    }
+    EXPECT_TRUE(!put.ok() || restarted.Has(*put)) << "halt " << halt;
+    restarted.DropSpare();
+    EXPECT_FALSE(files.Exists(kSpare));
+    EXPECT_THAT(restarted.Verify(*restarted.Put(other)), IsOk());
   }
 }
 

@@ -4,7 +4,9 @@
 #include <string>
 #include <vector>
 
-#include "common/crypto/sha256.h"
+#include "common/base/status_macros.h"
+#include "common/crypto/sealed_stream.h"
+#include "common/numeric/update_payload.h"
 #include "gtest/gtest.h"
 #include "tests/support/sim_file_store.h"
 #include "tests/support/sim_random.h"
@@ -19,6 +21,10 @@ using testing::IsOk;
 
 constexpr size_t kSmall = 5000;
 constexpr size_t kLarge = 3'000'000;
+
+Digest DigestOf(ByteSpan sealed) {
+  return DigestOfSealed(UpdatePayloadHead::kBytes, sealed);
+}
 
 class SpoolTest : public ::testing::Test {
  protected:
@@ -36,7 +42,7 @@ class SpoolTest : public ::testing::Test {
             .round = {7},
             .kind = TaskKind::kTrain,
             .site = {site},
-            .sealed_digest = Sha256(content_),
+            .sealed_digest = DigestOf(content_),
             .size_bytes = size};
   }
   ByteSpan Part(size_t begin, size_t end) const {
@@ -46,6 +52,15 @@ class SpoolTest : public ::testing::Test {
     auto upload = spool_->Begin(key_, offset);
     EXPECT_THAT(upload, IsOk());
     return upload.ok() ? *upload : nullptr;
+  }
+  // What opening every chunk finds out.
+  SpoolCheck OpensAsSealed() const {
+    return [this](const SpooledUpdate& update, ArrivalObserver*) {
+      Bytes read(content_.size());
+      FG_RETURN_IF_ERROR(update.sealed->ReadAt(0, absl::MakeSpan(read)));
+      if (read == content_) return absl::OkStatus();
+      return absl::DataLossError("a chunk does not open");
+    };
   }
   void ExpectContent(const SpooledUpdate& update) {
     Bytes read(content_.size());
@@ -143,7 +158,7 @@ TEST_F(SpoolTest, WhatAPowerFailureTearsIsAskedForAgain) {
       EXPECT_LE(offset, 2'000'000u);
       const auto upload = Begin(offset);
       ASSERT_THAT(upload->Append(Part(offset, kLarge)), IsOk());
-      const auto update = upload->Finish();
+      const auto update = upload->Finish(OpensAsSealed());
       if (update.ok()) {
         ExpectContent(*update);
         break;
@@ -255,7 +270,7 @@ TEST_F(SpoolTest, WrongBytesAreDroppedNamingBothDigests) {
     EXPECT_THAT(upload->Finish(),
                 IsError(absl::StatusCode::kDataLoss,
                         "expected digest " + key_.sealed_digest.Short() +
-                            ", got " + Sha256(wrong).Short()));
+                            ", got " + DigestOf(wrong).Short()));
     EXPECT_EQ(upload->offset(), 0u);
     ASSERT_THAT(upload->Append(content_), IsOk());
     EXPECT_THAT(upload->Finish(), IsOk());

@@ -63,7 +63,8 @@ TEST_F(UpdateFileTest, OpensForTheRunKeyUnderItsContextAndCarriesASignature) {
 
   const UploadHeader& header = sealed->header();
   EXPECT_EQ(header.size_bytes, bytes.size());
-  EXPECT_EQ(header.sealed_digest, Sha256(bytes));
+  EXPECT_EQ(header.sealed_digest,
+            DigestOfSealed(UpdatePayloadHead::kBytes, bytes));
   EXPECT_TRUE(VerifySignature(key_.PublicKey(),
                               UploadStatement(SiteId{"north"}, header),
                               header.signature)

@@ -1,4 +1,4 @@
-#include "aggregator/store/crc32c.h"
+#include "common/base/crc32c.h"
 
 #include <numeric>
 
@@ -30,6 +30,22 @@ TEST(Crc32cTest, PiecesJoin) {
     EXPECT_EQ(Crc32c(all.subspan(cut), Crc32c(all.first(cut))), Crc32c(all));
     EXPECT_EQ(Crc32cByTables(all.subspan(cut), Crc32c(all.first(cut))),
               Crc32c(all));
+  }
+}
+
+// The lanes of the quick way against the tables, at sizes about their edges.
+TEST(Crc32cTest, AgreesWithTheTablesAtAnySize) {
+  Bytes bytes(3 * 3072 + 100);
+  uint64_t state = 1;
+  for (uint8_t& byte : bytes) {
+    state = state * 6364136223846793005u + 1442695040888963407u;
+    byte = static_cast<uint8_t>(state >> 56);
+  }
+  for (const size_t edge : {3072, 6144, 9216}) {
+    for (size_t size = edge - 9; size <= edge + 9; ++size) {
+      const ByteSpan some = ByteSpan(bytes).subspan(size % 7, size);
+      EXPECT_EQ(Crc32c(some, 0x1234), Crc32cByTables(some, 0x1234)) << size;
+    }
   }
 }
 
