@@ -10,7 +10,7 @@
 namespace fedgraft {
 namespace {
 
-constexpr uint64_t kChunkBytes = 128 * 1024;
+constexpr uint64_t kChunkBytes = 512 * 1024;
 
 }  // namespace
 

@@ -12,7 +12,7 @@
 namespace fedgraft {
 
 // One FetchBlob stream: backbone or model bytes from an offset, in chunks of
-// 128 KiB, read off the strand. Deletes itself in OnDone.
+// 512 KiB, read off the strand. Deletes itself in OnDone.
 class BlobReactor final : public grpc::ServerWriteReactor<pb::BlobChunk> {
  public:
   BlobReactor(Coordinator& coordinator, Scheduler& strand,

@@ -68,7 +68,7 @@ class GrpcLink::Calls {
 namespace {
 
 // Chunks that came go to the strand together: so many, or those of so long.
-constexpr size_t kBatchChunks = 8;
+constexpr size_t kBatchChunks = 2;
 constexpr absl::Duration kBatchTime = absl::Milliseconds(100);
 
 // One FetchBlob stream. Batches of chunks go to the strand, and the next is
