@@ -3,9 +3,11 @@
 // through ring words, pooled sums, the sites' tests and the aggregator's
 // report.
 //
-//   shift_calibration size|power|triage|alarms|onset|prior|transfer [runs [n]]
+//   shift_calibration size|power|triage|alarms|onset|prior|transfer
+//                     [runs [n [first]]]
 //
-// n: of size, power and triage, records a site, if not all of a list. One line
+// n: of size, power and triage, records a site, if not all of a list (0: all).
+// first: number of the first run, of which all random numbers follow. One line
 // a result, fields apart by spaces; docs/shift.md has the tables.
 
 #include <algorithm>
@@ -39,6 +41,8 @@ std::vector<int64_t> RecordsOf(std::vector<int64_t> list) {
                            : std::vector<int64_t>{only_records};
 }
 
+uint64_t first_run = 0;
+
 // The first site has the dials; `tested` sites are tested.
 RunScalars RunOnce(const SimulationOptions& options, uint64_t seed,
                    const SiteDials& dials, int tested) {
@@ -67,7 +71,8 @@ void Size(int runs) {
       options.sites = sites;
       std::map<std::string_view, std::vector<double>> values;
       for (int run = 0; run < runs; ++run) {
-        for (const ShiftScalars& scalars : RunOnce(options, run, {}, 2)) {
+        for (const ShiftScalars& scalars :
+             RunOnce(options, first_run + run, {}, 2)) {
           for (const ShiftTestSpec& test : ShiftTests()) {
             values[test.name].push_back(PValue(scalars, test.name));
           }
@@ -114,7 +119,8 @@ void Power(int runs) {
         options.records = n;
         std::map<std::string_view, int> rejected;
         for (int run = 0; run < runs; ++run) {
-          const RunScalars scalars = RunOnce(options, run, dial.at(setting), 1);
+          const RunScalars scalars =
+              RunOnce(options, first_run + run, dial.at(setting), 1);
           for (const ShiftTestSpec& test : ShiftTests()) {
             rejected[test.name] += PValue(scalars[0], test.name) <= 0.05;
           }
@@ -151,7 +157,8 @@ void Triage(int runs) {
       dials.concept_change = moved(4, "concept", kConcept);
       std::map<std::string, int> named;
       for (int run = 0; run < runs; ++run) {
-        const RunScalars scalars = RunOnce(options, run, dials, options.sites);
+        const RunScalars scalars =
+            RunOnce(options, first_run + run, dials, options.sites);
         ShiftHistory history;
         for (int s = 0; s < options.sites; ++s) {
           history[1][SiteName(s)] = scalars[s];
@@ -183,7 +190,7 @@ void Alarms(int runs) {
     ShiftHistory history;
     for (uint32_t round = 1; round <= 50; ++round) {
       const RunScalars scalars =
-          RunOnce(options, run * 50 + round, {}, options.sites);
+          RunOnce(options, (first_run + run) * 50 + round, {}, options.sites);
       for (int s = 0; s < options.sites; ++s) {
         history[round][SiteName(s)] = scalars[s];
       }
@@ -204,7 +211,7 @@ void Onset(int runs) {
        {std::pair<double, uint32_t>{2, 8}, {4, 4}}) {
     int found = 0;
     for (int run = 0; run < runs; ++run) {
-      std::mt19937_64 random(run);
+      std::mt19937_64 random(first_run + run);
       std::normal_distribution<double> normal;
       ShiftHistory history;
       for (uint32_t round = 1; round < 20 + within; ++round) {
@@ -248,12 +255,12 @@ void Prior(int runs) {
       options.prior = source;
       std::vector<SimulatedRecords> records;
       for (int s = 0; s < options.sites; ++s) {
-        RecordSource from(options, run * 100 + s);
+        RecordSource from(options, (first_run + run) * 100 + s);
         records.push_back(
             from.Draw(s == 0 ? n : options.records,
                       s == 0 ? SiteDials{.prior = target} : SiteDials()));
       }
-      const auto tested = SketchAndTest(options, records, run, 1);
+      const auto tested = SketchAndTest(options, records, first_run + run, 1);
       FG_CHECK(tested.ok());
       const ShiftScalars& scalars = (*tested)[0];
       const RecordSource truth(options, 0);
@@ -315,7 +322,7 @@ void Transfer(int runs) {
          {TransferMeasure::kAuc, TransferMeasure::kBalancedAccuracy}) {
       int harms = 0, helps = 0;
       for (int run = 0; run < runs; ++run) {
-        RecordSource source(options, run * 31 + 5);
+        RecordSource source(options, (first_run + run) * 31 + 5);
         const SiteDials own{.concept_change =
                                 site == std::string("opposite") ? 2.0 : 0.0};
         const SimulatedRecords others = source.Draw(800, {});
@@ -359,10 +366,12 @@ int main(int argc, char** argv) {
   if (found == experiments.end()) {
     std::fprintf(stderr,
                  "usage: shift_calibration "
-                 "size|power|triage|alarms|onset|prior|transfer [runs [n]]\n");
+                 "size|power|triage|alarms|onset|prior|transfer "
+                 "[runs [n [first]]]\n");
     return 2;
   }
   if (argc > 3) fedgraft::only_records = std::atoi(argv[3]);
+  if (argc > 4) fedgraft::first_run = std::strtoull(argv[4], nullptr, 10);
   const auto& [run, runs] = found->second;
   run(argc > 2 ? std::atoi(argv[2]) : runs);
   return 0;

@@ -2,7 +2,7 @@
 // features of the phantom (shift_pools.py makes one pool for each setting of
 // its dials), through the sites' tests and the aggregator's report.
 //
-//   shift_phantom triage|pvalues POOLS [runs [n]]
+//   shift_phantom triage|pvalues POOLS [runs [n [first]]]
 //
 // n: records a site, if not 200 and 500. One line a result, fields apart by
 // spaces, as shift_calibration.
@@ -42,6 +42,9 @@ T Get(absl::StatusOr<T> result) {
   }
   return *std::move(result);
 }
+
+// Of which all random numbers follow.
+uint64_t first_run = 0;
 
 using Pools = std::map<std::string, FeaturePool>;
 using Counts = std::vector<int64_t>;  // of a site's records
@@ -92,7 +95,7 @@ void Triage(const Pools& pools, int runs, const Counts& counts) {
     for (const char* setting : kSettings) {
       std::map<std::string, int> named;
       for (int run = 0; run < runs; ++run) {
-        ++named[NameOf(RunOnce(pools, setting, n, run))];
+        ++named[NameOf(RunOnce(pools, setting, n, first_run + run))];
       }
       for (const auto& [name, count] : named) {
         std::printf("triage %ld %s %s %.3f\n", long{n}, setting, name.c_str(),
@@ -108,7 +111,7 @@ void PValues(const Pools& pools, int runs, const Counts& counts) {
   for (int64_t n : counts) {
     for (const char* setting : kSettings) {
       for (int run = 0; run < runs; ++run) {
-        const auto scalars = RunOnce(pools, setting, n, run);
+        const auto scalars = RunOnce(pools, setting, n, first_run + run);
         std::printf("pvalues %ld %s %s", long{n}, setting,
                     NameOf(scalars).c_str());
         for (const auto& [name, value] : scalars[0]) {
@@ -130,8 +133,9 @@ int main(int argc, char** argv) {
       experiments{{"triage", Triage}, {"pvalues", PValues}};
   const auto found = argc > 2 ? experiments.find(argv[1]) : experiments.end();
   if (found == experiments.end()) {
-    std::fprintf(stderr,
-                 "usage: shift_phantom triage|pvalues POOLS [runs [n]]\n");
+    std::fprintf(
+        stderr,
+        "usage: shift_phantom triage|pvalues POOLS [runs [n [first]]]\n");
     return 2;
   }
   Pools pools;
@@ -139,6 +143,7 @@ int main(int argc, char** argv) {
     pools.emplace(setting, Get(FeaturePool::Load(std::string(argv[2]) + "/" +
                                                  setting + ".npy")));
   }
+  if (argc > 5) first_run = std::strtoull(argv[5], nullptr, 10);
   found->second(pools, argc > 3 ? std::atoi(argv[3]) : 200,
                 argc > 4 ? Counts{std::atoi(argv[4])} : Counts{200, 500});
   return 0;

@@ -52,10 +52,10 @@ def phantom(make):
              "negative,positive", 97)
 
     for i, name in enumerate(SETTINGS):
-        pool(name, 11 + i,
+        pool(name, make.options.seed + i,
              [] if name == "none" else [DIALS[k] for k in name.split("+")],
              6000 if name == "none" else 3000)
-    pool("covariate_strong", 30, [STRONG])
+    pool("covariate_strong", make.options.seed + 19, [STRONG])
 
 
 def one_a_patient(rows):
@@ -107,6 +107,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     for name in ("bin", "data", "out"):
         parser.add_argument(f"--{name}", type=pathlib.Path, required=True)
+    parser.add_argument("--seed", type=int, default=11,
+                        help="of the first phantom pool; others count on")
     make = Maker(parser.parse_args())
     phantom(make)
     radiographs(make)
