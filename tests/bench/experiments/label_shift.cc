@@ -6,15 +6,13 @@
 // it, with lesions in one half, and 500 new ones: of the same share, of others
 // (label shift), or of another scanner. Printed for each kind of new images:
 //
-//   log loss   of the head as it is, calibrated, corrected to EM's shares and
-//   to
-//              the true ones; recovered: the part of what the true shares save
-//              over the calibrated head that EM's save
+//   log loss   of the head as it is, calibrated, and corrected to EM's shares
+//              and to the true ones; recovered: the part of what the true
+//              shares save over the calibrated head that EM's save
 //   RMSE       of EM's share of lesions
 //   covered    in how many seeds the 95 % intervals of that share, of the AUC
-//   and
-//              of the balanced accuracy hold the true share and what the new
-//              images' labels show
+//              and of the balanced accuracy hold the true share and what the
+//              new images' labels show
 //   differs    in how many seeds each check of watch-data does, at 1 %
 //
 //   label_shift --backbone FILE [--seeds 40] [--contrast 0.3]
