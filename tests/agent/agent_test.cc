@@ -379,9 +379,10 @@ TEST_F(AgentTest, SendsAgainWhatWasDamagedOnTheWayButNotForEver) {
   OfferTrain(1);
   world_.aggregator.faults["Submit"] = {
       RefusalError(RefusalReason::kBadDigest, "damaged"),
+      RefusalError(RefusalReason::kBadSeal, "damaged"),
       RefusalError(RefusalReason::kStorage, "disk full")};
   RunWell();
-  EXPECT_EQ(world_.aggregator.Count("Submit"), 3);
+  EXPECT_EQ(world_.aggregator.Count("Submit"), 4);
 
   world_.Kill();
   world_.ended.reset();
