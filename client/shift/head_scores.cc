@@ -147,21 +147,19 @@ class Problem {
   MatrixXd directions_;  // [1 + k, q]
 };
 
-// The likeliest coefficients head + basis * x, with `ridge` on x.
+// The likeliest coefficients head + basis * x, less half of x' penalty x.
 absl::StatusOr<VectorXd> Fit(const LogisticSample& sample, const VectorXd& head,
-                             const MatrixXd& basis, const VectorXd& ridge) {
+                             const MatrixXd& basis, const MatrixXd& penalty) {
   VectorXd x = VectorXd::Zero(basis.cols());
   VectorXd score;
   MatrixXd information;
   const auto objective = [&](const VectorXd& at) {
-    return sample.LogLikelihood(head + basis * at) -
-           0.5 * ridge.dot(at.cwiseProduct(at));
+    return sample.LogLikelihood(head + basis * at) - 0.5 * at.dot(penalty * at);
   };
   for (int step = 0; step < kStepsMax; ++step) {
     sample.Derive(head + basis * x, score, information);
-    const VectorXd gradient = basis.transpose() * score - ridge.cwiseProduct(x);
-    MatrixXd hessian = basis.transpose() * information * basis;
-    hessian.diagonal() += ridge;
+    const VectorXd gradient = basis.transpose() * score - penalty * x;
+    const MatrixXd hessian = basis.transpose() * information * basis + penalty;
     const Eigen::LDLT<MatrixXd> ldlt(hessian);
     const VectorXd direction = ldlt.solve(gradient);
     const double gain = gradient.dot(direction);
@@ -179,27 +177,8 @@ absl::StatusOr<VectorXd> Fit(const LogisticSample& sample, const VectorXd& head,
   return absl::FailedPreconditionError("the site's labels leave its fit open");
 }
 
-// Tests `tested` at `at`, where `nuisance` was fitted with `ridge`; both are
-// bases of coefficients.
-absl::StatusOr<ScoreTest> EfficientScore(const Problem& problem,
-                                         const VectorXd& at,
-                                         const MatrixXd& tested,
-                                         const MatrixXd& nuisance,
-                                         const VectorXd& ridge) {
-  VectorXd score;
-  MatrixXd information;
-  problem.sample().Derive(at, score, information);
-  MatrixXd effective = tested;
-  if (nuisance.cols() > 0) {
-    MatrixXd inner = nuisance.transpose() * information * nuisance;
-    inner.diagonal() += ridge;
-    effective -= nuisance * inner.ldlt().solve(nuisance.transpose() *
-                                               information * tested);
-  }
-  const MatrixXd moved = effective.transpose() * information;
-  const MatrixXd variance =
-      moved * effective + moved * problem.covariance() * moved.transpose();
-  const VectorXd tested_score = tested.transpose() * score;
+absl::StatusOr<ScoreTest> Quadratic(const VectorXd& score,
+                                    const MatrixXd& variance) {
   const Eigen::LDLT<MatrixXd> ldlt(variance);
   const VectorXd pivots = ldlt.vectorD();
   if (!variance.allFinite() || ldlt.info() != Eigen::Success ||
@@ -207,20 +186,59 @@ absl::StatusOr<ScoreTest> EfficientScore(const Problem& problem,
     return absl::FailedPreconditionError("the features do not vary enough");
   }
   ScoreTest test;
-  test.statistic = std::max(tested_score.dot(ldlt.solve(tested_score)), 0.0);
-  test.dof = static_cast<double>(tested.cols());
+  test.statistic = std::max(score.dot(ldlt.solve(score)), 0.0);
+  test.dof = static_cast<double>(score.size());
   test.p = ChiSquareTail(test.statistic, test.dof);
   return test;
 }
 
-VectorXd NoRidge(const MatrixXd& basis) { return VectorXd::Zero(basis.cols()); }
+// Tests intercepts at `at`, where `nuisance` was fitted with `ridge` (bases of
+// coefficients) and the rest is the others'.
+absl::StatusOr<ScoreTest> ScoreOfIntercepts(const Problem& problem,
+                                            const VectorXd& at,
+                                            const MatrixXd& nuisance,
+                                            double ridge) {
+  VectorXd score;
+  MatrixXd information;
+  problem.sample().Derive(at, score, information);
+  const MatrixXd tested = problem.InterceptBasis();
+  MatrixXd effective = tested;
+  if (nuisance.cols() > 0) {
+    MatrixXd inner = nuisance.transpose() * information * nuisance;
+    inner.diagonal().array() += ridge;
+    effective -= nuisance * inner.ldlt().solve(nuisance.transpose() *
+                                               information * tested);
+  }
+  const MatrixXd moved = effective.transpose() * information;
+  return Quadratic(
+      tested.transpose() * score,
+      moved * effective + moved * problem.covariance() * moved.transpose());
+}
+
+// What the others know of the slopes, whatever their intercepts: the inverse of
+// the slopes' covariance. Zero for intercepts.
+MatrixXd SlopePrecision(const Problem& problem) {
+  const int64_t width = problem.sample().width();
+  std::vector<int64_t> slopes;
+  for (int64_t i = 0; i < problem.head().size(); ++i) {
+    if (i % width != 0) slopes.push_back(i);
+  }
+  const auto count = static_cast<int64_t>(slopes.size());
+  MatrixXd precision =
+      MatrixXd::Zero(problem.head().size(), problem.head().size());
+  const MatrixXd covariance = problem.covariance()(slopes, slopes);
+  const MatrixXd inverse =
+      covariance.ldlt().solve(MatrixXd::Identity(count, count));
+  precision(slopes, slopes) = inverse;
+  return precision;
+}
 
 }  // namespace
 
 absl::StatusOr<ScoreTest> TestIntercepts(const SiteView& view) {
   FG_ASSIGN_OR_RETURN(const Problem problem, Problem::Create(view, true));
-  return EfficientScore(problem, problem.head(), problem.InterceptBasis(),
-                        MatrixXd(problem.head().size(), 0), VectorXd());
+  return ScoreOfIntercepts(problem, problem.head(),
+                           MatrixXd(problem.head().size(), 0), 0);
 }
 
 absl::StatusOr<ScoreTest> TestSlopes(const SiteView& view) {
@@ -229,19 +247,32 @@ absl::StatusOr<ScoreTest> TestSlopes(const SiteView& view) {
   if (slopes.cols() < 1) {
     return absl::FailedPreconditionError("too few records for any slope");
   }
-  const MatrixXd intercepts = problem.InterceptBasis();
-  FG_ASSIGN_OR_RETURN(const VectorXd at, Fit(problem.sample(), problem.head(),
-                                             intercepts, NoRidge(intercepts)));
-  return EfficientScore(problem, at, slopes, intercepts, NoRidge(intercepts));
+  // Rao's test where one set of slopes is fitted to the site and the others
+  // together. At the others' alone, which their few records in doubt leave too
+  // long, it rejects up to three times as often as it should.
+  const MatrixXd precision = SlopePrecision(problem);
+  const int64_t count = problem.head().size();
+  FG_ASSIGN_OR_RETURN(const VectorXd at,
+                      Fit(problem.sample(), problem.head(),
+                          MatrixXd::Identity(count, count), precision));
+  VectorXd score;
+  MatrixXd information;
+  problem.sample().Derive(at, score, information);
+  const MatrixXd moved = information * slopes;
+  const MatrixXd both = information + precision;
+  return Quadratic(slopes.transpose() * score,
+                   slopes.transpose() * moved -
+                       moved.transpose() * both.ldlt().solve(moved));
 }
 
 absl::StatusOr<ScoreTest> TestInterceptsProfiled(const SiteView& view) {
   FG_ASSIGN_OR_RETURN(const Problem problem, Problem::Create(view, false));
   const MatrixXd slopes = problem.OwnSlopeBasis();
-  const VectorXd ridge = VectorXd::Constant(slopes.cols(), kSlopeRidge);
+  const MatrixXd penalty =
+      kSlopeRidge * MatrixXd::Identity(slopes.cols(), slopes.cols());
   FG_ASSIGN_OR_RETURN(const VectorXd at,
-                      Fit(problem.sample(), problem.head(), slopes, ridge));
-  return EfficientScore(problem, at, problem.InterceptBasis(), slopes, ridge);
+                      Fit(problem.sample(), problem.head(), slopes, penalty));
+  return ScoreOfIntercepts(problem, at, slopes, kSlopeRidge);
 }
 
 }  // namespace fedgraft

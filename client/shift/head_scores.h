@@ -24,7 +24,8 @@ inline constexpr double kHeadRecordsPerSlope = 10;
 absl::StatusOr<ScoreTest> TestIntercepts(const SiteView& view);
 // Intercepts, with the slopes fitted to the site.
 absl::StatusOr<ScoreTest> TestInterceptsProfiled(const SiteView& view);
-// Slopes, with the intercepts fitted to the site.
+// Slopes, against one set for the site and the others, with the intercepts
+// fitted to the site.
 absl::StatusOr<ScoreTest> TestSlopes(const SiteView& view);
 // All: FAILED_PRECONDITION if the others leave their head open, the site has
 // too few records or classes, or its features do not vary.
