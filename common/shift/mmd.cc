@@ -6,15 +6,16 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/base/status_macros.h"
+#include "common/numeric/dense_products.h"
 #include "common/shift/distributions.h"
 
 namespace fedgraft {
 namespace {
 
 double Dot(absl::Span<const double> a, absl::Span<const double> b) {
-  double sum = 0;
-  for (size_t i = 0; i < a.size(); ++i) sum += a[i] * b[i];
-  return sum;
+  const auto size = static_cast<int64_t>(a.size());
+  return Eigen::Map<const Eigen::VectorXd>(a.data(), size)
+      .dot(Eigen::Map<const Eigen::VectorXd>(b.data(), size));
 }
 
 }  // namespace
@@ -31,16 +32,20 @@ absl::StatusOr<EmbeddingMoments> MomentsOfEmbedding(const MatrixView& mapped) {
   const Eigen::Map<const Matrix> rows(mapped.values.data(), mapped.rows,
                                       mapped.columns);
   const Eigen::RowVectorXd mean = rows.colwise().mean();
-  const Matrix centred = rows.rowwise() - mean;
-  // Traces of powers of C from the smaller of the two products.
-  Eigen::MatrixXd product;
+  // Traces of powers of C from the smaller of the two products, which is
+  // symmetric, so that its square is its product with itself, too.
+  Matrix centred;
   if (mapped.rows < mapped.columns) {
-    product = centred * centred.transpose();
+    centred = (rows.rowwise() - mean).transpose();
   } else {
-    product = centred.transpose() * centred;
+    centred = rows.rowwise() - mean;
   }
-  const double square = product.squaredNorm();
-  const double cube = (product * product).cwiseProduct(product).sum();
+  const int64_t size = centred.cols();
+  const std::vector<double> product =
+      SelfProduct({centred.data(), static_cast<size_t>(centred.size())},
+                  centred.rows(), size);
+  const double square = Dot(product, product);
+  const double cube = Dot(SelfProduct(product, size, size), product);
   const auto n = static_cast<double>(mapped.rows);
   EmbeddingMoments moments;
   moments.n = mapped.rows;
