@@ -55,6 +55,14 @@ absl::StatusOr<ShiftLook::Seen> ShiftLook::ReadSeen() const {
   return Seen{text.substr(0, kDigestBytes), text.substr(kDigestBytes)};
 }
 
+absl::Status ShiftLook::WriteSeen(const Seen& seen) {
+  if (files_ == nullptr) return absl::OkStatus();
+  const std::string content = seen.records + seen.look;
+  FG_ASSIGN_OR_RETURN(const auto file,
+                      files_->OpenOverwrite(kSeenFile, content.size()));
+  return file->Append(AsBytes(content));
+}
+
 void ShiftLook::Drop() {
   look_.reset();
   site_.reset();
@@ -124,10 +132,7 @@ absl::StatusOr<ShiftLook::Answer> ShiftLook::Verdicts(
   FG_ASSIGN_OR_RETURN(answer.scalars,
                       TestSite(look_->sketch(), *site_, new_records));
   answer.sums = VerdictsOf(answer.scalars);
-  if (files_ != nullptr) {
-    FG_RETURN_IF_ERROR(WriteAtomically(
-        *files_, kSeenFile, AsBytes(records + Sha256(pooled).AsWire())));
-  }
+  FG_RETURN_IF_ERROR(WriteSeen({records, Sha256(pooled).AsWire()}));
   Drop();
   return answer;
 }

@@ -76,6 +76,9 @@ class ShiftLook {
   absl::StatusOr<std::string> DigestOf(const ActivationStore& store,
                                        const ProgressSink& progress);
   absl::StatusOr<Seen> ReadSeen() const;
+  // Not made durable: if it is lost or torn, the next look takes the records
+  // for changed and is whole.
+  absl::Status WriteSeen(const Seen& seen);
   absl::StatusOr<Answer> News(const ActivationStore& store,
                               const ProgressSink& progress);
   absl::StatusOr<Answer> Verdicts(const ActivationStore& store, ByteSpan pooled,
