@@ -8,7 +8,6 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/base/status_macros.h"
-#include "common/model/seeded_values.h"
 
 namespace fedgraft {
 namespace {
@@ -88,15 +87,16 @@ double Distance(const DrawnMoments& a, const DrawnMoments& b) {
 DrawnMoments DrawMoments(const MatrixXd& lower, double n,
                          std::mt19937_64& random) {
   const int64_t d = lower.rows();
+  std::normal_distribution<double> normal;
   DrawnMoments drawn;
   VectorXd mean(d);
-  for (int64_t i = 0; i < d; ++i) mean[i] = NextNormal(random);
+  for (double& value : mean) value = normal(random);
   drawn.mean = lower * mean / std::sqrt(n);
   MatrixXd bartlett = MatrixXd::Zero(d, d);
   for (int64_t i = 0; i < d; ++i) {
     std::chi_squared_distribution<double> chi(n - 1 - static_cast<double>(i));
     bartlett(i, i) = std::sqrt(chi(random));
-    for (int64_t j = 0; j < i; ++j) bartlett(i, j) = NextNormal(random);
+    for (int64_t j = 0; j < i; ++j) bartlett(i, j) = normal(random);
   }
   drawn.factor = lower * bartlett / std::sqrt(n - 1);
   return drawn;
