@@ -106,6 +106,8 @@ absl::Status ConditionalShiftTest::Run(const SiteView& view,
       continue;
     }
     std::vector<double> rows;
+    rows.reserve(static_cast<size_t>(view.Own("class_counts")[c]) *
+                 kSketchEmbedding);
     for (int64_t r = 0; r < view.n(); ++r) {
       if (view.labels()[r] != c) continue;
       const absl::Span<const double> row = view.embedding().Row(r);

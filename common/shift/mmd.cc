@@ -31,26 +31,33 @@ absl::StatusOr<EmbeddingMoments> MomentsOfEmbedding(const MatrixView& mapped) {
       Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
   const Eigen::Map<const Matrix> rows(mapped.values.data(), mapped.rows,
                                       mapped.columns);
-  const Eigen::RowVectorXd mean = rows.colwise().mean();
+  Eigen::RowVectorXd mean = Eigen::RowVectorXd::Zero(mapped.columns);
+  for (int64_t r = 0; r < mapped.rows; ++r) mean += rows.row(r);
+  mean /= static_cast<double>(mapped.rows);
   // Traces of powers of C from the smaller of the two products, which is
   // symmetric, so that its square is its product with itself, too.
-  Matrix centred;
-  if (mapped.rows < mapped.columns) {
-    centred = (rows.rowwise() - mean).transpose();
+  const bool is_wide = mapped.rows < mapped.columns;
+  const int64_t size = is_wide ? mapped.rows : mapped.columns;
+  std::vector<double> product;
+  if (is_wide) {
+    const Matrix centred = (rows.rowwise() - mean).transpose();
+    product = SelfProduct({centred.data(), static_cast<size_t>(centred.size())},
+                          centred.rows(), size);
   } else {
-    centred = rows.rowwise() - mean;
+    // No copy of the rows: values are of the order of their deviations.
+    product = SelfProduct(mapped.values, mapped.rows, size);
+    Eigen::Map<Matrix>(product.data(), size, size).noalias() -=
+        static_cast<double>(mapped.rows) * mean.transpose() * mean;
   }
-  const int64_t size = centred.cols();
-  const std::vector<double> product =
-      SelfProduct({centred.data(), static_cast<size_t>(centred.size())},
-                  centred.rows(), size);
   const double square = Dot(product, product);
   const double cube = Dot(SelfProduct(product, size, size), product);
   const auto n = static_cast<double>(mapped.rows);
   EmbeddingMoments moments;
   moments.n = mapped.rows;
   moments.mean.assign(mean.data(), mean.data() + mean.size());
-  moments.covariance_trace = centred.squaredNorm() / (n - 1);
+  double trace = 0;
+  for (int64_t i = 0; i < size; ++i) trace += product[i * (size + 1)];
+  moments.covariance_trace = trace / (n - 1);
   const double biased = square / ((n - 1) * (n - 1));
   const double trace2 = moments.covariance_trace * moments.covariance_trace;
   moments.covariance_square =
