@@ -97,7 +97,7 @@ std::vector<Moment> MomentsOf(const std::string& log) {
 
 struct Times {
   double round_ms = 0;  // mean, from the first round's end to the run's
-  std::vector<double> stages_ms;
+  std::vector<std::vector<double>> looks_ms;  // by stage
 };
 
 class Bench {
@@ -168,14 +168,17 @@ class Bench {
         std::find_if(moments.begin(), moments.end(),
                      [](const Moment& moment) { return moment.is_model; });
     double models = 0;
+    bool in_look = false;
     for (auto moment = first; moment != moments.end(); ++moment) {
       if (moment == first) continue;
       if (moment->is_model) {
         ++models;
       } else {
-        times.stages_ms.push_back(
+        if (!in_look) times.looks_ms.emplace_back();
+        times.looks_ms.back().push_back(
             absl::ToDoubleMilliseconds(moment->time - (moment - 1)->time));
       }
+      in_look = !moment->is_model;
     }
     if (!(models > 0)) return times;
     times.round_ms =
@@ -204,12 +207,26 @@ bool RunRow(Bench& bench, const Row& row, const Options& options) {
   std::printf(
       "%s: warm round %.2f ms; with looks every %d rounds %.2f ms; stages",
       row.name.c_str(), plain.round_ms, options.every, looks.round_ms);
-  for (const double ms : looks.stages_ms) std::printf(" %.0f", ms);
+  double later = 0;
+  for (const std::vector<double>& look : looks.looks_ms) {
+    for (const double ms : look) {
+      std::printf(" %.0f", ms);
+      if (&look != &looks.looks_ms.front()) later += ms;
+    }
+    std::printf(";");
+  }
   std::printf(" ms\n");
   bench::PrintRow(
       absl::StrCat("looks at shift, ", row.name, ", every ", options.every),
       bench::Format("%.2f ms a round", looks.round_ms - plain.round_ms),
       bench::Format("%.2f ms", plain.round_ms), share, "<= 0.05");
+  if (looks.looks_ms.size() < 2) return true;
+  later /= static_cast<double>(looks.looks_ms.size() - 1);
+  const double rounds_ms = options.every * plain.round_ms;
+  bench::PrintRow(absl::StrCat("looks after the first, ", row.name),
+                  bench::Format("%.1f ms a look", later),
+                  bench::Format("%.0f ms", rounds_ms), later / rounds_ms,
+                  "<= 0.05");
   return true;
 }
 
