@@ -203,30 +203,34 @@ bool RunRow(Bench& bench, const Row& row, const Options& options) {
       !bench.Run(row.strategy, options.rounds, options.every, looks)) {
     return false;
   }
-  const double share = looks.round_ms / plain.round_ms - 1;
   std::printf(
       "%s: warm round %.2f ms; with looks every %d rounds %.2f ms; stages",
       row.name.c_str(), plain.round_ms, options.every, looks.round_ms);
-  double later = 0;
+  double all = 0, first = 0;
   for (const std::vector<double>& look : looks.looks_ms) {
     for (const double ms : look) {
       std::printf(" %.0f", ms);
-      if (&look != &looks.looks_ms.front()) later += ms;
+      all += ms;
     }
+    if (first == 0) first = all;
     std::printf(";");
   }
   std::printf(" ms\n");
+  // Beside the rounds of the same run: what else the machine does changes from
+  // one run to the next.
+  const double a_round = all / (options.rounds - 1);
+  const double training = looks.round_ms - a_round;
   bench::PrintRow(
       absl::StrCat("looks at shift, ", row.name, ", every ", options.every),
-      bench::Format("%.2f ms a round", looks.round_ms - plain.round_ms),
-      bench::Format("%.2f ms", plain.round_ms), share, "<= 0.05");
-  if (looks.looks_ms.size() < 2) return true;
-  later /= static_cast<double>(looks.looks_ms.size() - 1);
-  const double rounds_ms = options.every * plain.round_ms;
+      bench::Format("%.2f ms a round", a_round),
+      bench::Format("%.2f ms", training), a_round / training, "<= 0.05");
+  const auto later = static_cast<double>(looks.looks_ms.size()) - 1;
+  if (!(later > 0)) return true;
+  const double a_look = (all - first) / later;
   bench::PrintRow(absl::StrCat("looks after the first, ", row.name),
-                  bench::Format("%.1f ms a look", later),
-                  bench::Format("%.0f ms", rounds_ms), later / rounds_ms,
-                  "<= 0.05");
+                  bench::Format("%.1f ms a look", a_look),
+                  bench::Format("%.0f ms", options.every * training),
+                  a_look / (options.every * training), "<= 0.05");
   return true;
 }
 
