@@ -538,6 +538,10 @@ void RunState::CarryFindings() {
                  name == kShiftNewRecords ? 0 : value);
     }
   }
+  // What was chosen by them stands as well.
+  if (chosen_.training_round >= look_.compared_round) {
+    chosen_.training_round = look_.training_round;
+  }
 }
 
 absl::Status RunState::On(RemediesChosen record, absl::Time, uint64_t) {

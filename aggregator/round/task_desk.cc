@@ -291,7 +291,8 @@ void TaskDesk::ChooseRemediesAgain() {
   for (const auto& [name, choice] : *choices) {
     chosen.sites[SiteId{name}] = choice;
   }
-  const RemediesChosen& before = state.chosen();
+  const RemediesChosen& before =
+      choosing_.has_value() ? *choosing_ : state.chosen();
   if (chosen.sites == before.sites &&
       (chosen.sites.empty() ||
        chosen.training_round == before.training_round)) {
@@ -305,8 +306,11 @@ void TaskDesk::ChooseRemediesAgain() {
                 std::string(RemedyObstacleWords(choice.obstacle)));
   }
   // From the next round of training on.
+  choosing_ = chosen;
   context_.journal->Append(
-      std::move(chosen), [this](absl::StatusOr<uint64_t> sequence) {
+      std::move(chosen),
+      [this, choice = ++choices_](absl::StatusOr<uint64_t> sequence) {
+        if (choice == choices_) choosing_.reset();
         if (!sequence.ok()) {
           FG_LOG_WARNING("remedies are not journalled: {}",
                          std::string(sequence.status().message()));

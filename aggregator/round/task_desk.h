@@ -37,6 +37,9 @@ class TaskDesk {
   void ChooseRemediesAgain();
 
   RoundContext& context_;
+  // The newest choice, while it is journalled, and how many there were.
+  std::optional<RemediesChosen> choosing_;
+  uint64_t choices_ = 0;
 };
 
 }  // namespace fedgraft

@@ -6,7 +6,6 @@
 #include <cmath>
 
 #include "client/shift/comparisons.h"
-#include "client/shift/others_posteriors.h"
 #include "common/base/status_macros.h"
 #include "common/shift/distributions.h"
 #include "common/shift/frechet.h"
@@ -43,7 +42,7 @@ std::vector<std::string_view> AdjustedShiftTest::names() const {
 
 absl::Status AdjustedShiftTest::Run(const SiteView& view,
                                     ShiftScalars& scalars) const {
-  const auto judged = JudgeByOthers(view);
+  const auto& judged = view.judged();
   if (DoesNotApply(judged.status())) return absl::OkStatus();
   FG_RETURN_IF_ERROR(judged.status());
   const auto n = static_cast<int64_t>(view.n());
@@ -61,22 +60,28 @@ absl::Status AdjustedShiftTest::Run(const SiteView& view,
                                              kSketchEmbedding);
   const Eigen::RowVectorXd mean =
       weights.transpose() * phi / static_cast<double>(n);
-  const RowMajorMatrix apart =
-      weights.asDiagonal() * (phi.rowwise() - mean).eval();
   // Shares follow the records' scores, and the weighted mean the shares: what
   // a record moves the mean by has the regression on its score taken out.
-  const RowMajorMatrix scores =
+  RowMajorMatrix scores =
       (ratios.rightCols(classes - 1).colwise() - ratios.col(0))
           .array()
           .colwise() /
       mixture.array();
   Eigen::MatrixXd information = scores.transpose() * scores;
   information.diagonal().array() += kOpenShares * static_cast<double>(n);
-  RowMajorMatrix influence =
-      apart - scores * information.ldlt().solve(scores.transpose() * apart);
+  const Eigen::MatrixXd weighted = weights.asDiagonal() * scores;
+  const RowMajorMatrix slopes = information.ldlt().solve(
+      weighted.transpose() * phi - weighted.colwise().sum().transpose() * mean);
   // Records whose mean is the weighted mean and whose spread is that of the
   // influences.
-  influence.rowwise() += mean - influence.colwise().mean();
+  scores.rowwise() -= scores.colwise().mean().eval();
+  RowMajorMatrix influence(n, kSketchEmbedding);
+  for (int64_t r = 0; r < n; ++r) {
+    influence.row(r) = weights[r] * phi.row(r) + (1 - weights[r]) * mean;
+    for (int64_t c = 0; c < slopes.rows(); ++c) {
+      influence.row(r) -= scores(r, c) * slopes.row(c);
+    }
+  }
   const auto result = CompareEmbeddings(
       {absl::MakeConstSpan(influence.data(), influence.size()), n,
        kSketchEmbedding},
@@ -101,6 +106,8 @@ absl::Status ConditionalShiftTest::Run(const SiteView& view,
       continue;
     }
     std::vector<double> rows;
+    rows.reserve(static_cast<size_t>(view.Own("class_counts")[c]) *
+                 kSketchEmbedding);
     for (int64_t r = 0; r < view.n(); ++r) {
       if (view.labels()[r] != c) continue;
       const absl::Span<const double> row = view.embedding().Row(r);

@@ -3,27 +3,31 @@
 #include <Eigen/Core>
 #include <algorithm>
 #include <cmath>
+#include <cstdint>
+#include <utility>
 
 #include "common/base/status_macros.h"
 #include "common/shift/logistic_sample.h"
 
 namespace fedgraft {
 
-absl::StatusOr<OthersPosteriors> JudgeByOthers(const SiteView& view) {
-  FG_RETURN_IF_ERROR(view.head().status());
+absl::StatusOr<OthersPosteriors> JudgeByHead(const MatrixView& features,
+                                             const ReferenceHead& head,
+                                             std::vector<double> shares) {
   OthersPosteriors result;
-  result.shares = view.OthersMean("class_counts");
+  result.shares = std::move(shares);
   if (*std::min_element(result.shares.begin(), result.shares.end()) <= 0) {
     return absl::FailedPreconditionError(
         "a class that no other site has cannot be told from their records");
   }
+  // Probabilities need no labels.
+  const std::vector<int64_t> labels(features.rows, 0);
   FG_ASSIGN_OR_RETURN(
       const LogisticSample sample,
-      LogisticSample::Create(view.head_features(), view.labels(),
-                             view.spec().num_classes));
-  const std::vector<double>& head = view.head()->coefficients;
-  const RowMajorMatrix contrasts = sample.Probabilities(
-      Eigen::Map<const Eigen::VectorXd>(head.data(), head.size()));
+      LogisticSample::Create(features, labels, head.num_classes));
+  const RowMajorMatrix contrasts =
+      sample.Probabilities(Eigen::Map<const Eigen::VectorXd>(
+          head.coefficients.data(), head.coefficients.size()));
   RowMajorMatrix posteriors(contrasts.rows(), contrasts.cols() + 1);
   posteriors.rightCols(contrasts.cols()) = contrasts;
   posteriors.col(0) = (1 - contrasts.rowwise().sum().array()).max(0);

@@ -3,8 +3,9 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "client/shift/site_view.h"
+#include "common/shift/efficient_score.h"
 #include "common/shift/label_shift.h"
+#include "common/transfer/matrix_view.h"
 
 namespace fedgraft {
 
@@ -16,8 +17,11 @@ struct OthersPosteriors {
   PriorEstimate prior;
 };
 
-// FAILED_PRECONDITION: the others leave their head open, have no record of a
-// class, or the features leave the shares open.
-absl::StatusOr<OthersPosteriors> JudgeByOthers(const SiteView& view);
+// Of records [n, d] of head features by a head whose training records had
+// these classes' `shares`. FAILED_PRECONDITION: a class without share, or
+// features that leave the shares open.
+absl::StatusOr<OthersPosteriors> JudgeByHead(const MatrixView& features,
+                                             const ReferenceHead& head,
+                                             std::vector<double> shares);
 
 }  // namespace fedgraft

@@ -7,7 +7,6 @@
 #include <string>
 
 #include "client/shift/comparisons.h"
-#include "client/shift/others_posteriors.h"
 #include "common/base/status_macros.h"
 #include "common/shift/distributions.h"
 #include "common/shift/label_shift.h"
@@ -93,7 +92,7 @@ std::vector<std::string_view> PriorShiftTest::names() const {
 absl::Status PriorShiftTest::Run(const SiteView& view,
                                  ShiftScalars& scalars) const {
   if (view.Has("confusion")) AddCheck(view, scalars);
-  const auto judged = JudgeByOthers(view);
+  const auto& judged = view.judged();
   if (DoesNotApply(judged.status())) return absl::OkStatus();
   FG_RETURN_IF_ERROR(judged.status());
   const auto classes = static_cast<int64_t>(judged->shares.size());

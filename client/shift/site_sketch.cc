@@ -42,9 +42,13 @@ void AddColumns(const MatrixView& matrix, absl::Span<double> sums) {
 absl::StatusOr<SiteSketch> SiteSketch::Create(const Sketch& sketch,
                                               const SketchRecords& records) {
   const SketchSpec& spec = sketch.spec();
-  const int64_t n = records.features.rows;
+  const bool is_projected = records.projected.rows > 0;
+  const MatrixView& features =
+      is_projected ? records.projected : records.features;
+  const int64_t n = features.rows;
   FG_RETURN_IF_ERROR(
-      CheckRows(records.features, "features", n, spec.feature_dim));
+      CheckRows(features, "features", n,
+                is_projected ? spec.projected_dim() : spec.feature_dim));
   if (n < kSketchRecordsMin) {
     return absl::FailedPreconditionError(absl::StrCat(
         "sketch: expected ", kSketchRecordsMin, " records or more, got ", n));
@@ -68,8 +72,10 @@ absl::StatusOr<SiteSketch> SiteSketch::Create(const Sketch& sketch,
     FG_RETURN_IF_ERROR(CheckRows(records.acquisition, "acquisition numbers", n,
                                  kAcquisitions));
   }
-  FG_ASSIGN_OR_RETURN(std::vector<double> projected,
-                      sketch.projection().Map(records.features));
+  std::vector<double> projected(features.values.begin(), features.values.end());
+  if (!is_projected) {
+    FG_ASSIGN_OR_RETURN(projected, sketch.projection().Map(features));
+  }
   return SiteSketch(records, std::move(projected));
 }
 

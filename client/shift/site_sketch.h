@@ -13,10 +13,12 @@ namespace fedgraft {
 
 // A site's records, for its sketch. Row i of each is record i.
 struct SketchRecords {
-  MatrixView features;               // [n, d]
-  absl::Span<const int64_t> labels;  // [n]
-  MatrixView outputs;      // [n, C], the run model's softmax; with has_outputs
-  MatrixView acquisition;  // [n, kAcquisitions]; with has_acquisition
+  MatrixView features = {};  // [n, d]
+  // [n, p], as SketchProjection::Map gives them: instead of `features`.
+  MatrixView projected = {};
+  absl::Span<const int64_t> labels = {};  // [n]
+  MatrixView outputs = {};  // [n, C], the run model's softmax; with has_outputs
+  MatrixView acquisition = {};  // [n, kAcquisitions]; with has_acquisition
 };
 
 // A site's own sums, stage by stage. Holds the records projected, and in the
@@ -33,7 +35,7 @@ class SiteSketch {
   // is of the spec that Create saw, and not done.
   absl::StatusOr<std::vector<double>> Sums(const Sketch& sketch);
 
-  int64_t n() const { return records_.features.rows; }
+  int64_t n() const { return static_cast<int64_t>(records_.labels.size()); }
   const SketchRecords& records() const { return records_; }
   // z [n, k] and its image under the random features [n, D]. REQUIRES: Sums was
   // called for kSummary.

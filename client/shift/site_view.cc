@@ -47,6 +47,12 @@ absl::StatusOr<SiteView> SiteView::Create(const Sketch& sketch,
       sketch.head(), {view.Others("gradient"),
                       view.Others("information"),
                       {stand_ins, kStandIns, sketch.space().head_dims()}});
+  if (view.head_.ok()) {
+    view.judged_ = JudgeByHead(view.head_features(), *view.head_,
+                               view.OthersMean("class_counts"));
+  } else {
+    view.judged_ = view.head_.status();
+  }
   return view;
 }
 

@@ -6,6 +6,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
+#include "client/shift/others_posteriors.h"
 #include "client/shift/site_sketch.h"
 #include "common/shift/efficient_score.h"
 #include "common/shift/sketch.h"
@@ -39,6 +40,8 @@ class SiteView {
   std::vector<double> OthersMean(std::string_view part) const;
   // Head of the others' records. FAILED_PRECONDITION: they leave it open.
   const absl::StatusOr<ReferenceHead>& head() const { return head_; }
+  // What that head makes of this site's records.
+  const absl::StatusOr<OthersPosteriors>& judged() const { return judged_; }
 
  private:
   SiteView(const Sketch& sketch, const SiteSketch& site)
@@ -53,6 +56,7 @@ class SiteView {
   std::vector<double> others_;
   std::vector<double> head_features_;
   absl::StatusOr<ReferenceHead> head_ = absl::UnknownError("");
+  absl::StatusOr<OthersPosteriors> judged_ = absl::UnknownError("");
 };
 
 }  // namespace fedgraft

@@ -133,8 +133,9 @@ absl::StatusOr<ReferenceSpace> MakeSpace(const WatchReference& reference,
   const std::vector<int64_t> no_labels(reference.features.rows, 0);
   FG_ASSIGN_OR_RETURN(
       SiteSketch site,
-      SiteSketch::Create(sketch, {reference.features, no_labels, MatrixView{},
-                                  reference.acquisition}));
+      SiteSketch::Create(sketch, {.features = reference.features,
+                                  .labels = no_labels,
+                                  .acquisition = reference.acquisition}));
   FG_ASSIGN_OR_RETURN(const std::vector<double> moments, site.Sums(sketch));
   FG_ASSIGN_OR_RETURN(SketchSpace space,
                       SketchSpace::Create(spec, sketch.layout(), moments));

@@ -190,6 +190,7 @@ absl::Status TrainerSession::State::SetUpState(
   if (plan.shift.every > 0) {
     look.emplace(plan, *learner, compute, files.get(),
                  weights.has_value() ? &*weights : nullptr);
+    FG_RETURN_IF_ERROR(look->Prepare());
   }
   return absl::OkStatus();
 }

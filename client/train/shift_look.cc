@@ -3,8 +3,6 @@
 #include <utility>
 
 #include "client/shift/shift_test.h"
-#include "client/train/feature_rows.h"
-#include "client/train/progress_part.h"
 #include "common/base/status_macros.h"
 #include "common/crypto/sha256.h"
 
@@ -16,58 +14,33 @@ namespace {
 constexpr char kSeenFile[] = "shift_seen.bin";
 constexpr size_t kDigestBytes = 32;
 
-ByteSpan BytesOf(const torch::Tensor& tensor) {
-  return {reinterpret_cast<const uint8_t*>(tensor.data_ptr<double>()),
-          static_cast<size_t>(tensor.numel()) * sizeof(double)};
-}
-
-std::string DigestOfRecords(const torch::Tensor& features,
-                            const std::vector<int64_t>& labels) {
-  Sha256Hasher hasher;
-  hasher.Update(BytesOf(features));
-  hasher.Update({reinterpret_cast<const uint8_t*>(labels.data()),
-                 labels.size() * sizeof(int64_t)});
-  return hasher.Finish().AsWire();
-}
-
 }  // namespace
 
-absl::Status ShiftLook::TakeRecords(const ActivationStore& store,
-                                    const ApplyModel& apply_model,
-                                    const ProgressSink& progress) {
-  FG_RETURN_IF_ERROR(apply_model());
-  FG_ASSIGN_OR_RETURN(features_,
-                      HeadFeatures(store, learner_.network(), compute_,
-                                   Part(progress, 0, 0.5)));
-  FG_ASSIGN_OR_RETURN(const Predictions predictions,
-                      learner_.Predict(store, Part(progress, 0.5, 1)));
-  outputs_ =
-      torch::empty({store.count(), plan_.num_classes()}, torch::kFloat64);
-  double* out = outputs_.data_ptr<double>();
-  for (size_t i = 0; i < predictions.count(); ++i) {
-    // Single precision adds up to 1 only nearly.
-    const auto row = predictions.Row(i);
-    double total = 0;
-    for (const float p : row) total += p;
-    for (const float p : row) *out++ = p / total;
-  }
-  acquisition_.clear();
-  for (const AcquisitionNumbers& image : store.acquisition()) {
-    acquisition_.insert(acquisition_.end(), image.begin(), image.end());
-  }
-  labels_ = store.labels();
+absl::Status ShiftLook::Prepare() {
+  if (start_.has_value()) return absl::OkStatus();
+  FG_ASSIGN_OR_RETURN(Look start, Look::Create(plan_, learner_.layout()));
+  start.sketch().projection();
+  start_.emplace(std::move(start));
   return absl::OkStatus();
+}
+
+absl::StatusOr<LookRecords> ShiftLook::ReadRecords(
+    const ActivationStore& store, const ProgressSink& progress) {
+  return ReadLookRecords(store, learner_.network(), compute_,
+                         start_->sketch().projection(), progress);
 }
 
 absl::StatusOr<std::string> ShiftLook::DigestOf(const ActivationStore& store,
                                                 const ProgressSink& progress) {
   if (!records_digest_.empty()) return records_digest_;
-  torch::Tensor features = features_;
-  if (!features.defined()) {
-    FG_ASSIGN_OR_RETURN(
-        features, HeadFeatures(store, learner_.network(), compute_, progress));
+  std::string digest;
+  if (records_.has_value()) {
+    digest = records_->Digest();
+  } else {
+    FG_ASSIGN_OR_RETURN(const LookRecords records,
+                        ReadRecords(store, progress));
+    digest = records.Digest();
   }
-  std::string digest = DigestOfRecords(features, store.labels());
   if (HasFrozenFeatures(plan_)) records_digest_ = digest;
   return digest;
 }
@@ -82,21 +55,25 @@ absl::StatusOr<ShiftLook::Seen> ShiftLook::ReadSeen() const {
   return Seen{text.substr(0, kDigestBytes), text.substr(kDigestBytes)};
 }
 
+absl::Status ShiftLook::WriteSeen(const Seen& seen) {
+  if (files_ == nullptr) return absl::OkStatus();
+  const std::string content = seen.records + seen.look;
+  FG_ASSIGN_OR_RETURN(const auto file,
+                      files_->OpenOverwrite(kSeenFile, content.size()));
+  return file->Append(AsBytes(content));
+}
+
 void ShiftLook::Drop() {
   look_.reset();
   site_.reset();
-  features_ = outputs_ = torch::Tensor();
+  records_.reset();
 }
 
 absl::Status ShiftLook::Follow(const ActivationStore& store, ByteSpan pooled,
                                const ApplyModel& apply_model,
                                const ProgressSink& progress) {
+  FG_RETURN_IF_ERROR(Prepare());
   const ParameterLayout& layout = learner_.layout();
-  if (!start_.has_value()) {
-    FG_ASSIGN_OR_RETURN(Look start, Look::Create(plan_, layout));
-    start.sketch().projection();
-    start_.emplace(std::move(start));
-  }
   bool follows = false;
   if (look_.has_value()) {
     FG_ASSIGN_OR_RETURN(follows, look_->Follow(pooled));
@@ -115,13 +92,10 @@ absl::Status ShiftLook::Follow(const ActivationStore& store, ByteSpan pooled,
       look_->stages().size() == (look_->previous() == Digest() ? 0 : 1);
   if (begins || !site_.has_value()) {
     site_.reset();
-    FG_RETURN_IF_ERROR(TakeRecords(store, apply_model, progress));
-    FG_ASSIGN_OR_RETURN(
-        SiteSketch site,
-        SiteSketch::Create(
-            start_->sketch(),
-            {AsMatrix(features_), labels_, AsMatrix(outputs_),
-             MatrixView{acquisition_, features_.size(0), kAcquisitions}}));
+    FG_RETURN_IF_ERROR(apply_model());
+    FG_ASSIGN_OR_RETURN(records_, ReadRecords(store, progress));
+    FG_ASSIGN_OR_RETURN(SiteSketch site,
+                        SiteSketch::Create(start_->sketch(), records_->View()));
     site_.emplace(std::move(site));
   }
   if (!look_->asks_verdicts() || !site_->summary().empty()) {
@@ -158,10 +132,7 @@ absl::StatusOr<ShiftLook::Answer> ShiftLook::Verdicts(
   FG_ASSIGN_OR_RETURN(answer.scalars,
                       TestSite(look_->sketch(), *site_, new_records));
   answer.sums = VerdictsOf(answer.scalars);
-  if (files_ != nullptr) {
-    FG_RETURN_IF_ERROR(WriteAtomically(
-        *files_, kSeenFile, AsBytes(records + Sha256(pooled).AsWire())));
-  }
+  FG_RETURN_IF_ERROR(WriteSeen({records, Sha256(pooled).AsWire()}));
   Drop();
   return answer;
 }

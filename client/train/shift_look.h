@@ -1,7 +1,5 @@
 #pragma once
 
-#include <torch/torch.h>
-
 #include <functional>
 #include <map>
 #include <optional>
@@ -13,6 +11,7 @@
 #include "client/train/activation_store.h"
 #include "client/train/compute.h"
 #include "client/train/learner.h"
+#include "client/train/look_records.h"
 #include "client/train/record_weights.h"
 #include "client/train/session.h"
 #include "common/config/plan.h"
@@ -43,6 +42,9 @@ class ShiftLook {
         files_(files),
         weights_(weights) {}
 
+  // Makes what all looks need, some milliseconds of work; else the first look
+  // does. Errors as of Look::Create.
+  absl::Status Prepare();
   // For the stage that follows what `pooled` holds (empty: the first).
   // `apply_model` is called where the stage looks at the model. Returns the
   // sums, and in the last stage what was found (common/shift/shift_tests.h).
@@ -67,15 +69,16 @@ class ShiftLook {
   absl::Status Follow(const ActivationStore& store, ByteSpan pooled,
                       const ApplyModel& apply_model,
                       const ProgressSink& progress);
-  // Features and outputs of the records, for all stages of one look.
-  absl::Status TakeRecords(const ActivationStore& store,
-                           const ApplyModel& apply_model,
-                           const ProgressSink& progress);
+  absl::StatusOr<LookRecords> ReadRecords(const ActivationStore& store,
+                                          const ProgressSink& progress);
   // SHA-256 of the records as they are now represented. Of features that stay
   // the same it is made once.
   absl::StatusOr<std::string> DigestOf(const ActivationStore& store,
                                        const ProgressSink& progress);
   absl::StatusOr<Seen> ReadSeen() const;
+  // Not made durable: if it is lost or torn, the next look takes the records
+  // for changed and is whole.
+  absl::Status WriteSeen(const Seen& seen);
   absl::StatusOr<Answer> News(const ActivationStore& store,
                               const ProgressSink& progress);
   absl::StatusOr<Answer> Verdicts(const ActivationStore& store, ByteSpan pooled,
@@ -87,13 +90,11 @@ class ShiftLook {
   const Compute& compute_;
   FileStore* const files_;
   RecordWeights* const weights_;
-  std::optional<Look> start_;         // of no stage: with its projection
-  std::optional<Look> look_;          // that is under way
-  torch::Tensor features_, outputs_;  // [n, d], [n, C], F64
-  std::vector<double> acquisition_;   // [n, kAcquisitions]; empty: no images
-  std::vector<int64_t> labels_;
-  std::optional<SiteSketch> site_;  // of these records
-  std::string records_digest_;      // of features that stay the same
+  std::optional<Look> start_;           // of no stage: with its projection
+  std::optional<Look> look_;            // that is under way
+  std::optional<LookRecords> records_;  // for all of its stages
+  std::optional<SiteSketch> site_;      // of these records
+  std::string records_digest_;          // of features that stay the same
 };
 
 }  // namespace fedgraft

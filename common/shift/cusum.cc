@@ -12,6 +12,8 @@ namespace {
 
 constexpr int kStates = 128;  // of the Markov chain
 constexpr double kThresholdMax = 40;
+// A change of a share from one value to the next that is rounding.
+constexpr double kSettled = 1e-14;
 
 // Probability that one side stays at or below the threshold.
 double QuietProbability(double threshold, int values, double slack) {
@@ -32,8 +34,23 @@ double QuietProbability(double threshold, int values, double slack) {
   }
   Eigen::RowVectorXd state = Eigen::RowVectorXd::Zero(kStates);
   state[0] = 1;
-  for (int t = 0; t < values; ++t) state = state * step;
-  return std::clamp(state.sum(), 0.0, 1.0);
+  // The share that stays quiet from one value to the next settles once S had
+  // the time to come to the threshold (half a deviation a value is its
+  // likeliest way); from then on it is that of every further one.
+  const double settles_at = 20 + 4 * threshold;
+  double quiet = 1, share = 0;
+  for (int t = 0; t < values; ++t) {
+    state = state * step;
+    const double now = state.sum() / quiet;
+    quiet = state.sum();
+    if (!(quiet > 0)) return 0;
+    if (t > settles_at && std::abs(now - share) < kSettled) {
+      quiet *= std::pow(now, values - 1 - t);
+      break;
+    }
+    share = now;
+  }
+  return std::clamp(quiet, 0.0, 1.0);
 }
 
 // The threshold of this probability, which falls as thresholds rise.

@@ -105,6 +105,9 @@ absl::StatusOr<PriorEstimate> EstimatePriorEm(
   for (int64_t c = 0; c < classes; ++c) ratios.col(c) /= source[c];
   Eigen::VectorXd q = source;
   PriorEstimate estimate;
+  // Hundreds of steps: column by column, and without new memory.
+  const Eigen::MatrixXd columns = ratios;
+  Eigen::VectorXd mixture(posteriors.rows), next(classes);
   double step = 1;
   while (!(step < kTolerance)) {
     if (estimate.iterations == kIterationsMax) {
@@ -112,12 +115,13 @@ absl::StatusOr<PriorEstimate> EstimatePriorEm(
                                              kIterationsMax, " steps of EM"));
     }
     ++estimate.iterations;
-    const Eigen::VectorXd mixture = ratios * q;
-    Eigen::VectorXd next =
-        q.cwiseProduct(ratios.transpose() * mixture.cwiseInverse());
+    mixture.noalias() = columns * q;
+    mixture = mixture.cwiseInverse();
+    next.noalias() = columns.transpose() * mixture;
+    next = next.cwiseProduct(q);
     next /= next.sum();
     step = (next - q).lpNorm<1>();
-    q = next;
+    q.swap(next);
   }
   estimate.prior.assign(q.data(), q.data() + classes);
   estimate.deviation = Deviations(ratios, q);

@@ -6,15 +6,16 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/base/status_macros.h"
+#include "common/numeric/dense_products.h"
 #include "common/shift/distributions.h"
 
 namespace fedgraft {
 namespace {
 
 double Dot(absl::Span<const double> a, absl::Span<const double> b) {
-  double sum = 0;
-  for (size_t i = 0; i < a.size(); ++i) sum += a[i] * b[i];
-  return sum;
+  const auto size = static_cast<int64_t>(a.size());
+  return Eigen::Map<const Eigen::VectorXd>(a.data(), size)
+      .dot(Eigen::Map<const Eigen::VectorXd>(b.data(), size));
 }
 
 }  // namespace
@@ -30,22 +31,33 @@ absl::StatusOr<EmbeddingMoments> MomentsOfEmbedding(const MatrixView& mapped) {
       Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
   const Eigen::Map<const Matrix> rows(mapped.values.data(), mapped.rows,
                                       mapped.columns);
-  const Eigen::RowVectorXd mean = rows.colwise().mean();
-  const Matrix centred = rows.rowwise() - mean;
-  // Traces of powers of C from the smaller of the two products.
-  Eigen::MatrixXd product;
-  if (mapped.rows < mapped.columns) {
-    product = centred * centred.transpose();
+  Eigen::RowVectorXd mean = Eigen::RowVectorXd::Zero(mapped.columns);
+  for (int64_t r = 0; r < mapped.rows; ++r) mean += rows.row(r);
+  mean /= static_cast<double>(mapped.rows);
+  // Traces of powers of C from the smaller of the two products, which is
+  // symmetric, so that its square is its product with itself, too.
+  const bool is_wide = mapped.rows < mapped.columns;
+  const int64_t size = is_wide ? mapped.rows : mapped.columns;
+  std::vector<double> product;
+  if (is_wide) {
+    const Matrix centred = (rows.rowwise() - mean).transpose();
+    product = SelfProduct({centred.data(), static_cast<size_t>(centred.size())},
+                          centred.rows(), size);
   } else {
-    product = centred.transpose() * centred;
+    // No copy of the rows: values are of the order of their deviations.
+    product = SelfProduct(mapped.values, mapped.rows, size);
+    Eigen::Map<Matrix>(product.data(), size, size).noalias() -=
+        static_cast<double>(mapped.rows) * mean.transpose() * mean;
   }
-  const double square = product.squaredNorm();
-  const double cube = (product * product).cwiseProduct(product).sum();
+  const double square = Dot(product, product);
+  const double cube = Dot(SelfProduct(product, size, size), product);
   const auto n = static_cast<double>(mapped.rows);
   EmbeddingMoments moments;
   moments.n = mapped.rows;
   moments.mean.assign(mean.data(), mean.data() + mean.size());
-  moments.covariance_trace = centred.squaredNorm() / (n - 1);
+  double trace = 0;
+  for (int64_t i = 0; i < size; ++i) trace += product[i * (size + 1)];
+  moments.covariance_trace = trace / (n - 1);
   const double biased = square / ((n - 1) * (n - 1));
   const double trace2 = moments.covariance_trace * moments.covariance_trace;
   moments.covariance_square =

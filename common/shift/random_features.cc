@@ -8,6 +8,8 @@
 #include "absl/strings/str_cat.h"
 #include "common/base/status_macros.h"
 #include "common/model/seeded_values.h"
+#include "common/numeric/dense_products.h"
+#include "common/numeric/sin_cos.h"
 
 namespace fedgraft {
 
@@ -50,20 +52,15 @@ absl::StatusOr<std::vector<double>> RandomFeatures::Map(
         "records: expected ", dim_, " features, not ", records.columns));
   }
   const double scale = std::sqrt(1.0 / static_cast<double>(half_));
+  const std::vector<double> angles =
+      Product(records.values, frequencies_, records.rows, dim_, half_);
   std::vector<double> mapped(records.rows * size());
-  std::vector<double> angles(half_);
   for (int64_t r = 0; r < records.rows; ++r) {
-    std::fill(angles.begin(), angles.end(), 0);
-    const absl::Span<const double> row = records.Row(r);
-    for (int64_t i = 0; i < dim_; ++i) {
-      const double* w = frequencies_.data() + i * half_;
-      for (int64_t j = 0; j < half_; ++j) angles[j] += row[i] * w[j];
-    }
-    double* out = mapped.data() + r * size();
-    for (int64_t j = 0; j < half_; ++j) {
-      out[j] = scale * std::cos(angles[j]);
-      out[half_ + j] = scale * std::sin(angles[j]);
-    }
+    const absl::Span<double> out =
+        absl::MakeSpan(mapped).subspan(r * size(), size());
+    SinCos(absl::MakeConstSpan(angles).subspan(r * half_, half_),
+           out.subspan(half_), out.first(half_));
+    for (double& value : out) value *= scale;
   }
   return mapped;
 }

@@ -12,6 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/base/status_macros.h"
 #include "common/model/seeded_values.h"
+#include "common/numeric/dense_products.h"
 #include "common/shift/distributions.h"
 #include "common/transfer/packed_symmetric.h"
 
@@ -50,10 +51,13 @@ MatrixXd SeededFrame(int64_t rows, int64_t columns, std::mt19937_64 random) {
   return frame;
 }
 
-void Shorten(RowMajor& rows, double most) {
-  for (int64_t r = 0; r < rows.rows(); ++r) {
-    const double norm = rows.row(r).norm();
-    if (norm > most) rows.row(r) *= most / norm;
+// Each of `count` rows to a norm of at most `most`.
+void Shorten(int64_t count, double most, std::vector<double>& rows) {
+  Eigen::Map<RowMajor> matrix(rows.data(), count,
+                              static_cast<int64_t>(rows.size()) / count);
+  for (int64_t r = 0; r < count; ++r) {
+    const double norm = matrix.row(r).norm();
+    if (norm > most) matrix.row(r) *= most / norm;
   }
 }
 
@@ -99,15 +103,13 @@ absl::StatusOr<std::vector<double>> SketchProjection::Map(
     return absl::InvalidArgumentError(
         absl::StrCat("features: expected ", dim_, ", not ", features.columns));
   }
-  RowMajor rows = Eigen::Map<const RowMajor>(features.values.data(),
-                                             features.rows, features.columns);
-  if (!directions_.empty()) {
-    const Eigen::Map<const RowMajor> directions(directions_.data(), dim_,
-                                                projected_);
-    rows = rows * directions;
-  }
-  Shorten(rows, kSketchFeatureNormMax);
-  return Flat(rows);
+  std::vector<double> rows =
+      directions_.empty()
+          ? std::vector<double>(features.values.begin(), features.values.end())
+          : Product(features.values, directions_, features.rows, dim_,
+                    projected_);
+  Shorten(features.rows, kSketchFeatureNormMax, rows);
+  return rows;
 }
 
 absl::StatusOr<SketchSpace> SketchSpace::Create(
@@ -182,10 +184,10 @@ absl::StatusOr<std::vector<double>> SketchSpace::Map(
   const Eigen::Map<const RowMajor> rows(projected.values.data(), projected.rows,
                                         p);
   const Eigen::Map<const VectorXd> mean(mean_.data(), p);
-  const Eigen::Map<const RowMajor> axes(axes_.data(), p, dims_);
-  RowMajor z = (rows.rowwise() - mean.transpose()) * axes;
-  Shorten(z, kSketchSpaceNormMax);
-  return Flat(z);
+  std::vector<double> z = Product(Flat(rows.rowwise() - mean.transpose()),
+                                  axes_, projected.rows, p, dims_);
+  Shorten(projected.rows, kSketchSpaceNormMax, z);
+  return z;
 }
 
 int SketchSpace::AcquisitionBin(int which, double value) const {

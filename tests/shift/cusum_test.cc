@@ -93,6 +93,13 @@ TEST(CusumTest, StaysUpUntilAcknowledgedAndThenLearnsAnew) {
   for (int t = 0; t < 30; ++t) EXPECT_FALSE(cusum.Add(6 + normal(random)));
 }
 
+// The chain taken value by value to the end.
+TEST(CusumTest, ThresholdsOfLongRunsAreThoseOfEveryStep) {
+  EXPECT_NEAR(*CusumThreshold(0.05, 15, 300), 6.963348146, 1e-7);
+  EXPECT_NEAR(*CusumThreshold(0.05, 15, 3000), 8.514277336, 1e-7);
+  EXPECT_NEAR(*CusumSideThreshold(0.005, 20000), 9.064315087, 1e-6);
+}
+
 TEST(CusumTest, JudgesByTheDeviationItIsGiven) {
   Cusum narrow(5, 0.1), wide(5, 1);
   for (int t = 0; t < 10; ++t) {

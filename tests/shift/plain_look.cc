@@ -38,10 +38,10 @@ std::vector<double> PlainLook(uint64_t seed, const Plan& plan,
   const Look target = *Look::Decode(plan, layout, pooled);
   if (target.asks_news()) return NewsOf(/*changed=*/false);
   SiteSketch sketch = *SiteSketch::Create(
-      look.sketch(), {{features, kRecords, features_n},
-                      labels,
-                      {outputs, kRecords, classes},
-                      {acquisition, kRecords, kAcquisitions}});
+      look.sketch(), {.features = {features, kRecords, features_n},
+                      .labels = labels,
+                      .outputs = {outputs, kRecords, classes},
+                      .acquisition = {acquisition, kRecords, kAcquisitions}});
   const size_t news = target.previous() == Digest() ? 0 : 1;
   for (size_t i = news; i < target.stages().size(); ++i) {
     const std::vector<uint64_t>& stage = target.stages()[i];

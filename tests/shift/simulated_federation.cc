@@ -23,10 +23,10 @@ std::vector<double> Softmax(std::vector<double> logits) {
 
 SketchRecords SimulatedRecords::View(const SimulationOptions& options) const {
   const auto n = static_cast<int64_t>(labels.size());
-  return {{features, n, options.feature_dim},
-          labels,
-          {outputs, n, options.num_classes},
-          {acquisition, n, kAcquisitions}};
+  return {.features = {features, n, options.feature_dim},
+          .labels = labels,
+          .outputs = {outputs, n, options.num_classes},
+          .acquisition = {acquisition, n, kAcquisitions}};
 }
 
 RecordSource::RecordSource(const SimulationOptions& options, uint64_t seed)
