@@ -7,6 +7,7 @@
 #include "common/config/identity.h"
 #include "common/config/plan_json.h"
 #include "common/crypto/sha256.h"
+#include "common/model/control_variates.h"
 #include "common/model/lora_merge.h"
 #include "common/model/trainable_set.h"
 #include "nlohmann/json.hpp"
@@ -33,7 +34,7 @@ struct Merged {
 
 absl::Status Lay(const SafetensorsFile& file, Merged& merged) {
   for (const auto& [name, view] : file.tensors()) {
-    if (IsLoraTensor(name)) continue;
+    if (IsLoraTensor(name) || name.starts_with(kControlVariatePrefix)) continue;
     if (view.dtype == DType::kF16 || view.dtype == DType::kBF16) {
       FG_ASSIGN_OR_RETURN(std::vector<float> values, file.ReadFloats(name));
       merged.Add(name, view.shape, std::move(values));

@@ -234,6 +234,9 @@ std::shared_ptr<const PhaseJob> RoundFlow::MakeJob() const {
   job->base = state.model();
   job->solver_state = state.solve().state;
   job->rule_state = state.rule_state();
+  const int expected = job->run->plan.expected_sites;
+  job->sites = {std::max(expected, state.CountedSites(false)),
+                std::max(expected, state.CountedSites(true))};
   job->contributions = state.contributions();
   job->openers = context_.openers;
   job->sum = context_.sum;

@@ -110,6 +110,7 @@ absl::Status Prepare(RoundWork& work, FileStore& files, ReduceJob& reduce) {
   round.round = job.round;
   round.ring = job.form.ring;
   round.max_terms = job.form.max_terms;
+  round.of_run = job.sites;
   for (const SealedContribution& one : reduce.contributions) {
     FG_ASSIGN_OR_RETURN(UpdatePayloadHead head, ReadHead(one));
     work.saturated += head.saturated;

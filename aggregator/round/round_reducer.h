@@ -12,6 +12,7 @@
 #include "aggregator/round/records.h"
 #include "aggregator/round/run_key.h"
 #include "aggregator/round/run_state.h"
+#include "aggregator/rules/rule_pass.h"
 #include "aggregator/secagg/mask_removal.h"
 #include "aggregator/store/running_sum.h"
 #include "common/base/digest.h"
@@ -34,6 +35,7 @@ struct PhaseJob {
   ModelRef base;
   ModelRef solver_state;  // no size: the solver has not begun
   ModelRef rule_state;    // no size: no round of training before
+  RuleSites sites;
   std::map<SiteId, Contribution> contributions;
   // Of contributions that this process verified; the rest are opened with
   // `key` again.

@@ -210,6 +210,22 @@ uint32_t RunState::RoundsContributed(const SiteId& site) const {
   return facts == sites_.end() ? 0 : facts->second.rounds_contributed;
 }
 
+RoundId RunState::CountedRound(const SiteId& site) const {
+  const auto facts = sites_.find(site);
+  return facts == sites_.end() ? RoundId() : facts->second.counted_round;
+}
+
+int RunState::CountedSites(bool with_contributions) const {
+  int sites = 0;
+  for (const auto& [site, facts] : sites_) {
+    const bool is_counted = facts.counted_round.value > 0;
+    if (is_counted || (with_contributions && contributions_.contains(site))) {
+      ++sites;
+    }
+  }
+  return sites;
+}
+
 const std::map<std::string, double>& RunState::Scalars(
     const SiteId& site) const {
   static const std::map<std::string, double> kNone;
@@ -484,6 +500,9 @@ absl::Status RunState::On(RoundReduced record, absl::Time, uint64_t) {
   done.influence = std::move(record.influence);
   for (const auto& [site, contribution] : contributions_) {
     done.bytes_up += contribution.header.size_bytes;
+    if (phase_ == Phase::kTraining) {
+      sites_[site].counted_round = training_round();
+    }
   }
   history_.push_back(std::move(done));
   model_ = {record.model, record.model_size_bytes,

@@ -204,6 +204,11 @@ class RunState {
   bool HasContributed(const SiteId& site, const UploadHeader& header) const;
   const std::vector<RoundRecord>& history() const { return history_; }
   uint32_t RoundsContributed(const SiteId& site) const;
+  // The newest round of training that counted an update of the site; 0: none.
+  RoundId CountedRound(const SiteId& site) const;
+  // Sites of which some round of training counted an update, and, with
+  // `with_contributions`, those that contributed to this phase.
+  int CountedSites(bool with_contributions) const;
   const std::map<std::string, double>& Scalars(const SiteId& site) const;
 
  private:
@@ -226,6 +231,7 @@ class RunState {
   struct SiteFacts {
     std::map<TaskKind, Receipt> receipts;  // newest per kind
     uint32_t rounds_contributed = 0;
+    RoundId counted_round;
     std::map<std::string, double> scalars;
     std::optional<Digest> roster;  // that it has pinned
   };

@@ -119,6 +119,7 @@ Task TaskDesk::MakeTask(const SiteId& site) const {
     task.statistics = state.statistics().gathered.digest;
     task.statistics_size_bytes = state.statistics().gathered.size_bytes;
     task.remedy = state.RemedyOf(site);
+    task.counted_round = state.CountedRound(site);
   }
   if (task.kind == TaskKind::kSketch) {
     const ModelRef& pooled = state.look().pooled;

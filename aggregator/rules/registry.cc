@@ -12,6 +12,7 @@
 #include "aggregator/rules/krum.h"
 #include "aggregator/rules/median.h"
 #include "aggregator/rules/rule.h"
+#include "aggregator/rules/scaffold.h"
 #include "aggregator/rules/trimmed_mean.h"
 #include "common/base/status_macros.h"
 
@@ -52,6 +53,10 @@ constexpr RuleEntry kRules[] = {
     {"fed_nova",
      [](const Plan& plan) -> Made {
        return std::make_unique<FedNova>(plan.rule.server_learning_rate);
+     }},
+    {"scaffold",
+     [](const Plan& plan) -> Made {
+       return std::make_unique<Scaffold>(plan.rule.server_learning_rate);
      }},
     {"median",
      [](const Plan& plan) -> Made {

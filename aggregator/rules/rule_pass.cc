@@ -8,6 +8,7 @@
 #include "aggregator/rules/site_groups.h"
 #include "common/base/status_macros.h"
 #include "common/config/rule_facts.h"
+#include "common/model/control_variates.h"
 #include "common/numeric/update_payload.h"
 
 namespace fedgraft {
@@ -32,10 +33,14 @@ absl::StatusOr<std::shared_ptr<RulePass>> RulePass::Create(
   std::shared_ptr<RulePass> pass(new RulePass(std::move(round), std::move(rule),
                                               std::move(statistics_rule)));
   for (size_t i = 0; i < layout.tensors().size(); ++i) {
-    if (layout.tensors()[i].kind == TensorKind::kWeight) continue;
+    const TensorSpec& tensor = layout.tensors()[i];
+    const bool is_control = tensor.name.starts_with(kControlVariatePrefix);
+    if (tensor.kind == TensorKind::kWeight && !is_control) continue;
     const auto begin = static_cast<uint64_t>(layout.Offset(i));
-    const auto count = static_cast<uint64_t>(layout.tensors()[i].Count());
-    pass->statistics_.push_back({begin, begin + count, true});
+    const auto count = static_cast<uint64_t>(tensor.Count());
+    const AggregationRule* rule = pass->statistics_rule_.get();
+    if (is_control) rule = &pass->control_rule_;
+    pass->others_.push_back({begin, begin + count, rule});
   }
   if (const SumRule* sum = pass->rule_->AsSum()) {
     const auto count = static_cast<uint64_t>(layout.Count());
@@ -95,15 +100,15 @@ void RulePass::SetParts(const std::vector<std::vector<size_t>>& groups) {
 std::vector<RulePass::Segment> RulePass::Split(uint64_t begin,
                                                uint64_t end) const {
   std::vector<Segment> segments;
-  for (const Segment& statistic : statistics_) {
-    const uint64_t from = std::max(begin, statistic.begin);
-    const uint64_t to = std::min(end, statistic.end);
+  for (const Segment& other : others_) {
+    const uint64_t from = std::max(begin, other.begin);
+    const uint64_t to = std::min(end, other.end);
     if (from >= to) continue;
-    if (begin < from) segments.push_back({begin, from, false});
-    segments.push_back({from, to, true});
+    if (begin < from) segments.push_back({begin, from, rule_.get()});
+    segments.push_back({from, to, other.rule});
     begin = to;
   }
-  if (begin < end) segments.push_back({begin, end, false});
+  if (begin < end) segments.push_back({begin, end, rule_.get()});
   return segments;
 }
 
@@ -115,8 +120,7 @@ absl::Status RulePass::ApplySums(uint64_t begin,
   for (const Segment& segment : Split(begin, begin + sums.size())) {
     const size_t from = segment.begin - begin;
     const size_t size = segment.end - segment.begin;
-    const SumRule& rule =
-        *(segment.is_statistic ? statistics_rule_ : rule_)->AsSum();
+    const SumRule& rule = *segment.rule->AsSum();
     std::vector<absl::Span<float>> state;
     for (int slot = 0; slot < rule.StateSlots(); ++slot) {
       state.push_back(state_.Slot(slot).subspan(segment.begin, size));
@@ -197,8 +201,7 @@ absl::Status RulePass::ApplyWords(
   for (const Segment& segment : Split(begin, begin + values.size())) {
     const size_t from = segment.begin - begin;
     const size_t size = segment.end - segment.begin;
-    const RobustRule& rule =
-        *(segment.is_statistic ? statistics_rule_ : rule_)->AsRobust();
+    const RobustRule& rule = *segment.rule->AsRobust();
     const std::vector<absl::Span<const double>> spans =
         SpansOf(updates, from, size);
     const ShardUpdates shard = {

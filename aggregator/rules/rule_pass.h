@@ -15,12 +15,21 @@
 #include "aggregator/rules/distances.h"
 #include "aggregator/rules/rule.h"
 #include "aggregator/rules/rule_state.h"
+#include "aggregator/rules/scaffold.h"
 #include "common/base/ids.h"
 #include "common/config/plan.h"
 #include "common/model/parameter_layout.h"
 #include "common/numeric/ring_codec.h"
 
 namespace fedgraft {
+
+// Sites of the run before this round of training and with it, whether they
+// contribute to it or not: as many as the plan expects, or as have contributed
+// up to now, if they are more. Who only joins changes nothing.
+struct RuleSites {
+  int before = 0;
+  int now = 0;
+};
 
 // What a rule must know of a round's contributions besides their words.
 struct RuleRound {
@@ -29,6 +38,7 @@ struct RuleRound {
   int max_terms = 1;          // of the ring's headroom
   std::vector<SiteId> sites;  // canonical order
   std::vector<uint64_t> weight_words;
+  RuleSites of_run;  // for control variates
   // Set if the words are masked: single weights mean nothing then, and this is
   // their sum.
   std::optional<uint64_t> total_weight_word = std::nullopt;
@@ -38,9 +48,10 @@ struct RuleRound {
 //   a rule on sums:     ApplySums per shard
 //   a rule on updates:  if Selects(), Measure per shard, then Select;
 //                       ApplyWords per shard, with the words of members()
-// BatchNorm statistics take the statistics rule (MakeStatisticsRule) and have
-// no part in the rule's state. ApplySums, Measure and ApplyWords: from several
-// threads at once, on disjoint shards in any order; the results are the same.
+// BatchNorm statistics take the statistics rule (MakeStatisticsRule), control
+// variates theirs (ControlVariateRule); neither has a part in the rule's state.
+// ApplySums, Measure and ApplyWords: from several threads at once, on disjoint
+// shards in any order; the results are the same.
 class RulePass {
  public:
   // `state`: what the round before left; empty before the first one.
@@ -87,16 +98,17 @@ class RulePass {
   };
   struct Segment {
     uint64_t begin = 0, end = 0;
-    bool is_statistic = false;
+    const AggregationRule* rule = nullptr;
   };
 
   RulePass(RuleRound round, std::unique_ptr<AggregationRule> rule,
            std::unique_ptr<AggregationRule> statistics_rule)
       : round_(std::move(round)),
         rule_(std::move(rule)),
-        statistics_rule_(std::move(statistics_rule)) {}
+        statistics_rule_(std::move(statistics_rule)),
+        control_rule_(round_.of_run.before, round_.of_run.now) {}
   void SetParts(const std::vector<std::vector<size_t>>& groups);
-  // The parts of [begin, end) that are all statistics or all not.
+  // The parts of [begin, end) that one rule is for.
   std::vector<Segment> Split(uint64_t begin, uint64_t end) const;
   // Σ words of the part's members / Σ their weights.
   std::vector<std::vector<double>> Updates(
@@ -104,7 +116,9 @@ class RulePass {
 
   const RuleRound round_;
   const std::unique_ptr<AggregationRule> rule_, statistics_rule_;
-  std::vector<Segment> statistics_;  // of the layout, ascending
+  const ControlVariateRule control_rule_;
+  // Of the layout, ascending: what is not for rule_.
+  std::vector<Segment> others_;
   uint64_t total_weight_word_ = 0;
   int extra_words_ = 0;
   std::vector<uint64_t> scalars_;

@@ -33,6 +33,8 @@ struct TrainRequest {
   // common/statistics/gathered_statistics.h; empty: the plan asks for none.
   std::string statistics_path = {};
   SiteRemedy remedy = SiteRemedy::kNone;
+  // The newest round of training that counted an update of this site; 0: none.
+  RoundId counted_round = {};
 };
 struct TrainResult {
   uint64_t samples = 0;

@@ -75,6 +75,19 @@ absl::Status CheckStatistics(const Plan& plan, const Task& task) {
                                   asked.empty() ? "none" : asked));
 }
 
+// A round that is yet to come has counted nothing.
+absl::Status CheckCounted(const Task& task) {
+  const bool is_before = task.kind == TaskKind::kTrain
+                             ? task.counted_round < task.training_round
+                             : task.counted_round.value == 0;
+  if (is_before) return absl::OkStatus();
+  return Wrong(task, absl::StrCat("(of training ", task.training_round.value,
+                                  ") says that round of training ",
+                                  task.counted_round.value,
+                                  " counted an update of this site; expected "
+                                  "an earlier one, or 0"));
+}
+
 absl::Status CheckRemedy(const Plan& plan, const Task& task) {
   const bool possible = task.kind == TaskKind::kTrain &&
                         plan.shift.on_shift == OnShift::kApply &&
@@ -127,6 +140,7 @@ absl::Status CheckTask(const RunContext& run, const Task& task) {
   }
   FG_RETURN_IF_ERROR(CheckStatistics(run.plan, task));
   FG_RETURN_IF_ERROR(CheckRemedy(run.plan, task));
+  FG_RETURN_IF_ERROR(CheckCounted(task));
   if (!task.model_inline.empty() &&
       task.model_inline.size() != task.model_size_bytes) {
     return Wrong(task,

@@ -249,6 +249,7 @@ void TaskRunner::Train() {
   TrainRequest request;
   request.remedy = task_.remedy;
   request.round = task_.training_round;
+  request.counted_round = task_.counted_round;
   request.model_path = kWorkModelPath;
   request.delta_path = kWorkDeltaPath;
   if (task_.statistics_size_bytes > 0) {

@@ -209,6 +209,7 @@ void TrainerProcess::Train(TrainRequest request, Progress progress,
     wire.set_statistics_path(FullPath(request.statistics_path));
   }
   wire.set_remedy(static_cast<pb::SiteRemedy>(request.remedy));
+  wire.set_counted_round(request.counted_round.value);
   Ask(message, std::move(progress), std::move(reply));
 }
 

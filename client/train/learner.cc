@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "client/model/channels_last.h"
 #include "client/model/network_state.h"
+#include "client/train/drift_correction.h"
 #include "client/train/parameter_groups.h"
 #include "client/train/private_round_trainer.h"
 #include "client/train/round_trainer.h"
@@ -222,6 +223,7 @@ absl::StatusOr<TrainingLoss> Learner::MakeLoss(const ActivationStore& data) {
 }
 
 absl::StatusOr<double> Learner::Train(int round, const Anchors& anchors,
+                                      const NamedValues& correction,
                                       const ActivationStore& data,
                                       const ProgressSink& progress) {
   if (data.count() == 0) {
@@ -245,7 +247,11 @@ absl::StatusOr<double> Learner::Train(int round, const Anchors& anchors,
     if (learning_depths_[i] <= depth) layers.push_back(learning_layers_[i]);
   }
   const DepthLimit limit(parameters_, depth);
-  const auto regularizers = MakeRegularizers(plan_, model.parameters, anchors);
+  auto regularizers = MakeRegularizers(plan_, model.parameters, anchors);
+  if (!correction.empty()) {
+    regularizers.push_back(
+        std::make_unique<DriftCorrection>(model.parameters, correction));
+  }
   if (plan_.differential_privacy.kind == DifferentialPrivacy::kRecord) {
     if (!sample_weights_.empty()) {
       return absl::FailedPreconditionError(
@@ -257,9 +263,11 @@ absl::StatusOr<double> Learner::Train(int round, const Anchors& anchors,
         .Run(progress);
   }
   const std::unique_ptr<HeadTrainer> head_trainer =
-      anchors.shared.empty() ? MakeHeadTrainer(round) : nullptr;
+      anchors.shared.empty() && correction.empty() ? MakeHeadTrainer(round)
+                                                   : nullptr;
+  steps_ = 0;
   return RoundTrainer({plan_, round, model, layers, loss, regularizers, data,
-                       head_trainer.get()})
+                       head_trainer.get(), &steps_})
       .Run(progress);
 }
 
@@ -270,7 +278,7 @@ absl::StatusOr<double> Learner::TrainRound(int round,
   if (plan_.regularizers.fed_prox_mu > 0) {
     anchors.round_start = CopyValues(parameters_);
   }
-  return Train(round, anchors, data, progress);
+  return Train(round, anchors, drift_correction_, data, progress);
 }
 
 absl::StatusOr<double> Learner::TrainPersonalRound(
@@ -283,7 +291,7 @@ absl::StatusOr<double> Learner::TrainPersonalRound(
   }
   Anchors anchors = anchors_;
   anchors.shared = ToNamedValues(trained_layout_, shared, compute_.device);
-  return Train(round, anchors, data, progress);
+  return Train(round, anchors, /*correction=*/{}, data, progress);
 }
 
 absl::Status Learner::RefreshStatistics(const ActivationStore& data,

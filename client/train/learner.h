@@ -70,6 +70,13 @@ class Learner {
   void SetSampleWeights(std::vector<float> weights) {
     sample_weights_ = std::move(weights);
   }
+  // Added to the gradients of every step of the rounds to come, by parameter
+  // name; none: nothing (drift_correction.h). Not to those of a personal model.
+  void SetDriftCorrection(NamedValues correction) {
+    drift_correction_ = std::move(correction);
+  }
+  // Steps that the optimiser took in the newest round.
+  int64_t steps() const { return steps_; }
   // Where EWC pulls to and how hard, by parameter name.
   void SetRunStart(NamedValues values, NamedValues fisher);
   bool has_run_start() const { return !anchors_.run_start.empty(); }
@@ -113,6 +120,7 @@ class Learner {
   // Null unless a linear head is all that is trained, plainly, on the CPU.
   std::unique_ptr<HeadTrainer> MakeHeadTrainer(int round);
   absl::StatusOr<double> Train(int round, const Anchors& anchors,
+                               const NamedValues& correction,
                                const ActivationStore& data,
                                const ProgressSink& progress);
 
@@ -127,6 +135,8 @@ class Learner {
   BatchNormLayers learning_layers_;
   std::vector<int> learning_depths_;
   Anchors anchors_;  // those that outlive a round
+  NamedValues drift_correction_;
+  int64_t steps_ = 0;
   std::vector<double> class_counts_;
   std::vector<float> sample_weights_;
   bool told_of_absent_classes_ = false;

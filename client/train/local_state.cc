@@ -33,11 +33,24 @@ absl::StatusOr<bool> LocalState::Holds(int round) const {
   return !rounds.empty() && rounds.front() <= round;
 }
 
-absl::StatusOr<ParameterVector> LocalState::Load(int round) {
+absl::StatusOr<int> LocalState::LatestRound(int round) const {
   FG_ASSIGN_OR_RETURN(std::vector<int> rounds, SavedRounds());
   while (!rounds.empty() && rounds.back() > round) rounds.pop_back();
-  if (rounds.empty()) return initial_;
-  const std::string name = FileName(rounds.back());
+  return rounds.empty() ? 0 : rounds.back();
+}
+
+absl::Status LocalState::DropAfter(int round) {
+  FG_ASSIGN_OR_RETURN(const std::vector<int> rounds, SavedRounds());
+  for (const int saved : rounds) {
+    if (saved > round) FG_RETURN_IF_ERROR(files_.Remove(FileName(saved)));
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<ParameterVector> LocalState::Load(int round) {
+  FG_ASSIGN_OR_RETURN(const int latest, LatestRound(round));
+  if (latest == 0) return initial_;
+  const std::string name = FileName(latest);
   FG_ASSIGN_OR_RETURN(Bytes content, ReadAll(files_, name));
   absl::StatusOr<ParameterVector> values = DecodeTrainableSet(layout_, content);
   if (!values.ok()) return Annotate(values.status(), name);

@@ -13,6 +13,8 @@ namespace fedgraft {
 // Of the site's own BatchNorm layers and head, and of its personal model.
 inline constexpr char kLocalFolder[] = "local";
 inline constexpr char kPersonalFolder[] = "personal";
+// And of its control variate (site_control_variate.h).
+inline constexpr char kControlFolder[] = "control";
 
 // Tensors that a site keeps to itself (BatchNorm layers, a head, a personal
 // model), one file for each round after which they were saved. Training of
@@ -35,6 +37,10 @@ class LocalState {
   // The latest state saved after a round of at most `round`; the initial one
   // if there is none. Errors: the file cannot be read or does not fit.
   absl::StatusOr<ParameterVector> Load(int round);
+  // The latest round up to `round` after which a state was saved; 0: none was.
+  absl::StatusOr<int> LatestRound(int round) const;
+  // Drops what was saved after later rounds than `round`.
+  absl::Status DropAfter(int round);
   // Keeps the state after `round`, and drops what no repetition needs.
   absl::Status Save(int round, const ParameterVector& values);
 

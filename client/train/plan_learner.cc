@@ -24,7 +24,8 @@ absl::StatusOr<std::unique_ptr<Learner>> MakeLearner(
                                          plan.architecture));
   }
   FG_RETURN_IF_ERROR(GraftOnto(plan, *network));
-  FG_ASSIGN_OR_RETURN(ParameterLayout layout, TrainableLayout(plan, backbone));
+  FG_ASSIGN_OR_RETURN(ParameterLayout layout,
+                      TravellingParameters(plan, backbone));
   return Learner::Create(plan, std::move(layout), std::move(network), compute);
 }
 

@@ -82,6 +82,7 @@ absl::StatusOr<RoundTrainer::Sums> RoundTrainer::Step(
                                       options_.plan.gradient_norm_max);
   }
   optimizer_->step();
+  if (options_.steps != nullptr) ++*options_.steps;
   return sums;
 }
 
@@ -106,6 +107,7 @@ absl::StatusOr<RoundTrainer::Sums> RoundTrainer::StepOfHead(
   const std::vector<float> weights = options_.loss.SampleWeights(images);
   FG_ASSIGN_OR_RETURN(const double loss,
                       options_.head_trainer->Step(features, labels, weights));
+  if (options_.steps != nullptr) ++*options_.steps;
   return Sums{loss, weight};
 }
 

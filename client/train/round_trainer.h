@@ -38,6 +38,8 @@ class RoundTrainer {
     const ActivationStore& data;
     // If set, takes the steps: the model's head is all that is trained.
     HeadTrainer* head_trainer = nullptr;
+    // If set, goes up by one with every step that the optimiser takes.
+    int64_t* steps = nullptr;
   };
   explicit RoundTrainer(const Options& options);
 

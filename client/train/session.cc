@@ -29,11 +29,14 @@
 #include "client/train/run_statistics.h"
 #include "client/train/session_stores.h"
 #include "client/train/shift_look.h"
+#include "client/train/site_control_variate.h"
 #include "client/train/site_model.h"
 #include "client/train/transfer_scalars.h"
 #include "common/base/status_macros.h"
 #include "common/config/identity.h"
+#include "common/config/rule_facts.h"
 #include "common/model/backbone_file.h"
+#include "common/model/control_variates.h"
 #include "common/model/safetensors.h"
 #include "common/model/trainable_set.h"
 #include "common/runtime/posix_file_store.h"
@@ -62,10 +65,12 @@ struct TrainerSession::State {
   Compute compute;
   std::optional<Preprocessor> preprocessor;
   std::unique_ptr<Learner> learner;
-  std::unique_ptr<PosixFileStore> files;    // null: nothing is kept
-  std::unique_ptr<LocalState> local;        // null: no local tensors
-  std::unique_ptr<PersonalModel> personal;  // null: the plan asks for none
-  std::unique_ptr<FeatureCache> cache;      // null: nothing is cached on disk
+  std::unique_ptr<PosixFileStore> files;        // null: nothing is kept
+  std::unique_ptr<LocalState> local;            // null: no local tensors
+  std::unique_ptr<PersonalModel> personal;      // null: the plan asks for none
+  std::unique_ptr<SiteControlVariate> control;  // null: another rule
+  Digest layout_digest;                         // of what travels
+  std::unique_ptr<FeatureCache> cache;  // null: nothing is cached on disk
   std::optional<SessionStores> stores;
   std::optional<HeadSolving> solving;       // none: the plan has no solver
   std::optional<EwcRun> ewc;                // none: the plan asks for none
@@ -80,6 +85,7 @@ struct TrainerSession::State {
   absl::Status SetUp();
   absl::Status SetUpState(const SafetensorsFile& backbone);
   absl::Status CheckLabels() const;
+  // The parameters of a trainable set.
   absl::StatusOr<ParameterVector> ReadModel(const std::string& path) const;
   absl::Status LoadLocal(int round);
   absl::Status SaveLocal(int round);
@@ -154,9 +160,13 @@ absl::Status TrainerSession::State::SetUpState(
   const bool has_personal =
       plan.personal.kind == PersonalKind::kDitto || may_become_personal;
   const bool has_ewc = plan.regularizers.ewc_lambda > 0;
-  if (files == nullptr && (has_local || has_personal || has_ewc)) {
+  const bool has_control = HasControlVariates(plan.rule);
+  layout_digest = learner->layout().digest();
+  if (files == nullptr &&
+      (has_local || has_personal || has_ewc || has_control)) {
     return absl::InvalidArgumentError(
         absl::StrCat(has_ewc        ? "EWC"
+                     : has_control  ? "rule scaffold"
                      : has_personal ? "a personal model"
                                     : "a part of the model that stays here",
                      " needs a state folder"));
@@ -174,6 +184,11 @@ absl::Status TrainerSession::State::SetUpState(
         InitialTrainableSet(plan, learner->trained_layout(), backbone));
     personal =
         std::make_unique<PersonalModel>(*files, *learner, std::move(initial));
+  }
+  if (has_control) {
+    FG_ASSIGN_OR_RETURN(control,
+                        SiteControlVariate::Create(plan, *files, *learner));
+    layout_digest = control->layout().digest();
   }
   if (has_ewc) {
     std::optional<ParameterVector> start;
@@ -213,7 +228,7 @@ absl::StatusOr<ParameterVector> TrainerSession::State::ReadModel(
     const std::string& path) const {
   FG_ASSIGN_OR_RETURN(Bytes content, ReadFile(path));
   absl::StatusOr<ParameterVector> values =
-      DecodeTrainableSet(learner->layout(), content);
+      DecodeParameters(learner->layout(), content);
   if (!values.ok()) return Annotate(values.status(), path);
   return values;
 }
@@ -292,6 +307,10 @@ absl::StatusOr<TrainerSession::Trained> TrainerSession::State::RunTrain(
                                 Part(progress, begin, begin)));
   FG_RETURN_IF_ERROR(LoadLocal(task.round - 1));
   FG_RETURN_IF_ERROR(learner->SetValues(model));
+  const absl::Cleanup uncorrected = [this] { learner->SetDriftCorrection({}); };
+  if (control != nullptr) {
+    FG_RETURN_IF_ERROR(control->Begin(task.counted_round, task.model_path));
+  }
   ParameterVector shared;  // for the personal model
   if (trains_personal) {
     FG_ASSIGN_OR_RETURN(shared, learner->TrainedValues());
@@ -300,6 +319,9 @@ absl::StatusOr<TrainerSession::Trained> TrainerSession::State::RunTrain(
                       TrainShared(task, *store, Part(progress, begin, middle)));
   FG_ASSIGN_OR_RETURN(ParameterVector delta, Delta(std::move(model)));
   FG_RETURN_IF_ERROR(SaveLocal(task.round));
+  if (control != nullptr) {
+    FG_ASSIGN_OR_RETURN(delta, control->Finish(task.round, delta));
+  }
   if (trains_personal) {
     FG_RETURN_IF_ERROR(personal->Train(task.round, shared,
                                        /*begins_shared=*/is_remedy, *store,
@@ -497,7 +519,7 @@ size_t TrainerSession::Count(Split split) const {
   return state_->config.data->Samples(split).size();
 }
 const Digest& TrainerSession::layout_digest() const {
-  return state_->learner->layout().digest();
+  return state_->layout_digest;
 }
 std::string TrainerSession::device() const {
   return state_->compute.DeviceName();

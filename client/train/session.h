@@ -36,8 +36,8 @@ struct SessionConfig {
   ComputeSpec compute;
   std::string backbone_path;
   // What of the model stays at the site (BatchNorm layers, a head, a personal
-  // model, EWC's start), kept between rounds and processes. Empty:
-  // nothing is kept.
+  // model, EWC's start, a control variate), kept between rounds and processes.
+  // Empty: nothing is kept.
   std::string state_dir;
   FeatureCacheSpec cache;  // shared by the site's runs
 };
@@ -59,6 +59,9 @@ class TrainerSession {
     std::string statistics_path = {};
     // What this site does about what it differs in.
     SiteRemedy remedy = SiteRemedy::kNone;
+    // The newest round that counted an update of this site; 0: none. Rule
+    // scaffold goes on from what this site kept after that one.
+    int counted_round = 0;
   };
   struct Trained {
     uint64_t samples = 0;

@@ -20,7 +20,7 @@
 #include "common/config/plan_loader.h"
 #include "common/crypto/sha256.h"
 #include "common/model/backbone_file.h"
-#include "common/model/safetensors.h"
+#include "common/model/control_variates.h"
 #include "common/model/trainable_set.h"
 #include "common/runtime/posix_file_store.h"
 
@@ -156,7 +156,7 @@ absl::Status SiteModel::TakeShared(const std::string& run_folder,
     }
   }
   absl::StatusOr<ParameterVector> values =
-      DecodeTrainableSet(learner_->layout(), *content);
+      DecodeParameters(learner_->layout(), *content);
   if (!values.ok()) return Annotate(values.status(), path);
   FG_RETURN_IF_ERROR(learner_->SetValues(*values));
   if (learner_->local_layout().Count() == 0) return absl::OkStatus();

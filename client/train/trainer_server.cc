@@ -209,7 +209,8 @@ absl::StatusOr<pb::TrainerTrained> Server::Train(
       session_->RunTrain(
           {static_cast<int>(request.round()), request.model_path(),
            request.delta_path(), request.statistics_path(),
-           static_cast<SiteRemedy>(request.remedy())},
+           static_cast<SiteRemedy>(request.remedy()),
+           static_cast<int>(request.counted_round())},
           progress));
   pb::TrainerTrained reply;
   reply.set_samples(trained.samples);

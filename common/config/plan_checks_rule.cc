@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/string_view.h"
+#include "common/config/plan_checks_scaffold.h"
 #include "common/config/rule_facts.h"
 
 namespace fedgraft {
@@ -158,11 +159,6 @@ void CheckSecureAggregation(const Plan& plan, ConfigErrors& errors) {
 
 void CheckRule(const Plan& plan, ConfigErrors& errors) {
   const RuleSpec& rule = plan.rule;
-  if (rule.kind == "scaffold") {
-    errors.Add("rule.kind",
-               "found scaffold, which is not available; expected another "
-               "rule, such as fed_nova or fed_avgm");
-  }
   if (plan.rounds == 0 && rule.kind != RuleSpec().kind) {
     errors.Add("rule.kind",
                absl::StrCat("found ", rule.kind,
@@ -172,6 +168,7 @@ void CheckRule(const Plan& plan, ConfigErrors& errors) {
   }
   CheckKeysAreRead(rule, errors);
   if (rule.kind == "fed_nova") CheckNova(plan, errors);
+  if (rule.kind == "scaffold") CheckScaffold(plan, errors);
   CheckSecureAggregation(plan, errors);
   CheckGroups(plan, errors);
   const int updates = rule.groups > 0 ? rule.groups : plan.quorum;

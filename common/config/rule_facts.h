@@ -20,6 +20,12 @@ inline int ExtraWords(const RuleSpec& rule) {
   return rule.kind == "fed_nova" ? 1 : 0;  // common/numeric/fed_nova.h
 }
 
+// True if control variates travel beside the parameters
+// (common/model/control_variates.h).
+inline bool HasControlVariates(const RuleSpec& rule) {
+  return rule.kind == "scaffold";
+}
+
 // Updates that a trimmed mean of `updates` cuts at each end.
 inline size_t TrimCount(double trim_fraction, size_t updates) {
   // 0.3 · 10 is meant to be 3, whatever the product's last bit says.

@@ -8,8 +8,10 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "common/base/status_macros.h"
+#include "common/config/rule_facts.h"
 #include "common/model/adapters.h"
 #include "common/model/blocks.h"
+#include "common/model/control_variates.h"
 #include "common/model/seeded_values.h"
 
 namespace fedgraft {
@@ -174,6 +176,14 @@ bool UnfreezesBatchNorm(const Plan& plan, std::string_view layer) {
 
 absl::StatusOr<ParameterLayout> TrainableLayout(
     const Plan& plan, const SafetensorsFile& backbone) {
+  FG_ASSIGN_OR_RETURN(ParameterLayout layout,
+                      TravellingParameters(plan, backbone));
+  if (HasControlVariates(plan.rule)) return AddControlVariates(layout);
+  return layout;
+}
+
+absl::StatusOr<ParameterLayout> TravellingParameters(
+    const Plan& plan, const SafetensorsFile& backbone) {
   FG_ASSIGN_OR_RETURN(const Architecture architecture, ArchitectureOf(plan));
   FG_RETURN_IF_ERROR(CheckBackbone(architecture, backbone));
   if (plan.strategy == StrategyKind::kPartial) {
@@ -211,6 +221,7 @@ absl::StatusOr<ParameterVector> InitialTrainableSet(
   ParameterVector values(static_cast<size_t>(layout.Count()), 0.0f);
   for (size_t i = 0; i < layout.tensors().size(); ++i) {
     const TensorSpec& spec = layout.tensors()[i];
+    if (spec.name.starts_with(kControlVariatePrefix)) continue;
     float* first = values.data() + layout.Offset(i);
     if (spec.name == architecture.head_prefix + ".weight") {
       for (int64_t k = 0; k < spec.Count(); ++k) {

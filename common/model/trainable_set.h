@@ -48,7 +48,8 @@ absl::Status CheckBackbone(const Architecture& architecture,
 // `frozen`: weight and bias of a matched layer travel, statistics do not;
 // `local`: nothing of a BatchNorm layer travels; `pooled`: all of it does
 // except num_batches_tracked. The head of the pretrained file is ignored; with
-// personal.kind `local_head` no head travels.
+// personal.kind `local_head` no head travels. With rule scaffold a control
+// variate beside each parameter (common/model/control_variates.h).
 // INVALID_ARGUMENT that says how to mend the plan: a glob of the strategy that
 // matches nothing, or one of the rate groups that matches nothing that is
 // trained, more blocks than there are, `partial` with neither, an adapter that
@@ -57,8 +58,14 @@ absl::Status CheckBackbone(const Architecture& architecture,
 absl::StatusOr<ParameterLayout> TrainableLayout(
     const Plan& plan, const SafetensorsFile& backbone);
 
+// The same without the control variates of rule scaffold
+// (common/model/control_variates.h).
+absl::StatusOr<ParameterLayout> TravellingParameters(
+    const Plan& plan, const SafetensorsFile& backbone);
+
 // The start of a run: pretrained values, a linear head drawn from N(0, 0.01²)
-// by plan.seed (bias 0), and adapters and a hidden branch that do nothing yet;
+// by plan.seed (bias 0), adapters and a hidden branch that do nothing yet, and
+// control variates of 0;
 // the same on every machine (common/model/seeded_values.h). INVALID_ARGUMENT: a
 // layout that is not of this backbone, or a pretrained value not finite.
 absl::StatusOr<ParameterVector> InitialTrainableSet(

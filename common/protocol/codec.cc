@@ -271,6 +271,7 @@ pb::Task ToWire(const Task& message) {
     wire.set_statistics_inline(ToWire(message.statistics_inline));
   }
   wire.set_remedy(static_cast<pb::SiteRemedy>(message.remedy));
+  wire.set_counted_round(message.counted_round.value);
   wire.set_secure_step(static_cast<pb::SecureStep>(message.secure.step));
   wire.set_secure_attempt(message.secure.attempt);
   wire.set_secure_payload(ToWire(message.secure.payload));
@@ -337,6 +338,9 @@ absl::StatusOr<Task> FromWire(const pb::Task& wire) {
   message.remedy = static_cast<SiteRemedy>(wire.remedy());
   message.statistics_size_bytes = wire.statistics_size_bytes();
   message.training_round = RoundId{wire.training_round()};
+  FG_RETURN_IF_ERROR(check.Between("counted_round", wire.counted_round(), 0,
+                                   wire.training_round()));
+  message.counted_round = RoundId{wire.counted_round()};
   FG_ASSIGN_OR_RETURN(message.secure, SecureFromWire(check, wire));
   message.model_size_bytes = wire.model_size_bytes();
   message.model_inline = ToBytes(AsBytes(wire.model_inline()));

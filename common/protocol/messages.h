@@ -113,6 +113,9 @@ struct Task {
   uint64_t statistics_size_bytes = 0;
   Bytes statistics_inline;                // sketch; empty: fetch by digest
   SiteRemedy remedy = SiteRemedy::kNone;  // train
+  // Train: the newest round of training that counted an update of this site; 0:
+  // none did.
+  RoundId counted_round;
   SecureAsk secure;
 };
 

@@ -96,6 +96,21 @@ TEST(TaskCheckTest, RemediesAreOfPlansThatApplyThem) {
               IsError(absl::StatusCode::kInvalidArgument, "prior correction"));
 }
 
+TEST(TaskCheckTest, OnlyRoundsBeforeATrainTaskCanHaveCountedTheSite) {
+  const RunContext run = MakeRun("");
+  Task train = TaskOf(run, TaskKind::kTrain, 3, 3);
+  train.counted_round = RoundId{2};
+  EXPECT_THAT(CheckTask(run, train), IsOk());
+  train.counted_round = RoundId{3};
+  EXPECT_THAT(CheckTask(run, train),
+              IsError(absl::StatusCode::kInvalidArgument,
+                      "round of training 3 counted an update"));
+  Task evaluate = TaskOf(run, TaskKind::kEvaluate, 3, 3);
+  evaluate.counted_round = RoundId{1};
+  EXPECT_THAT(CheckTask(run, evaluate),
+              IsError(absl::StatusCode::kInvalidArgument, "or 0"));
+}
+
 TEST(TaskCheckTest, TrainTasksOfARunThatGathersNameTheStatistics) {
   const RunContext run = MakeRun("local: {loss: {class_weights: federated}}\n");
   Task train = TaskOf(run, TaskKind::kTrain, 2, 1);

@@ -109,7 +109,7 @@ TEST(PlanRefusalsTest, NoCheckIsMissingInTheList) {
   for (const Refusal& refusal : Refusals()) listed.insert(refusal.key);
   const std::regex added("errors\\.Add\\(\\s*\"([a-z_.]+)\"");
   for (const char* area :
-       {"privacy", "rule", "secure", "shift", "statistics"}) {
+       {"privacy", "rule", "scaffold", "secure", "shift", "statistics"}) {
     const std::string code =
         SourceText(absl::StrCat("common/config/plan_checks_", area, ".cc"));
     ASSERT_NE(code, "") << area;

@@ -80,7 +80,8 @@ TEST(PlanRuleTest, RefusalsNameTheKeyAndWhatIsExpected) {
        "or rule trimmed_mean"},
       {5, "rule: {kind: fed_adam, byzantine_max: 2}\n", "rule.byzantine_max",
        "or rule krum or multi_krum"},
-      {5, "rule: {kind: scaffold}\n", "rule.kind", "not available"},
+      {5, "rule: {kind: scaffold, momentum: 0.5}\n", "rule.momentum",
+       "or rule fed_avgm"},
       {5, "rule: {kind: fed_mean}\n", "rule.kind", "multi_krum"},
   };
   for (const Case& bad : cases) {
@@ -90,6 +91,24 @@ TEST(PlanRuleTest, RefusalsNameTheKeyAndWhatIsExpected) {
     EXPECT_THAT(message, HasSubstr(bad.where));
     EXPECT_THAT(message, HasSubstr(bad.what));
   }
+}
+
+// Everything that the messages ask for at once.
+TEST(PlanRuleTest, ScaffoldTakesPlainStepsAndUniformWeights) {
+  const std::string good =
+      "rule: {kind: scaffold}\nlocal: {optimizer: {momentum: 0}}\n"
+      "update: {weighting: uniform, clip_norm: 1}\n";
+  for (const char* more :
+       {"", "personal: {kind: ditto}\n", "shift: {every: 1, on_shift: apply}\n",
+        "privacy: {secure_aggregation: {mode: \"on\"}}\n"}) {
+    const auto plan = With(5, good + more);
+    EXPECT_TRUE(plan.ok()) << more << plan.status();
+  }
+  const auto refused = With(5, "rule: {kind: scaffold}\n");
+  ASSERT_TRUE(absl::IsInvalidArgument(refused.status()));
+  const std::string message(refused.status().message());
+  EXPECT_THAT(message, HasSubstr("local.optimizer.momentum: found 0.9"));
+  EXPECT_THAT(message, HasSubstr("update.weighting: found samples"));
 }
 
 TEST(PlanRuleTest, TheSuggestedTrimFractionIsTaken) {

@@ -167,6 +167,8 @@ TEST(CodecTest, TaskRoundTrips) {
   EXPECT_EQ(ToWire(train).statistics(), "");
   train.statistics = Filled(4);
   train.statistics_size_bytes = 70;
+  train.training_round = {5};
+  train.counted_round = {4};
   ExpectRoundTrip(ToWire(train));
 }
 
@@ -180,6 +182,7 @@ TEST(CodecTest, TaskRefusesHostileFields) {
        {"kind", [](Wire& w) { w.set_kind(static_cast<pb::TaskKind>(77)); }},
        {"plan_hash", [](Wire& w) { w.set_plan_hash(std::string(31, 'x')); }},
        {"model", [](Wire& w) { w.set_model(""); }},
+       {"counted_round", [](Wire& w) { w.set_counted_round(kRoundMax + 1); }},
        {"model_size_bytes", [](Wire& w) { w.set_model_size_bytes(0); }},
        {"model_size_bytes",
         [](Wire& w) { w.set_model_size_bytes(kBlobBytesMax + 1); }},

@@ -11,6 +11,7 @@
 #include "common/config/rule_facts.h"
 #include "common/crypto/sealed_stream.h"
 #include "common/crypto/sha256.h"
+#include "common/model/control_variates.h"
 #include "common/model/evaluation_layout.h"
 #include "common/numeric/fed_nova.h"
 #include "common/numeric/update_payload.h"
@@ -73,11 +74,17 @@ Plan MakePlan(const PlanSpec& spec) {
       spec.solver ? "{kind: partial, unfreeze_blocks: 1}\n"
                     "solver: {kind: newton, lambdas: [10, 1]}\n"
                   : "{kind: linear_probe}\n",
-      spec.gathers ? "local: {loss: {class_weights: federated}, regularizers: "
-                     "{ewc_lambda: 1, ewc_records: federated}}\n"
-                   : "",
+      spec.rule == kScaffold
+          ? absl::StrCat(
+                "local: {optimizer: {momentum: 0}, loss: ", "{class_weights: ",
+                spec.gathers ? "federated" : "none", "}}\n")
+      : spec.gathers
+          ? "local: {loss: {class_weights: federated}, regularizers: "
+            "{ewc_lambda: 1, ewc_records: federated}}\n"
+          : "",
       "update: {range: 4, clip_norm: ", spec.clip_norm,
-      ", weight_cap: 1000, weighting: ", spec.uniform ? "uniform" : "samples",
+      ", weight_cap: 1000, weighting: ",
+      spec.uniform || spec.rule == kScaffold ? "uniform" : "samples",
       ", rounding: ", spec.stochastic ? "stochastic" : "nearest",
       "}\nevaluation: {every: ", spec.evaluate_every,
       "}\nstopping: {patience: ", spec.patience, "}\nrule: {", spec.rule, "}\n",
@@ -93,7 +100,7 @@ Plan MakePlan(const PlanSpec& spec) {
   return *plan;
 }
 
-ParameterLayout MakeLayout(int64_t extra) {
+ParameterLayout MakeLayout(int64_t extra, const PlanSpec& spec) {
   std::vector<TensorSpec> tensors = {
       {"fc.weight", {2, 5}, TensorKind::kWeight},
       {"fc.bias", {2}, TensorKind::kWeight},
@@ -102,17 +109,21 @@ ParameterLayout MakeLayout(int64_t extra) {
   if (extra > 0) {
     tensors.push_back({"layer4.weight", {extra}, TensorKind::kWeight});
   }
-  return *ParameterLayout::Create(std::move(tensors));
+  ParameterLayout layout = *ParameterLayout::Create(std::move(tensors));
+  return spec.rule == kScaffold ? *AddControlVariates(layout) : layout;
 }
 
-RunModel MakeModel(int64_t extra) {
+RunModel MakeModel(int64_t extra, const PlanSpec& spec) {
   RunModel model;
-  model.layout = MakeLayout(extra);
+  model.layout = MakeLayout(extra, spec);
   model.backbone_size_bytes = 8;
   model.initial.resize(static_cast<size_t>(model.layout.Count()));
   for (size_t i = 0; i < model.initial.size(); ++i) {
     model.initial[i] = 0.125f * static_cast<float>(i % 17) + 0.5f;
   }
+  const ControlVariates control(model.layout);
+  std::fill_n(model.initial.begin() + static_cast<ptrdiff_t>(control.begin()),
+              control.count(), 0.0f);
   return model;
 }
 
@@ -321,9 +332,9 @@ absl::StatusOr<T> RoundWorld::Await(const std::function<void(Reply<T>)>& call) {
 
 RunId RoundWorld::StartRun(const PlanSpec& spec, int64_t extra) {
   plan_ = MakePlan(spec);
-  layout_ = MakeLayout(extra);
+  layout_ = MakeLayout(extra, spec);
   const auto run = Await<RunId>([&](Reply<RunId> reply) {
-    coordinator_->StartRun(*plan_, MakeModel(extra), std::move(reply));
+    coordinator_->StartRun(*plan_, MakeModel(extra, spec), std::move(reply));
   });
   EXPECT_TRUE(run.ok()) << run.status();
   return run.value_or(RunId{});

@@ -27,6 +27,9 @@
 
 namespace fedgraft::testing {
 
+// A rule that adds to layout and model, and asks for plain steps.
+inline constexpr char kScaffold[] = "kind: scaffold";
+
 struct PlanSpec {
   int rounds = 2;
   int quorum = 2;
@@ -50,9 +53,10 @@ struct PlanSpec {
 };
 Plan MakePlan(const PlanSpec& spec);
 
-// A head and a pooled BatchNorm layer, and `extra` more weights.
-ParameterLayout MakeLayout(int64_t extra = 0);
-RunModel MakeModel(int64_t extra = 0);
+// A head and a pooled BatchNorm layer, and `extra` more weights; what rule
+// scaffold adds to that, where the spec has it.
+ParameterLayout MakeLayout(int64_t extra = 0, const PlanSpec& spec = {});
+RunModel MakeModel(int64_t extra = 0, const PlanSpec& spec = {});
 
 // What a site's training makes of a model: a function of its arguments only.
 ParameterVector FakeDelta(uint64_t seed, const SiteId& site, RoundId round,

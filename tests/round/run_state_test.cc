@@ -138,6 +138,43 @@ TEST_F(RunStateTest, KeepsTheNewestReceiptOfEachKind) {
   EXPECT_FALSE(state_.FindReceipt(kA, header).has_value());
 }
 
+// By rounds of training: gathering is none, nor is an update that no round was
+// reduced over.
+TEST_F(RunStateTest, KnowsWhichRoundOfTrainingCountedASiteLast) {
+  PlanSpec spec;
+  spec.rounds = 3;
+  spec.gathers = true;
+  Open(spec);
+  ASSERT_THAT(Apply(SiteJoined{kC}), IsOk());
+  ASSERT_THAT(Apply(RoundOpened{{1}}), IsOk());
+  RoundReduced gathered;
+  gathered.round = {1};
+  gathered.sites = {kA, kB, kC};
+  gathered.model.bytes.fill(1);
+  gathered.opens_next = true;
+  gathered.statistics = {Digest(), 3, Bytes(3, 9)};
+  for (const SiteId& site : gathered.sites) {
+    ASSERT_THAT(Contribute(site, 1, TaskKind::kGather), IsOk());
+  }
+  ASSERT_THAT(Apply(gathered), IsOk());
+  EXPECT_EQ(state_.CountedSites(false), 0);
+  const std::vector<std::vector<SiteId>> rounds = {{kA, kB}, {kB, kC}};
+  for (uint32_t round = 2; round <= 3; ++round) {
+    for (const SiteId& site : rounds[round - 2]) {
+      ASSERT_THAT(Contribute(site, round), IsOk());
+    }
+    EXPECT_EQ(state_.CountedSites(false), round == 2 ? 0 : 2);
+    EXPECT_EQ(state_.CountedSites(true), static_cast<int>(round));
+    ASSERT_THAT(Reduce(round, rounds[round - 2], /*opens_next=*/true), IsOk());
+    EXPECT_EQ(state_.CountedSites(false), static_cast<int>(round));
+  }
+  ASSERT_THAT(Contribute(kA, 4), IsOk());
+  EXPECT_EQ(state_.CountedRound(kA), RoundId{1});
+  EXPECT_EQ(state_.CountedRound(kB), RoundId{2});
+  EXPECT_EQ(state_.CountedRound(kC), RoundId{2});
+  EXPECT_EQ(state_.CountedRound(SiteId{"d"}), RoundId{0});
+}
+
 TEST_F(RunStateTest, ARuleWithMemoryLeavesItsStateInEveryRound) {
   PlanSpec spec;
   spec.rule = "kind: fed_avgm";

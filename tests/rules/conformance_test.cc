@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "aggregator/rules/rule.h"
 #include "common/config/rule_facts.h"
+#include "common/model/control_variates.h"
 #include "common/numeric/update_payload.h"
 #include "gtest/gtest.h"
 #include "tests/rules/rule_bench.h"
@@ -28,15 +29,15 @@ using testing::ShardOrder;
 
 constexpr int kSites = 7;
 constexpr size_t kWeights = 1003, kStatistics = 20;
-constexpr size_t kCount = kWeights + 2 * kStatistics;
 
 // Statistics lie before the weights, so that shards cut between them.
-ParameterLayout Layout() {
+ParameterLayout LayoutOf(const RuleSpec& rule) {
   const auto statistics = static_cast<int64_t>(kStatistics);
-  return *ParameterLayout::Create(
+  const ParameterLayout layout = *ParameterLayout::Create(
       {{"bn.running_mean", {statistics}, TensorKind::kBatchNormMean},
        {"bn.running_var", {statistics}, TensorKind::kBatchNormVar},
        {"fc.weight", {static_cast<int64_t>(kWeights)}, TensorKind::kWeight}});
+  return HasControlVariates(rule) ? *AddControlVariates(layout) : layout;
 }
 
 struct SiteUpdate {
@@ -52,10 +53,12 @@ class RuleConformanceTest : public ::testing::TestWithParam<RuleEntry> {
     rule_ = *MakeRule(plan_);
     std::mt19937 random(99);
     std::normal_distribution<float> normal(0, 0.1f);
-    previous_.resize(kCount);
+    layout_ = LayoutOf(plan_.rule);
+    count_ = static_cast<size_t>(layout_.Count());
+    previous_.resize(count_);
     for (float& value : previous_) value = normal(random);
     for (int site = 0; site < kSites; ++site) {
-      std::vector<float> update(kCount);
+      std::vector<float> update(count_);
       for (float& value : update) value = normal(random);
       updates_.push_back(
           {absl::StrCat("site-", site), std::move(update), (site + 1) / 8.0});
@@ -64,7 +67,7 @@ class RuleConformanceTest : public ::testing::TestWithParam<RuleEntry> {
 
   RuleBench::Result Reduce(const ShardOrder& order = {},
                            ByteSpan state = {}) const {
-    RuleBench bench(plan_, Layout());
+    RuleBench bench(plan_, layout_);
     for (const SiteUpdate& one : updates_) {
       bench.Add(one.site, one.update, one.weight);
     }
@@ -79,6 +82,8 @@ class RuleConformanceTest : public ::testing::TestWithParam<RuleEntry> {
   }
 
   Plan plan_;
+  ParameterLayout layout_;
+  size_t count_ = 0;
   std::unique_ptr<AggregationRule> rule_;
   std::vector<float> previous_;
   std::vector<SiteUpdate> updates_;
@@ -138,9 +143,9 @@ TEST_P(RuleConformanceTest, GoesOnFromTheBytesOfItsState) {
 }
 
 TEST_P(RuleConformanceTest, RefusesAnotherRulesState) {
-  RuleBench bench(plan_, Layout());
+  RuleBench bench(plan_, layout_);
   for (const SiteUpdate& one : updates_) bench.Add(one.site, one.update);
-  const Bytes foreign = RuleState(5, kCount).Encode();
+  const Bytes foreign = RuleState(5, count_).Encode();
   const auto result = bench.Reduce(previous_, foreign);
   if (rule_->AsSum() != nullptr) {
     EXPECT_THAT(result, HasCode(absl::StatusCode::kDataLoss));
@@ -150,14 +155,14 @@ TEST_P(RuleConformanceTest, RefusesAnotherRulesState) {
 }
 
 TEST_P(RuleConformanceTest, NoUpdateMeansNoChange) {
-  for (SiteUpdate& one : updates_) one.update.assign(kCount, 0);
+  for (SiteUpdate& one : updates_) one.update.assign(count_, 0);
   EXPECT_EQ(Reduce().next, previous_);
 }
 
 // Running means are means: neither the server's learning rate nor its memory
 // may touch them.
 TEST_P(RuleConformanceTest, AStatisticsRuleAveragesWhatIsNoParameter) {
-  for (SiteUpdate& one : updates_) one.update.assign(kCount, 0.25f);
+  for (SiteUpdate& one : updates_) one.update.assign(count_, 0.25f);
   plan_.rule.server_learning_rate = 0.5;
   const RuleBench::Result result = Reduce();
   for (size_t i = 0; i < 2 * kStatistics; ++i) {

@@ -53,7 +53,10 @@ Plan PlanOf(absl::string_view rule, int sites) {
 }
 
 RuleBench::RuleBench(const Plan& plan, ParameterLayout layout)
-    : plan_(plan), layout_(std::move(layout)), ring_(*TrainRing(plan)) {}
+    : plan_(plan),
+      layout_(std::move(layout)),
+      ring_(*TrainRing(plan)),
+      sites_{plan.expected_sites, plan.expected_sites} {}
 
 RuleBench::RuleBench(const Plan& plan, size_t count)
     : RuleBench(plan, WeightsOnly(count)) {}
@@ -79,6 +82,7 @@ absl::StatusOr<RuleBench::Result> RuleBench::Reduce(
   round.round = {1};
   round.ring = ring_;
   round.max_terms = MaxTerms(plan_);
+  round.of_run = sites_;
   for (const Contribution& one : canonical) {
     round.sites.push_back(one.site);
     round.weight_words.push_back(one.weight_word);

@@ -43,6 +43,8 @@ class RuleBench {
   void AddWords(std::string_view site, std::vector<float> update, double weight,
                 const std::vector<float>& extra);
   void Clear() { contributions_.clear(); }
+  // Of the run; by default as the plan expects them.
+  void SetSites(RuleSites sites) { sites_ = sites; }
 
   struct Result {
     std::vector<float> next;
@@ -65,6 +67,7 @@ class RuleBench {
   const Plan plan_;
   const ParameterLayout layout_;
   const RingSpec ring_;
+  RuleSites sites_;
   std::vector<Contribution> contributions_;
 };
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -86,6 +87,24 @@ void Checker::Asked(const SiteId& site, const Task& task) {
     Fail(absl::StrCat("round ", task.round.value, ": site ", site.value,
                       " is given other statistics than before"));
   }
+  told_.push_back({site, task});
+}
+
+void Checker::CheckTold() {
+  for (const auto& [site, task] : told_) {
+    if (task.run.value != run_) continue;
+    RoundId counted;
+    const auto rounds = counted_.find(site);
+    if (rounds != counted_.end()) {
+      const auto next = rounds->second.lower_bound(task.training_round);
+      if (next != rounds->second.begin()) counted = *std::prev(next);
+    }
+    if (task.counted_round == counted) continue;
+    Fail(absl::StrCat("round ", task.round.value, ": site ", site.value,
+                      " is told that it was counted last in round ",
+                      task.counted_round.value, "; it was in ", counted.value));
+  }
+  told_.clear();
 }
 
 bool Checker::ReadRecords(std::vector<Record>& records) {
@@ -146,7 +165,9 @@ ParameterVector Checker::NextModel(const RoundReduced& reduced) {
   }
   ParameterVector next = values_;
   ToMoments(layout_, next);
-  const std::vector<double> values = rule_->Next(layout_, next, updates);
+  const std::vector<double> values = rule_->Next(
+      layout_, next, updates,
+      std::max(static_cast<size_t>(plan_->expected_sites), counted_.size()));
   for (size_t i = 0; i < next.size(); ++i) {
     next[i] = static_cast<float>(values[i]);
   }
@@ -271,6 +292,10 @@ void Checker::CheckPublished(const RoundReduced& reduced, const Bytes& model) {
   if (!actual.ok()) return Fail(where + actual.status().ToString());
   if (reduced.solve.has_value()) CheckSolved(reduced);
   if (reduced.statistics.has_value()) return CheckGathered(reduced);
+  for (const SiteId& site : reduced.sites) {
+    if (reduced.solve.has_value()) break;
+    counted_[site].insert(RoundId{reduced.round.value - preparing_rounds_});
+  }
   const ParameterVector expected =
       reduced.solve.has_value() ? WithHead() : NextModel(reduced);
   for (size_t i = 0; i < expected.size(); ++i) {
@@ -366,6 +391,7 @@ void Checker::CheckRecords(const std::vector<Record>& records) {
       look_.clear();
       gathered_ = Digest();
       rule_.emplace(*plan_);
+      counted_.clear();
     } else if (const auto* one = std::get_if<ContributionAccepted>(&record)) {
       const Key key = KeyOf(one->site, one->header);
       if (!contributions.emplace(key, one->header.sealed_digest).second) {
@@ -408,6 +434,7 @@ void Checker::CheckRecords(const std::vector<Record>& records) {
       }
     }
   }
+  CheckTold();
   if (const auto given = given_.find(run_);
       given != given_.end() && given->second != gathered_) {
     Fail("sites are given other statistics than were gathered");

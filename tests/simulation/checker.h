@@ -5,6 +5,7 @@
 #include <set>
 #include <string>
 #include <tuple>
+#include <utility>
 #include <vector>
 
 #include "aggregator/round/coordinator.h"
@@ -58,6 +59,8 @@ class Checker : public ServerObserver {
   // Reads the log from disk, as it is now.
   bool ReadRecords(std::vector<Record>& records);
   void CheckRecords(const std::vector<Record>& records);
+  // Sites were told which round counted them last.
+  void CheckTold();
   // What the log tells of secure aggregation, record by record.
   struct SecureWatch {
     SecureStep step = SecureStep::kNone;
@@ -111,7 +114,11 @@ class Checker : public ServerObserver {
   size_t checked_sketches_ = 0;
   Digest gathered_;                      // of the statistics, once there
   std::map<std::string, Digest> given_;  // with train tasks, by run
-  std::optional<ReferenceRule> rule_;    // after the newest checked round
+  // Rounds of training, as far as they were checked, that counted a site.
+  std::map<SiteId, std::set<RoundId>> counted_;
+  // Training tasks since the log was looked at last.
+  std::vector<std::pair<SiteId, Task>> told_;
+  std::optional<ReferenceRule> rule_;  // after the newest checked round
   std::vector<RoundRecord> published_;
 };
 

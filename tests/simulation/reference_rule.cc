@@ -5,6 +5,8 @@
 #include <iterator>
 #include <numeric>
 
+#include "common/model/control_variates.h"
+
 namespace fedgraft::testing {
 namespace {
 
@@ -119,7 +121,7 @@ double ReferenceRule::Step(size_t i, double delta) {
 
 std::vector<double> ReferenceRule::Next(
     const ParameterLayout& layout, const ParameterVector& previous,
-    const std::vector<WeightedUpdate>& updates) {
+    const std::vector<WeightedUpdate>& updates, size_t sites) {
   const bool one_slot = rule_.kind == "fed_avgm" || rule_.kind == "fed_adagrad";
   const bool two_slots = rule_.kind == "fed_adam" || rule_.kind == "fed_yogi";
   state_.resize(one_slot    ? 1
@@ -133,11 +135,20 @@ std::vector<double> ReferenceRule::Next(
     weight += update.weight;
   }
   mean_steps_ = steps / weight;
+  control_sums_.resize(previous.size(), 0);
   for (size_t t = 0; t < layout.tensors().size(); ++t) {
     const bool is_weight = layout.tensors()[t].kind == TensorKind::kWeight;
     const auto begin = static_cast<size_t>(layout.Offset(t));
     const auto count = static_cast<size_t>(layout.tensors()[t].Count());
-    for (size_t i = begin; i < begin + count; ++i) {
+    const bool is_control =
+        layout.tensors()[t].name.starts_with(kControlVariatePrefix);
+    for (size_t i = begin; is_control && i < begin + count; ++i) {
+      for (const WeightedUpdate& one : updates) {
+        control_sums_[i] += one.values[i];
+      }
+      next[i] = control_sums_[i] / static_cast<double>(sites);
+    }
+    for (size_t i = begin; !is_control && i < begin + count; ++i) {
       next[i] = previous[i] + (is_weight ? Step(i, next[i]) : next[i]);
     }
   }
@@ -162,6 +173,7 @@ std::string RuleKeys(int quorum, uint64_t draw) {
       "kind: fed_adam, server_learning_rate: 0.1",
       "kind: fed_yogi, server_learning_rate: 0.1",
       "kind: fed_nova",
+      "kind: scaffold",
   };
   const char* robust[] = {
       "kind: median",

@@ -22,10 +22,11 @@ class ReferenceRule {
   explicit ReferenceRule(const Plan& plan) : rule_(plan.rule) {}
 
   // The next values between moments. `updates` in canonical order; groups of
-  // sites are not known here.
+  // sites are not known here. `sites`: of the run, with this round.
   std::vector<double> Next(const ParameterLayout& layout,
                            const ParameterVector& previous,
-                           const std::vector<WeightedUpdate>& updates);
+                           const std::vector<WeightedUpdate>& updates,
+                           size_t sites);
   // As many values per parameter as the rule remembers, slot by slot.
   std::vector<std::vector<double>>& state() { return state_; }
 
@@ -36,6 +37,8 @@ class ReferenceRule {
   const RuleSpec rule_;
   std::vector<std::vector<double>> state_;
   double mean_steps_ = 0;  // fed_nova
+  // scaffold: of all sites' control variates, added up since the run began.
+  std::vector<double> control_sums_;
 };
 
 // Images in batches of 32, one epoch, momentum 0.9: how far the steps go.

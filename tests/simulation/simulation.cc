@@ -70,6 +70,7 @@ Shape::Shape(const SimulationOptions& simulation, SimRandom random) {
   if (random.Chance(0.6)) plan.rule = RuleKeys(plan.quorum, random.Below(1000));
   // What a single step makes of few images is large.
   if (plan.rule == "kind: fed_nova") plan.clip_norm = 0;
+  if (plan.rule == kScaffold) plan.solver = false;
   // Only sums can be masked.
   const bool on_sums = plan.rule.find("median") == plan.rule.npos &&
                        plan.rule.find("mean") == plan.rule.npos &&
@@ -154,7 +155,7 @@ Simulation::Simulation(const SimulationOptions& options)
       world_{loop_,
              network_,
              options.seed,
-             MakeLayout(shape_.extra),
+             MakeLayout(shape_.extra, shape_.plan),
              aggregator_.key().PublicKey(),
              kFederation},
       checker_(options.seed, world_.layout, &files_) {
@@ -221,7 +222,7 @@ void Simulation::RestartAggregator(bool power_failure) {
 void Simulation::StartRun() {
   if (std::exchange(starting_, true)) return;
   process_->coordinator->StartRun(
-      plan_, MakeModel(shape_.extra),
+      plan_, MakeModel(shape_.extra, shape_.plan),
       [this](const absl::StatusOr<RunId>&) { starting_ = false; });
 }
 

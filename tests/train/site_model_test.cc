@@ -1,5 +1,6 @@
 #include "client/train/site_model.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <filesystem>
@@ -16,6 +17,7 @@
 #include "common/config/plan_loader.h"
 #include "common/crypto/sha256.h"
 #include "common/model/backbone_file.h"
+#include "common/model/control_variates.h"
 #include "common/model/safetensors.h"
 #include "common/model/trainable_set.h"
 #include "common/runtime/system_clock.h"
@@ -201,6 +203,25 @@ TEST_F(SiteModelTest, HasTheSitesOwnInterceptsAndNormalisation) {
     const std::filesystem::directory_iterator kept(run_ + "/trainer/site_head");
     EXPECT_EQ(std::distance(kept, std::filesystem::directory_iterator()), 1);
   }
+}
+
+// The final model of a run with rule scaffold holds control variates, too.
+TEST_F(SiteModelTest, LeavesControlVariatesOfTheRunAside) {
+  Start(PlanText("architecture: identity, feature_dim: 3",
+                 "rounds: 2\nstrategy: {kind: linear_probe}\n"
+                 "rule: {kind: scaffold}\nupdate: {weighting: uniform}\n"
+                 "local: {optimizer: {momentum: 0}}\n"),
+        Vectors(DataUse::kTrain));
+  const SafetensorsFile none = *OpenBackbone(plan_, "");
+  const ParameterLayout layout = *TrainableLayout(plan_, none);
+  ParameterVector values = *InitialTrainableSet(plan_, layout, none);
+  const ControlVariates control(layout);
+  ASSERT_EQ(control.count(), 8u);
+  std::fill_n(values.begin() + static_cast<ptrdiff_t>(control.begin()), 8, 9);
+  values.back() = 2;  // of the head
+  ASSERT_THAT(WriteFile(final_, EncodeTrainableSet(layout, values)), IsOk());
+  const double loss = Evaluate().at("loss");
+  EXPECT_NEAR(LossOf(*Vectors(DataUse::kPredict)), loss, 1e-6);
 }
 
 TEST_F(SiteModelTest, WantsAFinishedRunOfThisSite) {
