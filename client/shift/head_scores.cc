@@ -11,6 +11,7 @@
 #include "common/base/status_macros.h"
 #include "common/shift/distributions.h"
 #include "common/shift/logistic_sample.h"
+#include "common/shift/pooled_head.h"
 
 namespace fedgraft {
 namespace {
@@ -47,6 +48,8 @@ class Problem {
   const LogisticSample& sample() const { return *sample_; }
   const VectorXd& head() const { return head_; }
   const MatrixXd& covariance() const { return covariance_; }
+  // What of the covariance is the weak pull's, not chance.
+  const MatrixXd& pulled() const { return pulled_; }
   MatrixXd InterceptBasis() const {
     return Basis(VectorXd::Unit(sample_->width(), 0));
   }
@@ -104,10 +107,15 @@ class Problem {
     }
     head_ =
         contrast * Eigen::Map<const VectorXd>(head.coefficients.data(), full);
-    covariance_ =
-        contrast *
-        Eigen::Map<const MatrixXd>(head.covariance.data(), full, full) *
-        contrast.transpose();
+    const MatrixXd covariance =
+        Eigen::Map<const MatrixXd>(head.covariance.data(), full, full);
+    VectorXd pull = VectorXd::Constant(full, PooledHead::kSlopeRidge);
+    for (int64_t i = 0; i < full; i += width) {
+      pull[i] = PooledHead::kInterceptRidge;
+    }
+    covariance_ = contrast * covariance * contrast.transpose();
+    pulled_ = contrast * covariance * pull.asDiagonal() * covariance *
+              contrast.transpose();
   }
 
   void ChooseDirections() {
@@ -143,7 +151,7 @@ class Problem {
   std::vector<double> features_;
   std::unique_ptr<LogisticSample> sample_;
   VectorXd head_;
-  MatrixXd covariance_;
+  MatrixXd covariance_, pulled_;
   MatrixXd directions_;  // [1 + k, q]
 };
 
@@ -260,9 +268,11 @@ absl::StatusOr<ScoreTest> TestSlopes(const SiteView& view) {
   problem.sample().Derive(at, score, information);
   const MatrixXd moved = information * slopes;
   const MatrixXd both = information + precision;
+  const MatrixXd taken = both.ldlt().solve(moved);
+  const MatrixXd passed = precision * taken;
   return Quadratic(slopes.transpose() * score,
-                   slopes.transpose() * moved -
-                       moved.transpose() * both.ldlt().solve(moved));
+                   slopes.transpose() * moved - moved.transpose() * taken -
+                       passed.transpose() * problem.pulled() * passed);
 }
 
 absl::StatusOr<ScoreTest> TestInterceptsProfiled(const SiteView& view) {
