@@ -200,53 +200,66 @@ absl::StatusOr<ScoreTest> Quadratic(const VectorXd& score,
   return test;
 }
 
-// Tests intercepts at `at`, where `nuisance` was fitted with `ridge` (bases of
-// coefficients) and the rest is the others'.
-absl::StatusOr<ScoreTest> ScoreOfIntercepts(const Problem& problem,
-                                            const VectorXd& at,
-                                            const MatrixXd& nuisance,
-                                            double ridge) {
+// What the others know of the coefficients: the inverse of their covariance;
+// with `slopes_only` of the slopes, whatever their intercepts are, and 0 for
+// those.
+MatrixXd Precision(const Problem& problem, bool slopes_only) {
+  const int64_t width = problem.sample().width();
+  std::vector<int64_t> known;
+  for (int64_t i = 0; i < problem.head().size(); ++i) {
+    if (!slopes_only || i % width != 0) known.push_back(i);
+  }
+  const auto count = static_cast<int64_t>(known.size());
+  const MatrixXd covariance = problem.covariance()(known, known);
+  const MatrixXd inverse =
+      covariance.ldlt().solve(MatrixXd::Identity(count, count));
+  MatrixXd precision =
+      MatrixXd::Zero(problem.head().size(), problem.head().size());
+  precision(known, known) = inverse;
+  return precision;
+}
+
+// Rao's test of `tested`, where one set of coefficients is fitted to the site
+// and the others together (`precision`: what the others say), and in the
+// directions `own` the site has its own, with `ridge`. At the others' head
+// alone, which their few records in doubt leave too long, such tests reject up
+// to three times as often as they should.
+absl::StatusOr<ScoreTest> TestAtCommonFit(const Problem& problem,
+                                          const MatrixXd& tested,
+                                          const MatrixXd& precision,
+                                          const MatrixXd& own, double ridge) {
+  const int64_t count = problem.head().size(), owned = own.cols();
+  MatrixXd fitted(count, count + owned);
+  fitted << MatrixXd::Identity(count, count), own;
+  MatrixXd penalty = MatrixXd::Zero(count + owned, count + owned);
+  penalty.topLeftCorner(count, count) = precision;
+  penalty.bottomRightCorner(owned, owned).diagonal().setConstant(ridge);
+  FG_ASSIGN_OR_RETURN(const VectorXd at,
+                      Fit(problem.sample(), problem.head(), fitted, penalty));
   VectorXd score;
   MatrixXd information;
   problem.sample().Derive(at, score, information);
-  const MatrixXd tested = problem.InterceptBasis();
-  MatrixXd effective = tested;
-  if (nuisance.cols() > 0) {
-    MatrixXd inner = nuisance.transpose() * information * nuisance;
-    inner.diagonal().array() += ridge;
-    effective -= nuisance * inner.ldlt().solve(nuisance.transpose() *
-                                               information * tested);
-  }
-  const MatrixXd moved = effective.transpose() * information;
-  return Quadratic(
-      tested.transpose() * score,
-      moved * effective + moved * problem.covariance() * moved.transpose());
-}
-
-// What the others know of the slopes, whatever their intercepts: the inverse of
-// the slopes' covariance. Zero for intercepts.
-MatrixXd SlopePrecision(const Problem& problem) {
-  const int64_t width = problem.sample().width();
-  std::vector<int64_t> slopes;
-  for (int64_t i = 0; i < problem.head().size(); ++i) {
-    if (i % width != 0) slopes.push_back(i);
-  }
-  const auto count = static_cast<int64_t>(slopes.size());
-  MatrixXd precision =
-      MatrixXd::Zero(problem.head().size(), problem.head().size());
-  const MatrixXd covariance = problem.covariance()(slopes, slopes);
-  const MatrixXd inverse =
-      covariance.ldlt().solve(MatrixXd::Identity(count, count));
-  precision(slopes, slopes) = inverse;
-  return precision;
+  const MatrixXd cross = fitted.transpose() * information * tested;
+  const MatrixXd inner = fitted.transpose() * information * fitted + penalty;
+  const MatrixXd taken = inner.ldlt().solve(cross);
+  // Less than the penalties make of it varies by chance: of the others'
+  // estimate what is the weak pull's, of the pull on own directions all.
+  const MatrixXd passed = precision * taken.topRows(count);
+  const MatrixXd kept = taken.bottomRows(owned);
+  return Quadratic(tested.transpose() * score,
+                   tested.transpose() * information * tested -
+                       cross.transpose() * taken -
+                       passed.transpose() * problem.pulled() * passed -
+                       ridge * kept.transpose() * kept);
 }
 
 }  // namespace
 
 absl::StatusOr<ScoreTest> TestIntercepts(const SiteView& view) {
   FG_ASSIGN_OR_RETURN(const Problem problem, Problem::Create(view, true));
-  return ScoreOfIntercepts(problem, problem.head(),
-                           MatrixXd(problem.head().size(), 0), 0);
+  return TestAtCommonFit(problem, problem.InterceptBasis(),
+                         Precision(problem, /*slopes_only=*/false),
+                         MatrixXd(problem.head().size(), 0), 0);
 }
 
 absl::StatusOr<ScoreTest> TestSlopes(const SiteView& view) {
@@ -255,34 +268,16 @@ absl::StatusOr<ScoreTest> TestSlopes(const SiteView& view) {
   if (slopes.cols() < 1) {
     return absl::FailedPreconditionError("too few records for any slope");
   }
-  // Rao's test where one set of slopes is fitted to the site and the others
-  // together. At the others' alone, which their few records in doubt leave too
-  // long, it rejects up to three times as often as it should.
-  const MatrixXd precision = SlopePrecision(problem);
-  const int64_t count = problem.head().size();
-  FG_ASSIGN_OR_RETURN(const VectorXd at,
-                      Fit(problem.sample(), problem.head(),
-                          MatrixXd::Identity(count, count), precision));
-  VectorXd score;
-  MatrixXd information;
-  problem.sample().Derive(at, score, information);
-  const MatrixXd moved = information * slopes;
-  const MatrixXd both = information + precision;
-  const MatrixXd taken = both.ldlt().solve(moved);
-  const MatrixXd passed = precision * taken;
-  return Quadratic(slopes.transpose() * score,
-                   slopes.transpose() * moved - moved.transpose() * taken -
-                       passed.transpose() * problem.pulled() * passed);
+  return TestAtCommonFit(problem, slopes,
+                         Precision(problem, /*slopes_only=*/true),
+                         MatrixXd(problem.head().size(), 0), 0);
 }
 
 absl::StatusOr<ScoreTest> TestInterceptsProfiled(const SiteView& view) {
   FG_ASSIGN_OR_RETURN(const Problem problem, Problem::Create(view, false));
-  const MatrixXd slopes = problem.OwnSlopeBasis();
-  const MatrixXd penalty =
-      kSlopeRidge * MatrixXd::Identity(slopes.cols(), slopes.cols());
-  FG_ASSIGN_OR_RETURN(const VectorXd at,
-                      Fit(problem.sample(), problem.head(), slopes, penalty));
-  return ScoreOfIntercepts(problem, at, slopes, kSlopeRidge);
+  return TestAtCommonFit(problem, problem.InterceptBasis(),
+                         Precision(problem, /*slopes_only=*/false),
+                         problem.OwnSlopeBasis(), kSlopeRidge);
 }
 
 }  // namespace fedgraft

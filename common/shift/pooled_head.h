@@ -20,7 +20,7 @@ namespace fedgraft {
 // thread-safe.
 class PooledHead {
  public:
-  static constexpr double kSlopeRidge = 0.6, kInterceptRidge = 0.01;
+  static constexpr double kSlopeRidge = 0.3, kInterceptRidge = 0.01;
 
   PooledHead(int num_classes, int64_t dims);
 
