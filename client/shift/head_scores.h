@@ -7,9 +7,10 @@
 #include "client/shift/site_view.h"
 #include "common/shift/efficient_score.h"
 
-// Efficient score tests of the other sites' head on a site's labels: as
-// common/shift/efficient_score.h, but in few directions, for sites with few
-// records, and among the classes that the site has.
+// Score tests of one head for a site and all others, on the site's labels: as
+// common/shift/efficient_score.h, but at a head that is fitted to both, in few
+// directions, for sites with few records, and among the classes that the site
+// has.
 
 namespace fedgraft {
 
@@ -20,12 +21,11 @@ inline constexpr int kHeadClassRecordsMin = 5;
 // head's own slopes first, along which a changed reading shows most.
 inline constexpr double kHeadRecordsPerSlope = 10;
 
-// Intercepts at the head's slopes. Takes classes without records, too.
+// Intercepts, with one set of slopes. Takes classes without records, too.
 absl::StatusOr<ScoreTest> TestIntercepts(const SiteView& view);
 // Intercepts, with the slopes fitted to the site.
 absl::StatusOr<ScoreTest> TestInterceptsProfiled(const SiteView& view);
-// Slopes, against one set for the site and the others, with the intercepts
-// fitted to the site.
+// Slopes, with the intercepts fitted to the site.
 absl::StatusOr<ScoreTest> TestSlopes(const SiteView& view);
 // All: FAILED_PRECONDITION if the others leave their head open, the site has
 // too few records or classes, or its features do not vary.
