@@ -2,11 +2,13 @@
 
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "aggregator/round/journal_codec.h"
 #include "aggregator/round/round_reducer.h"
 #include "aggregator/store/log.h"
 #include "aggregator/store/log_reader.h"
 #include "common/base/status_macros.h"
+#include "common/crypto/sha256.h"
 #include "common/runtime/blob_store.h"
 
 namespace fedgraft {
@@ -29,6 +31,12 @@ absl::StatusOr<Bytes> ReadModel(FileStore& files, const ModelRef& model) {
                       BlobStore(files, kBlobFolder).Open(model.digest));
   Bytes bytes(blob->size_bytes());
   FG_RETURN_IF_ERROR(blob->ReadAt(0, absl::MakeSpan(bytes)));
+  // A daemon that goes on writes over obsolete models, whoever reads them.
+  if (Sha256(bytes) != model.digest) {
+    return absl::UnavailableError(absl::StrCat(
+        "model ", model.digest.Short(),
+        " was replaced while it was read, or is damaged; try again"));
+  }
   return bytes;
 }
 

@@ -72,8 +72,10 @@ absl::StatusOr<SiteSketch> SiteSketch::Create(const Sketch& sketch,
     FG_RETURN_IF_ERROR(CheckRows(records.acquisition, "acquisition numbers", n,
                                  kAcquisitions));
   }
-  std::vector<double> projected(features.values.begin(), features.values.end());
-  if (!is_projected) {
+  std::vector<double> projected;
+  if (is_projected) {
+    projected.assign(features.values.begin(), features.values.end());
+  } else {
     FG_ASSIGN_OR_RETURN(projected, sketch.projection().Map(features));
   }
   return SiteSketch(records, std::move(projected));

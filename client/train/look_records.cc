@@ -39,6 +39,7 @@ absl::StatusOr<LookRecords> ReadLookRecords(const ActivationStore& store,
                                             Network& network,
                                             const Compute& compute,
                                             const SketchProjection& projection,
+                                            bool with_outputs,
                                             const ProgressSink& progress) {
   if (store.count() == 0) {
     return absl::FailedPreconditionError("there are no images");
@@ -56,22 +57,23 @@ absl::StatusOr<LookRecords> ReadLookRecords(const ActivationStore& store,
     {
       AutocastScope autocast(compute);
       features = network.Run(batch, store.stage(), network.head_stage());
-      logits = network.Head(features);
-    }
-    const torch::Tensor outputs =
-        torch::softmax(logits.to(torch::kCPU, torch::kFloat64), 1).contiguous();
-    if (!torch::isfinite(outputs).all().item<bool>()) {
-      return absl::FailedPreconditionError(
-          "the model's outputs are not finite");
+      if (with_outputs) logits = network.Head(features);
     }
     const torch::Tensor rows = ChannelMeans(features);
     FG_ASSIGN_OR_RETURN(const std::vector<double> projected,
                         projection.Map(AsMatrix(rows)));
     records.projected_dim =
         static_cast<int64_t>(projected.size()) / rows.size(0);
-    records.classes = outputs.size(1);
     records.projected.insert(records.projected.end(), projected.begin(),
                              projected.end());
+    if (!with_outputs) continue;
+    const torch::Tensor outputs =
+        torch::softmax(logits.to(torch::kCPU, torch::kFloat64), 1).contiguous();
+    if (!torch::isfinite(outputs).all().item<bool>()) {
+      return absl::FailedPreconditionError(
+          "the model's outputs are not finite");
+    }
+    records.classes = outputs.size(1);
     const double* output = outputs.data_ptr<double>();
     records.outputs.insert(records.outputs.end(), output,
                            output + outputs.numel());

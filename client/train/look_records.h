@@ -29,13 +29,15 @@ struct LookRecords {
   std::string Digest() const;
 };
 
-// Of all records of a store, with the network as it is, in one pass.
-// FAILED_PRECONDITION: no record, or outputs that are not finite. May throw
+// Of all records of a store, with the network as it is, in one pass; without
+// `with_outputs` the head is not asked. FAILED_PRECONDITION: no record, or
+// outputs that are not finite. May throw
 // c10::Error.
 absl::StatusOr<LookRecords> ReadLookRecords(const ActivationStore& store,
                                             Network& network,
                                             const Compute& compute,
                                             const SketchProjection& projection,
+                                            bool with_outputs,
                                             const ProgressSink& progress);
 
 }  // namespace fedgraft

@@ -25,9 +25,10 @@ absl::Status ShiftLook::Prepare() {
 }
 
 absl::StatusOr<LookRecords> ShiftLook::ReadRecords(
-    const ActivationStore& store, const ProgressSink& progress) {
+    const ActivationStore& store, bool with_outputs,
+    const ProgressSink& progress) {
   return ReadLookRecords(store, learner_.network(), compute_,
-                         start_->sketch().projection(), progress);
+                         start_->sketch().projection(), with_outputs, progress);
 }
 
 absl::StatusOr<std::string> ShiftLook::DigestOf(const ActivationStore& store,
@@ -38,7 +39,7 @@ absl::StatusOr<std::string> ShiftLook::DigestOf(const ActivationStore& store,
     digest = records_->Digest();
   } else {
     FG_ASSIGN_OR_RETURN(const LookRecords records,
-                        ReadRecords(store, progress));
+                        ReadRecords(store, /*with_outputs=*/false, progress));
     digest = records.Digest();
   }
   if (HasFrozenFeatures(plan_)) records_digest_ = digest;
@@ -93,7 +94,8 @@ absl::Status ShiftLook::Follow(const ActivationStore& store, ByteSpan pooled,
   if (begins || !site_.has_value()) {
     site_.reset();
     FG_RETURN_IF_ERROR(apply_model());
-    FG_ASSIGN_OR_RETURN(records_, ReadRecords(store, progress));
+    FG_ASSIGN_OR_RETURN(records_,
+                        ReadRecords(store, /*with_outputs=*/true, progress));
     FG_ASSIGN_OR_RETURN(SiteSketch site,
                         SiteSketch::Create(start_->sketch(), records_->View()));
     site_.emplace(std::move(site));

@@ -70,6 +70,7 @@ class ShiftLook {
                       const ApplyModel& apply_model,
                       const ProgressSink& progress);
   absl::StatusOr<LookRecords> ReadRecords(const ActivationStore& store,
+                                          bool with_outputs,
                                           const ProgressSink& progress);
   // SHA-256 of the records as they are now represented. Of features that stay
   // the same it is made once.

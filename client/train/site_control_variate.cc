@@ -16,14 +16,13 @@ namespace fedgraft {
 namespace {
 
 // To an L2 norm just below `norm_max` (0: as it is), so that the daemon, which
-// clips too, finds nothing to do. False: it was no longer.
-bool Clip(double norm_max, ParameterVector& values) {
+// clips too, finds nothing to do.
+void Clip(double norm_max, ParameterVector& values) {
   constexpr double kBelow = 1 - 1e-6;
   const double norm = std::sqrt(SquaredNorm(values));
-  if (!(norm_max > 0 && norm > norm_max * kBelow)) return false;
+  if (!(norm_max > 0 && norm > norm_max * kBelow)) return;
   const double factor = norm_max * kBelow / norm;
   for (float& value : values) value = static_cast<float>(value * factor);
-  return true;
 }
 
 }  // namespace
@@ -110,9 +109,10 @@ absl::StatusOr<ParameterVector> SiteControlVariate::Finish(
         "could be made");
   }
   ParameterVector update = place_.Join(delta, ChangeAfter(round, delta));
-  const bool is_clipped = Clip(plan_.update.clip_norm, update);
-  // What the aggregator will read of it: all sites' weight is 1. A clipped
-  // update may not grow again.
+  Clip(plan_.update.clip_norm, update);
+  // What the aggregator will read of it: all sites' weight is 1. Where updates
+  // are clipped it may not grow, lest it is clipped again.
+  const bool may_grow = !(plan_.update.clip_norm > 0);
   const double step = ring_.Step();
   const double range = std::floor(plan_.update.range / step) * step;
   for (size_t i = 0; i < own_.size(); ++i) {
@@ -124,7 +124,7 @@ absl::StatusOr<ParameterVector> SiteControlVariate::Finish(
     }
     const double steps = change / step;
     change = static_cast<float>(std::clamp(
-        (is_clipped ? std::trunc(steps) : std::nearbyint(steps)) * step, -range,
+        (may_grow ? std::nearbyint(steps) : std::trunc(steps)) * step, -range,
         range));
     own_[i] += change;
   }

@@ -81,7 +81,7 @@ absl::StatusOr<Digest> BlobStore::PutPieces(absl::Span<const ByteSpan> pieces) {
   for (const ByteSpan piece : pieces) size_bytes += piece.size();
   if (size_bytes >= kSpareBytesMin && TakeSpare()) {
     auto digest = PutOverSpare(pieces, size_bytes);
-    DropSpare();  // what an error has left
+    EndSpare();
     return digest;
   }
   const Digest digest = DigestOfPieces(pieces);
@@ -114,7 +114,7 @@ absl::StatusOr<Digest> BlobStore::PutOverSpare(
     absl::Span<const ByteSpan> pieces, uint64_t size_bytes) {
   FG_ASSIGN_OR_RETURN(const auto file,
                       files_.OpenOverwrite(SparePath(), size_bytes));
-  auto hashed = std::async(std::launch::async,
+  auto hashed = std::async(std::launch::async | std::launch::deferred,
                            [&pieces] { return DigestOfPieces(pieces); });
   absl::Status written;
   for (const ByteSpan piece : pieces) {
@@ -162,13 +162,14 @@ absl::StatusOr<std::unique_ptr<BlobWriter>> BlobStore::BeginPut(
 
 absl::StatusOr<std::unique_ptr<ReadableFile>> BlobStore::Open(
     const Digest& digest) {
+  // Under the lock: whom Recycle finds open is registered.
+  std::lock_guard lock(mutex_);
   auto file = files_.OpenRead(PathOf(digest));
   if (absl::IsNotFound(file.status())) {
     return absl::NotFoundError(
         absl::StrCat("there is no blob ", digest.Hex(), " here"));
   }
   FG_RETURN_IF_ERROR(file.status());
-  std::lock_guard lock(mutex_);
   std::weak_ptr<const void>& readers = readers_[digest];
   std::shared_ptr<const void> held = readers.lock();
   if (held == nullptr) readers = held = std::make_shared<const char>();
@@ -211,24 +212,39 @@ absl::Status BlobStore::RemoveLocked(const Digest& digest) {
 
 absl::Status BlobStore::Recycle(const Digest& digest) {
   const auto file = files_.OpenRead(PathOf(digest));
-  std::lock_guard lock(mutex_);
-  if (!file.ok() || (*file)->size_bytes() < kSpareBytesMin ||
-      spare_ != Spare::kNone) {
-    return RemoveLocked(digest);
+  {
+    std::lock_guard lock(mutex_);
+    if (!file.ok() || (*file)->size_bytes() < kSpareBytesMin ||
+        spare_ != Spare::kNone) {
+      return RemoveLocked(digest);
+    }
+    spare_ = Spare::kTaken;
   }
-  FG_RETURN_IF_ERROR(files_.Rename(PathOf(digest), SparePath()));
-  spare_ = Spare::kFree;
-  spare_readers_ = std::move(readers_[digest]);
+  // Takes syncs, for which nobody else should wait.
+  const absl::Status renamed = files_.Rename(PathOf(digest), SparePath());
+  std::lock_guard lock(mutex_);
+  spare_ = renamed.ok() ? Spare::kFree : Spare::kNone;
+  spare_readers_ = std::exchange(readers_[digest], {});
   readers_.erase(digest);
-  return absl::OkStatus();
+  return renamed;
 }
 
 void BlobStore::DropSpare() {
+  {
+    std::lock_guard lock(mutex_);
+    if (spare_ == Spare::kTaken) return;
+    spare_ = Spare::kTaken;
+  }
+  EndSpare();
+}
+
+void BlobStore::EndSpare() {
+  const absl::Status removed = files_.Remove(SparePath());
+  if (!removed.ok() && !absl::IsNotFound(removed)) {
+    FG_LOG_WARNING("{} stays: {}", SparePath(), removed.ToString());
+  }
   std::lock_guard lock(mutex_);
   spare_ = Spare::kNone;
-  const absl::Status removed = files_.Remove(SparePath());
-  if (removed.ok() || absl::IsNotFound(removed)) return;
-  FG_LOG_WARNING("{} stays: {}", SparePath(), removed.ToString());
 }
 
 void BlobStore::Release(const Digest& digest) {

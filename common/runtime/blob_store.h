@@ -55,7 +55,7 @@ class BlobStore {
   // writes over it, which costs a fraction of writing a new file, unless
   // somebody still has the blob open (by this store).
   absl::Status Recycle(const Digest& digest);
-  // REQUIRES: no Put is under way.
+  // Removes the spare, unless it is being written over.
   void DropSpare();
 
  private:
@@ -66,8 +66,10 @@ class BlobStore {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   std::string SparePath() const { return folder_ + "/partial/spare"; }
   void Release(const Digest& digest);
-  // True: the spare is the caller's alone.
+  // True: the spare is the caller's alone, until EndSpare.
   bool TakeSpare();
+  // Removes what is left of it.
+  void EndSpare();
   absl::StatusOr<Digest> PutOverSpare(absl::Span<const ByteSpan> pieces,
                                       uint64_t size_bytes);
 

@@ -57,7 +57,7 @@ struct OthersAtPooledHead {
 // their information changes from there, which counts where the site has pulled
 // the pooled head far from theirs, is taken from the stand-ins. Where that has
 // no solution: one Newton step. Its covariance is the inverse of the others'
-// information. FAILED_PRECONDITION: others' records leave the head open.
+// information plus the weak pull. FAILED_PRECONDITION: others' records leave the head open.
 absl::StatusOr<ReferenceHead> LeaveOneOutHead(const PooledHead& pooled,
                                               const OthersAtPooledHead& others);
 
