@@ -397,6 +397,26 @@ TEST_F(ScaffoldTest, WhatIsCutFromAChangeIsCutFromTheStateToo) {
                   0.02f);
 }
 
+// Rounded to a coarse grid, an update that is just short enough must not come
+// to be clipped by the daemon, of which the state would know nothing.
+TEST_F(ScaffoldTest, RoundingMakesNoUpdateTooLong) {
+  const auto norm_of = [&](const ParameterVector& update) {
+    double squares = 0;
+    for (const float value : update) squares += std::pow(value, 2);
+    return std::sqrt(squares);
+  };
+  Plan plan = ScaffoldPlan();
+  plan.update.clip_norm = 1e6;
+  Start(plan);
+  const double norm = norm_of(Train(*Open(ThreeSites()[2], "fine"), 1, 0));
+  plan.update.clip_norm = norm * (1 + 1e-5);
+  plan.update.word_bits = 12;
+  Start(plan);
+  const ParameterVector coarse = Train(*Open(ThreeSites()[2], "coarse"), 1, 0);
+  EXPECT_LT(norm_of(coarse), plan.update.clip_norm);
+  EXPECT_GT(norm_of(coarse), 0.5 * norm);
+}
+
 // Ditto's model is the site's own: nothing is corrected in it, and it changes
 // no update.
 TEST_F(ScaffoldTest, APersonalModelIsTrainedAsByFedAvg) {
