@@ -13,7 +13,8 @@ namespace fedgraft {
 // As the log tells it. DATA_LOSS as of Coordinator::Open.
 absl::StatusOr<RunState> ReadJournal(FileStore& files);
 
-// The bytes of a published model. NOT_FOUND if it is not kept any more.
+// The bytes of a published model. NOT_FOUND if it is not kept any more,
+// UNAVAILABLE if it was replaced meanwhile.
 absl::StatusOr<Bytes> ReadModel(FileStore& files, const ModelRef& model);
 
 }  // namespace fedgraft

@@ -4,6 +4,7 @@
 #include <memory>
 #include <string>
 
+#include "aggregator/round/journal_reader.h"
 #include "aggregator/round/memory_file.h"
 #include "common/crypto/sha256.h"
 #include "common/model/safetensors.h"
@@ -52,6 +53,20 @@ TEST_F(ModelFileTest, KeepsTheBytesOfTheFormatInlineOrAsABlob) {
   ASSERT_THAT((*blobs_.Open(large->digest))->ReadAt(0, absl::MakeSpan(read)),
               testing::IsOk());
   EXPECT_EQ(read, encoded_);
+}
+
+// A process beside the daemon, which writes over obsolete models.
+TEST_F(ModelFileTest, AModelThatBecameAnotherIsNotTaken) {
+  const Digest digest = *blobs_.Put(encoded_);
+  const ModelRef model = {digest, encoded_.size(), nullptr};
+  EXPECT_EQ(*ReadModel(files_, model), encoded_);
+  Bytes mixed = encoded_;
+  mixed.back() ^= 1;
+  files_.SetContent("blobs/" + digest.Hex(), mixed);
+  EXPECT_THAT(ReadModel(files_, model),
+              testing::IsError(absl::StatusCode::kUnavailable, "try again"));
+  EXPECT_THAT(ReadModel(files_, {Sha256(mixed), mixed.size(), nullptr}),
+              testing::HasCode(absl::StatusCode::kNotFound));
 }
 
 TEST_F(ModelFileTest, ReadsWhatWasKept) {
