@@ -1,6 +1,8 @@
 #include "tests/integration/process.h"
 
 #include <fcntl.h>
+#include <poll.h>
+#include <sys/inotify.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -125,6 +127,20 @@ bool WaitUntil(const std::function<bool()>& condition, absl::Duration timeout) {
     absl::SleepFor(kPollInterval);
   }
   return true;
+}
+
+FolderWatch::FolderWatch(const std::string& folder)
+    : fd_(inotify_init1(IN_CLOEXEC)) {
+  FG_CHECK(fd_ >= 0);
+  FG_CHECK(inotify_add_watch(fd_, folder.c_str(), IN_OPEN) >= 0);
+}
+
+FolderWatch::~FolderWatch() { close(fd_); }
+
+bool FolderWatch::WaitOpened(absl::Duration timeout) {
+  pollfd ready{.fd = fd_, .events = POLLIN, .revents = 0};
+  return poll(&ready, 1, static_cast<int>(absl::ToInt64Milliseconds(timeout))) >
+         0;
 }
 
 std::string ReadFileOrEmpty(const std::string& path) {

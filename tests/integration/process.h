@@ -55,6 +55,21 @@ CommandResult RunCommand(const std::vector<std::string>& argv,
 bool WaitUntil(const std::function<bool()>& condition,
                absl::Duration timeout = absl::Seconds(15));
 
+// Sees at once, without asking, that a file in a folder is opened.
+class FolderWatch {
+ public:
+  explicit FolderWatch(const std::string& folder);  // aborts if it cannot
+  ~FolderWatch();
+  FolderWatch(const FolderWatch&) = delete;
+  FolderWatch& operator=(const FolderWatch&) = delete;
+
+  // Whether one was opened since construction, until `timeout`.
+  bool WaitOpened(absl::Duration timeout = absl::Seconds(15));
+
+ private:
+  int fd_;
+};
+
 // Empty if there is none.
 std::string ReadFileOrEmpty(const std::string& path);
 
