@@ -27,6 +27,12 @@ if(FEDGRAFT_TRAINER)  # decoders and torch: the trainer process only
   find_package(OpenCV 4 REQUIRED COMPONENTS core imgproc imgcodecs)
   # Debian's libzip CMake files ask for tools that its -dev package lacks.
   pkg_check_modules(LIBZIP REQUIRED IMPORTED_TARGET libzip)
+  # DCMTK's own files name libraries that its -dev packages lack, or differ.
+  set(FG_DCMTK)
+  foreach(part dcmimage dcmimgle dcmjpeg dcmjpls dcmdata oflog ofstd)
+    find_library(FG_DCMTK_${part} ${part} REQUIRED)
+    list(APPEND FG_DCMTK ${FG_DCMTK_${part}})
+  endforeach()
 endif()
 if(FEDGRAFT_TESTS)
   find_package(GTest REQUIRED)

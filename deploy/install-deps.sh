@@ -10,7 +10,7 @@ packages=(
   libgrpc++-dev protobuf-compiler-grpc
   libssl-dev libyaml-cpp-dev nlohmann-json3-dev libspdlog-dev libcli11-dev libeigen3-dev
   libcpp-httplib-dev
-  libopencv-dev libzip-dev
+  libopencv-dev libdcmtk-dev libzip-dev
   # LibTorch on reference BLAS is 20 times slower than on OpenBLAS.
   libtorch-dev libopenblas0-pthread
 )

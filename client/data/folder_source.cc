@@ -69,7 +69,7 @@ bool LooksLikeImage(const fs::path& path) {
   const std::string extension =
       absl::AsciiStrToLower(path.extension().string());
   return extension == ".png" || extension == ".jpg" || extension == ".jpeg" ||
-         extension == ".tif" || extension == ".tiff";
+         extension == ".tif" || extension == ".tiff" || extension == ".dcm";
 }
 
 // The image files below a folder as rows without labels, sorted by path.

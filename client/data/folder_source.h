@@ -19,14 +19,14 @@ struct FolderOptions {
   uint64_t pixels_max = 100'000'000;
 };
 
-// PNG, JPEG and TIFF files that a CSV manifest lists by paths below `root`
-// (client/data/manifest.h). Without a split column, whole patients (or single
-// images, if there is no patient column) are split by SplitByPatient.
+// DICOM, PNG, JPEG and TIFF files that a CSV manifest lists by paths below
+// `root` (client/data/manifest.h). Without a split column, whole patients (or
+// single images, if there is no patient column) are split by SplitByPatient.
 //
 // For DataUse::kPredict every listed image is in Split::kTest, and `path` may
-// be a folder instead: then all .png, .jpg, .jpeg, .tif and .tiff files below
-// it are the images, in the order of their paths. So it may without classes;
-// every image that has no split is then in Split::kTrain.
+// be a folder instead: then all .dcm, .png, .jpg, .jpeg, .tif and .tiff files
+// below it are the images, in the order of their paths. So it may without
+// classes; every image that has no split is then in Split::kTrain.
 //
 // Opening checks that every file is there and, links resolved, below `root`;
 // INVALID_ARGUMENT and NOT_FOUND name manifest, line and column. Pixels are

@@ -3,6 +3,8 @@
 #include <string>
 #include <vector>
 
+#include "common/shift/devices.h"
+
 namespace fedgraft {
 
 // Decoded pixels: float values in [0, 1], scaled by the bit depth of the file
@@ -11,6 +13,7 @@ namespace fedgraft {
 struct Image {
   int height = 0, width = 0, channels = 0;
   std::vector<float> pixels;
+  DeviceNames device = {};  // of a DICOM file
 };
 
 // What a source knows about an image without decoding it.

@@ -7,26 +7,13 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
+#include "client/data/dicom_image.h"
 #include "client/data/image_header.h"
+#include "client/data/image_size.h"
 #include "common/base/status_macros.h"
 
 namespace fedgraft {
 namespace {
-
-absl::Status CheckSize(const ImageHeader& header, uint64_t pixels_max) {
-  const std::string found =
-      absl::StrCat("found ", header.width, " x ", header.height);
-  if (header.width == 0 || header.height == 0) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("expected at least one pixel, ", found));
-  }
-  if (header.width > pixels_max || header.height > pixels_max / header.width) {
-    return absl::ResourceExhaustedError(
-        absl::StrCat("expected at most ", pixels_max,
-                     " pixels (image_megapixels_max), ", found));
-  }
-  return absl::OkStatus();
-}
 
 // `Value` uint8_t or uint16_t; channels B, G, R(, A) become R, G, B.
 template <typename Value>
@@ -52,8 +39,9 @@ Image Scale(const cv::Mat& decoded, bool invert) {
 }  // namespace
 
 absl::StatusOr<Image> DecodeImage(ByteSpan file, uint64_t pixels_max) {
+  if (IsDicom(file)) return DecodeDicom(file, pixels_max);
   FG_ASSIGN_OR_RETURN(const ImageHeader header, ReadImageHeader(file));
-  FG_RETURN_IF_ERROR(CheckSize(header, pixels_max));
+  FG_RETURN_IF_ERROR(CheckImageSize(header.width, header.height, pixels_max));
   const std::string name = ImageFormatName(header.format);
   if (file.size() > static_cast<size_t>(std::numeric_limits<int>::max())) {
     return absl::ResourceExhaustedError(

@@ -98,7 +98,8 @@ TEST_F(DependencyRulesTest, TorchOnlyInTheTrainer) {
 TEST_F(DependencyRulesTest, ImageDecodersAndZipOnlyInClientDataSources) {
   ExpectOnlyIn(
       [](const auto& what) {
-        return Starts(what, "opencv2/") || what == "zip.h";
+        return Starts(what, "opencv2/") || Starts(what, "dcmtk/") ||
+               what == "zip.h";
       },
       [](const auto& file) {
         return Starts(file, "client/data/") && file.ends_with(".cc");

@@ -22,6 +22,7 @@
 namespace fedgraft {
 namespace {
 
+using ::fedgraft::testing::Dicom;
 using ::fedgraft::testing::Encode;
 using ::fedgraft::testing::Npy;
 using ::fedgraft::testing::TempFolder;
@@ -151,7 +152,13 @@ TEST(MutationTest, ImageFiles) {
                                     Encode(".jpg", 17, 9, 3, 8, 5),
                                     Encode(".jpg", 17, 9, 1, 8, 3),
                                     Encode(".tiff", 9, 7, 1, 16, 500),
-                                    Tiff({.width = 4, .height = 2}, Bytes(8))};
+                                    Tiff({.width = 4, .height = 2}, Bytes(8)),
+                                    Dicom({.width = 4,
+                                           .height = 2,
+                                           .bits = 16,
+                                           .bits_stored = 12,
+                                           .manufacturer = "SIEMENS"},
+                                          Bytes(16, 7))};
   SeededRandom random(4);
   for (int i = 0; i < 6000; ++i) {
     const auto image =

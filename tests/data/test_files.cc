@@ -141,6 +141,73 @@ Bytes Tiff(const TiffFields& fields, ByteSpan data) {
   return out.Take();
 }
 
+namespace {
+
+// Explicit VR, little endian, padded to even length.
+void AddElement(uint32_t tag, std::string_view vr, std::string value,
+                Bytes& file) {
+  if (value.size() % 2 != 0) value += vr == "UI" || vr == "OB" ? '\0' : ' ';
+  const auto add = [&file](uint64_t number, int bytes) {
+    for (int i = 0; i < bytes; ++i) file.push_back(uint8_t(number >> (8 * i)));
+  };
+  add(tag >> 16, 2);
+  add(tag & 0xFFFF, 2);
+  file.insert(file.end(), vr.begin(), vr.end());
+  if (vr == "OB" || vr == "OW") {
+    add(0, 2);
+    add(value.size(), 4);
+  } else {
+    add(value.size(), 2);
+  }
+  file.insert(file.end(), value.begin(), value.end());
+}
+
+std::string Short(uint16_t value) {
+  return {static_cast<char>(value & 0xFF), static_cast<char>(value >> 8)};
+}
+
+}  // namespace
+
+Bytes Dicom(const DicomFields& fields, ByteSpan pixels) {
+  constexpr char kClass[] = "1.2.840.10008.5.1.4.1.1.7";
+  Bytes meta;
+  AddElement(0x00020001, "OB", std::string("\0\1", 2), meta);
+  AddElement(0x00020002, "UI", kClass, meta);
+  AddElement(0x00020003, "UI", "1.2.3.4", meta);
+  AddElement(0x00020010, "UI", fields.transfer_syntax, meta);
+  Bytes file(128, 0);
+  for (const char c : {'D', 'I', 'C', 'M'}) file.push_back(uint8_t(c));
+  const uint32_t size = static_cast<uint32_t>(meta.size());
+  AddElement(0x00020000, "UL", Short(uint16_t(size)) + Short(size >> 16), file);
+  file.insert(file.end(), meta.begin(), meta.end());
+  const auto add_text = [&file](uint32_t tag, std::string_view vr,
+                                const std::string& text) {
+    if (!text.empty()) AddElement(tag, vr, text, file);
+  };
+  AddElement(0x00080016, "UI", kClass, file);
+  AddElement(0x00080018, "UI", "1.2.3.4", file);
+  add_text(0x00080070, "LO", fields.manufacturer);
+  add_text(0x00081090, "LO", fields.model);
+  AddElement(0x00100010, "PN", "SECRET^NAME", file);
+  AddElement(0x00280002, "US", Short(fields.samples), file);
+  AddElement(0x00280004, "CS", fields.photometric, file);
+  if (fields.samples > 1) AddElement(0x00280006, "US", Short(0), file);
+  add_text(0x00280008, "IS", fields.frames);
+  AddElement(0x00280010, "US", Short(fields.height), file);
+  AddElement(0x00280011, "US", Short(fields.width), file);
+  AddElement(0x00280100, "US", Short(fields.bits), file);
+  AddElement(0x00280101, "US", Short(fields.bits_stored), file);
+  AddElement(0x00280102, "US", Short(fields.bits_stored - 1), file);
+  AddElement(0x00280103, "US", Short(0), file);
+  add_text(0x00281050, "DS", fields.window_center);
+  add_text(0x00281051, "DS", fields.window_width);
+  if (fields.has_pixels) {
+    AddElement(0x7FE00010, fields.bits > 8 ? "OW" : "OB",
+               std::string(AsText(pixels)), file);
+  }
+  return file;
+}
+
 Bytes PngOfSize(uint32_t width, uint32_t height) {
   Bytes file = Encode(".png", 4, 4, 1, 8, 1);
   for (int i = 0; i < 4; ++i) {

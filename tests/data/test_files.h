@@ -49,6 +49,20 @@ struct TiffFields {
 // An uncompressed TIFF written by hand; `data` in the file's byte order.
 Bytes Tiff(const TiffFields& fields, ByteSpan data);
 
+struct DicomFields {
+  std::string transfer_syntax = "1.2.840.10008.1.2.1";  // explicit, little
+  uint16_t width = 1, height = 1;
+  uint16_t bits = 8, bits_stored = 8, samples = 1;
+  std::string photometric = "MONOCHROME2";
+  std::string frames = {};  // of the next, empty: the element is left out
+  std::string window_center = {}, window_width = {};
+  std::string manufacturer = {}, model = {};
+  bool has_pixels = true;
+};
+// A DICOM file written by hand, of a patient SECRET^NAME; `pixels` as they
+// stand in it.
+Bytes Dicom(const DicomFields& fields, ByteSpan pixels);
+
 // A PNG whose head has these dimensions and a right checksum, with the pixels
 // of another.
 Bytes PngOfSize(uint32_t width, uint32_t height);

@@ -19,7 +19,7 @@ TEST(StartupTest, DaemonsLinkNeitherTorchNorDecoders) {
     ASSERT_EQ(ldd.exit_code, 0) << ldd.err;
     EXPECT_THAT(ldd.out, HasSubstr("libgrpc")) << name;
     for (const char* foreign : {"torch", "libc10", "opencv", "libpng",
-                                "libjpeg", "libtiff", "libzip"}) {
+                                "libjpeg", "libtiff", "libdcm", "libzip"}) {
       EXPECT_THAT(ldd.out, Not(HasSubstr(foreign))) << name;
     }
   }
