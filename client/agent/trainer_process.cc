@@ -141,6 +141,7 @@ absl::Status FillTrainerOptions(const pb::ClientConfig& config,
                                 TrainerProcessOptions& options) {
   options.data = config.data();
   options.compute = config.compute();
+  options.share_devices = config.policy().share_devices();
   options.memory_bytes_max = static_cast<uint64_t>(std::max<int64_t>(
                                  0, config.trainer().memory_max_mib()))
                              << 20;
@@ -190,6 +191,7 @@ void TrainerProcess::Configure(TrainerSetup setup, Reply<TrainerReady> reply) {
   wire.set_state_dir(state_dir);
   *wire.mutable_cache() = options_.cache.config;
   wire.set_cache_dir(options_.cache.folder);
+  wire.set_share_devices(options_.share_devices);
   Ask<TrainerReady>(
       request, nullptr,
       [this, reply = std::move(reply)](absl::StatusOr<TrainerReady> ready) {

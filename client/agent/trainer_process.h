@@ -30,11 +30,13 @@ struct TrainerProcessOptions {
   pb::DataConfig data;
   pb::ComputeConfig compute;
   FeatureCacheSetup cache;
+  bool share_devices = false;     // SitePolicy::share_devices
   uint64_t memory_bytes_max = 0;  // 0: no limit
   absl::Duration progress_timeout = absl::Minutes(10);
 };
 // The parts `data`, `compute` and `trainer` of the client's configuration, all
-// but the binary. INVALID_ARGUMENT naming the key.
+// but the binary, and what of `policy` the trainer has to know.
+// INVALID_ARGUMENT naming the key.
 absl::Status FillTrainerOptions(const pb::ClientConfig& config,
                                 TrainerProcessOptions& options);
 

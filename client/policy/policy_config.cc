@@ -78,6 +78,7 @@ absl::StatusOr<SitePolicy> PolicyFromConfig(const pb::PolicyConfig& config) {
                       Positive("samples_min", config.samples_min(),
                                static_cast<int64_t>(policy.samples_min)));
   policy.share_site_scalars = config.share_site_scalars();
+  policy.share_devices = config.share_devices();
   policy.exact_statistics = config.exact_statistics() != "refuse";
   FG_ASSIGN_OR_RETURN(policy.budget, BudgetFromConfig(config));
   if (config.secure_aggregation() == "required") {

@@ -30,7 +30,8 @@ struct SitePolicy {
   int rounds_max = 1000;
   int cohort_min = 3;
   bool share_site_scalars = false;
-  std::set<Digest> plans;  // empty: any that the rest allows
+  bool share_devices = false;  // scanners are counted in sketches
+  std::set<Digest> plans;      // empty: any that the rest allows
   uint64_t samples_min = 10;
   bool exact_statistics = true;  // plans that solve, or gather statistics
   PrivacyBudget budget;

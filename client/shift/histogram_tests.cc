@@ -5,6 +5,7 @@
 
 #include "client/shift/comparisons.h"
 #include "common/base/status_macros.h"
+#include "common/shift/shift_tests.h"
 
 namespace fedgraft {
 namespace {
@@ -32,6 +33,20 @@ std::vector<double> Predicted(absl::Span<const double> confusion,
   return predicted;
 }
 
+// Of the records of which it is told: the last bin holds the others.
+absl::Status CompareTold(std::string_view name, absl::Span<const double> own,
+                         absl::Span<const double> others,
+                         ShiftScalars& scalars) {
+  const auto told = [](absl::Span<const double> counts) {
+    return counts.first(counts.size() - 1);
+  };
+  if (Sum(told(own)) < kSketchRecordsMin ||
+      Sum(told(others)) < kSketchRecordsMin) {
+    return absl::OkStatus();
+  }
+  return Compare(name, told(own), told(others), scalars);
+}
+
 constexpr std::string_view kAcquisitionTests[kAcquisitions] = {
     "acquisition_brightness", "acquisition_contrast", "acquisition_noise",
     "acquisition_sharpness"};
@@ -41,8 +56,8 @@ constexpr std::string_view kAcquisitionTests[kAcquisitions] = {
 std::vector<std::string_view> HistogramShiftTest::names() const {
   std::vector<std::string_view> names(std::begin(kAcquisitionTests),
                                       std::end(kAcquisitionTests));
-  names.insert(names.end(),
-               {"label_counts", "label_predicted", "covariate_outputs"});
+  names.insert(names.end(), {kManufacturerTest, kModelTest, "label_counts",
+                             "label_predicted", "covariate_outputs"});
   return names;
 }
 
@@ -57,6 +72,12 @@ absl::Status HistogramShiftTest::Run(const SiteView& view,
                 Predicted(view.Others("confusion"), classes), scalars));
     FG_RETURN_IF_ERROR(Compare("covariate_outputs", view.Own("confidence"),
                                view.Others("confidence"), scalars));
+  }
+  if (view.Has("manufacturer")) {
+    FG_RETURN_IF_ERROR(CompareTold(kManufacturerTest, view.Own("manufacturer"),
+                                   view.Others("manufacturer"), scalars));
+    FG_RETURN_IF_ERROR(CompareTold(kModelTest, view.Own("model"),
+                                   view.Others("model"), scalars));
   }
   if (!view.Has("acquisition")) return absl::OkStatus();
   for (int i = 0; i < kAcquisitions; ++i) {

@@ -72,6 +72,13 @@ absl::StatusOr<SiteSketch> SiteSketch::Create(const Sketch& sketch,
     FG_RETURN_IF_ERROR(CheckRows(records.acquisition, "acquisition numbers", n,
                                  kAcquisitions));
   }
+  if (!records.devices.empty() &&
+      (!spec.has_devices ||
+       static_cast<int64_t>(records.devices.size()) != n)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("sketch: expected ", spec.has_devices ? n : 0,
+                     " scanners or none, got ", records.devices.size()));
+  }
   std::vector<double> projected;
   if (is_projected) {
     projected.assign(features.values.begin(), features.values.end());
@@ -186,6 +193,16 @@ absl::Status SiteSketch::AddSummary(const Sketch& sketch,
             sketch.space().AcquisitionBin(i, records_.acquisition.Row(r)[i]);
         bins[i * kSketchBins + bin] += 1;
       }
+    }
+  }
+  if (layout.Has("manufacturer")) {
+    const absl::Span<double> manufacturers = Part(layout, sums, "manufacturer");
+    const absl::Span<double> models = Part(layout, sums, "model");
+    for (int64_t r = 0; r < n(); ++r) {
+      const DeviceBins bins =
+          records_.devices.empty() ? DeviceBins() : records_.devices[r];
+      manufacturers[bins.manufacturer] += 1;
+      models[bins.model] += 1;
     }
   }
   return absl::OkStatus();

@@ -6,6 +6,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
+#include "common/shift/devices.h"
 #include "common/shift/sketch.h"
 #include "common/transfer/matrix_view.h"
 
@@ -19,6 +20,8 @@ struct SketchRecords {
   absl::Span<const int64_t> labels = {};  // [n]
   MatrixView outputs = {};  // [n, C], the run model's softmax; with has_outputs
   MatrixView acquisition = {};  // [n, kAcquisitions]; with has_acquisition
+  // [n], with has_devices; or empty: none is told.
+  absl::Span<const DeviceBins> devices = {};
 };
 
 // A site's own sums, stage by stage. Holds the records projected, and in the

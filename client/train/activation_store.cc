@@ -42,6 +42,7 @@ ActivationStore::ActivationStore(Options options)
     labels_.push_back(sample.label);
   }
   if (options_.measures_acquisition) acquisition_.resize(labels_.size());
+  if (options_.device_seed.has_value()) devices_.resize(labels_.size());
 }
 
 absl::StatusOr<std::unique_ptr<ActivationStore>> ActivationStore::Create(
@@ -217,31 +218,35 @@ absl::StatusOr<torch::Tensor> ActivationStore::LoadImages(
   const size_t stride = options_.preprocessor->output_size();
   std::mutex mutex;
   absl::Status first_error;
-  at::parallel_for(0, static_cast<int64_t>(images.size()), 1,
-                   [&](int64_t begin, int64_t end) {
-                     for (int64_t i = begin; i < end; ++i) {
-                       const size_t index = static_cast<size_t>(images[i]);
-                       absl::StatusOr<Image> image =
-                           options_.source->Load(options_.split, index);
-                       absl::Status status =
-                           image.ok() ? options_.preprocessor->Apply(
-                                            *image, {data + i * stride, stride})
-                                      : image.status();
-                       if (status.ok()) {
-                         if (!acquisition_.empty()) {
-                           acquisition_[index] = MeasureAcquisition(*image);
-                         }
-                         continue;
-                       }
-                       const std::string& name =
-                           options_.source->Samples(options_.split)[index].name;
-                       std::lock_guard<std::mutex> lock(mutex);
-                       if (first_error.ok()) {
-                         first_error =
-                             Annotate(status, absl::StrCat("image ", name));
-                       }
-                     }
-                   });
+  at::parallel_for(
+      0, static_cast<int64_t>(images.size()), 1,
+      [&](int64_t begin, int64_t end) {
+        for (int64_t i = begin; i < end; ++i) {
+          const size_t index = static_cast<size_t>(images[i]);
+          absl::StatusOr<Image> image =
+              options_.source->Load(options_.split, index);
+          absl::Status status = image.ok()
+                                    ? options_.preprocessor->Apply(
+                                          *image, {data + i * stride, stride})
+                                    : image.status();
+          if (status.ok()) {
+            if (!acquisition_.empty()) {
+              acquisition_[index] = MeasureAcquisition(*image);
+            }
+            if (!devices_.empty()) {
+              devices_[index] =
+                  BinsOfDevice(*options_.device_seed, image->device);
+            }
+            continue;
+          }
+          const std::string& name =
+              options_.source->Samples(options_.split)[index].name;
+          std::lock_guard<std::mutex> lock(mutex);
+          if (first_error.ok()) {
+            first_error = Annotate(status, absl::StrCat("image ", name));
+          }
+        }
+      });
   FG_RETURN_IF_ERROR(first_error);
   return result;
 }

@@ -3,6 +3,7 @@
 #include <torch/torch.h>
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -16,6 +17,7 @@
 #include "client/model/network.h"
 #include "client/train/compute.h"
 #include "client/train/session.h"
+#include "common/shift/devices.h"
 
 namespace fedgraft {
 
@@ -58,6 +60,8 @@ class ActivationStore {
     uint64_t seed = 0;
     // Whether acquisition() is wanted. REQUIRES: a source of images.
     bool measures_acquisition = false;
+    // Set: devices() is wanted, by the hash of that seed.
+    std::optional<uint64_t> device_seed = {};
   };
 
   // Decodes every image (an undecodable one is an error, named) and computes
@@ -76,6 +80,9 @@ class ActivationStore {
   const std::vector<AcquisitionNumbers>& acquisition() const {
     return acquisition_;
   }
+  // Which scanner each image comes from [n], noted when acquisition() is
+  // measured; rows of images that were not decoded yet are not told.
+  const std::vector<DeviceBins>& devices() const { return devices_; }
 
   // Activations [n, ...] on the compute device; with views, of the first.
   absl::StatusOr<torch::Tensor> Batch(const std::vector<int64_t>& images) const;
@@ -129,7 +136,9 @@ class ActivationStore {
   std::unique_ptr<FeatureTable> table_;
   std::vector<Digest> keys_;  // of rows, with a table
   int64_t computed_ = 0;
-  mutable std::vector<AcquisitionNumbers> acquisition_;  // empty: not wanted
+  // Empty: not wanted.
+  mutable std::vector<AcquisitionNumbers> acquisition_;
+  mutable std::vector<DeviceBins> devices_;
 };
 
 }  // namespace fedgraft

@@ -23,6 +23,7 @@ SketchRecords LookRecords::View() const {
   view.labels = labels;
   view.outputs = {outputs, n, classes};
   view.acquisition = {acquisition, n, kAcquisitions};
+  view.devices = devices;
   return view;
 }
 
@@ -83,6 +84,7 @@ absl::StatusOr<LookRecords> ReadLookRecords(const ActivationStore& store,
     records.acquisition.insert(records.acquisition.end(), image.begin(),
                                image.end());
   }
+  records.devices = store.devices();
   return records;
 }
 

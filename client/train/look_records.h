@@ -10,6 +10,7 @@
 #include "client/train/activation_store.h"
 #include "client/train/compute.h"
 #include "client/train/session.h"
+#include "common/shift/devices.h"
 #include "common/shift/sketch_space.h"
 
 namespace fedgraft {
@@ -21,6 +22,7 @@ struct LookRecords {
   std::vector<double> projected;    // [n, projected_dim]
   std::vector<double> outputs;      // [n, classes], probabilities
   std::vector<double> acquisition;  // [n, kAcquisitions]; empty: not images
+  std::vector<DeviceBins> devices;  // [n]; empty: not told
   std::vector<int64_t> labels;      // [n]
 
   // Views of this.

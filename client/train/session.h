@@ -40,6 +40,8 @@ struct SessionConfig {
   // Empty: nothing is kept.
   std::string state_dir;
   FeatureCacheSpec cache;  // shared by the site's runs
+  // The site's policy lets counts of scanners into sketches.
+  bool share_devices = false;
 };
 
 // Local training and evaluation for one run at one site: the torch-free face

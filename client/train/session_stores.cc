@@ -48,6 +48,11 @@ absl::StatusOr<ActivationStore*> SessionStores::Get(
     // Looks compare the training images themselves.
     options.measures_acquisition = plan.shift.every > 0 && HasBackbone(plan) &&
                                    split == Split::kTrain && !views;
+    // What the policy keeps here is not even noted.
+    if (options.measures_acquisition && plan.shift.devices &&
+        config_.share_devices) {
+      options.device_seed = plan.seed;
+    }
     if (views) {
       options.views = augmentation.views;
       options.augmentation = augmentation;

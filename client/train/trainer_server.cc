@@ -172,6 +172,7 @@ absl::StatusOr<pb::TrainerConfigured> Server::Configure(
                     request.compute().autocast()};
   config.backbone_path = request.backbone_path();
   config.state_dir = request.state_dir();
+  config.share_devices = request.share_devices();
   config.cache.folder = request.cache_dir();
   config.cache.bytes_max = static_cast<uint64_t>(std::max<int64_t>(
                                0, request.cache().size_max_mib()))

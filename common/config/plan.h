@@ -178,6 +178,7 @@ struct ShiftSpec {
   int every = 0;  // rounds of training; 0: never
   double false_alarm_rate = 0.05;
   OnShift on_shift = OnShift::kRecommend;
+  bool devices = false;  // counts of DICOM manufacturers and models
 };
 
 // A validated plan. Made by config/plan_loader.h from YAML or from its

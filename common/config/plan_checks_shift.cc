@@ -1,6 +1,7 @@
 #include "common/config/plan_checks_shift.h"
 
 #include "absl/strings/str_cat.h"
+#include "common/config/identity.h"
 
 namespace fedgraft {
 namespace {
@@ -43,10 +44,26 @@ void CheckRemedies(const Plan& plan, ConfigErrors& errors) {
   }
 }
 
+// Scanners are counted in looks, of images.
+void CheckDevices(const Plan& plan, ConfigErrors& errors) {
+  if (!plan.shift.devices) return;
+  if (plan.shift.every == 0) {
+    errors.Add("shift.devices",
+               "found true with shift.every 0, so that no look counts them; "
+               "expected false, or shift.every above 0");
+  }
+  if (!HasBackbone(plan)) {
+    errors.Add("shift.devices",
+               "found true with backbone.architecture identity, whose feature "
+               "vectors come from no scanner; expected false");
+  }
+}
+
 }  // namespace
 
 void CheckShift(const Plan& plan, ConfigErrors& errors) {
   CheckRemedies(plan, errors);
+  CheckDevices(plan, errors);
   if (plan.shift.every == 0) {
     if (plan.shift.false_alarm_rate != ShiftSpec().false_alarm_rate) {
       errors.Add("shift.false_alarm_rate",

@@ -321,7 +321,8 @@ Plan PlanFromMessage(const pb::Plan& message) {
   plan.shift = {message.shift().every(), message.shift().false_alarm_rate(),
                 FromWord<OnShift>(message.shift().on_shift(),
                                   {{"recommend", OnShift::kRecommend},
-                                   {"apply", OnShift::kApply}})};
+                                   {"apply", OnShift::kApply}}),
+                message.shift().devices()};
   return plan;
 }
 

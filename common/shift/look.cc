@@ -10,6 +10,7 @@
 #include "common/config/identity.h"
 #include "common/crypto/sha256.h"
 #include "common/numeric/update_payload.h"
+#include "common/shift/devices.h"
 #include "common/shift/shift_tests.h"
 #include "common/solve/head_values.h"
 #include "google/protobuf/stubs/logging.h"
@@ -92,6 +93,7 @@ absl::StatusOr<Look> Look::Create(const Plan& plan,
   spec.has_outputs = true;
   // Feature vectors do not tell how an image was taken.
   spec.has_acquisition = HasBackbone(plan);
+  spec.has_devices = plan.shift.devices;
   FG_ASSIGN_OR_RETURN(Sketch sketch, Sketch::Create(spec));
   return Look(std::move(sketch), previous);
 }
@@ -213,6 +215,10 @@ std::map<std::string, double> Look::Verdicts() const {
   for (size_t i = 0; i < ShiftTests().size(); ++i) {
     verdicts[absl::StrCat("shift_sites_", std::string(ShiftTests()[i].name))] =
         static_cast<double>(words[i + 1]);
+  }
+  if (sketch_.layout().Has("manufacturer")) {
+    verdicts.merge(ScannerMetrics(
+        SketchValues(sketch_.layout(), sketch_.summary(), "manufacturer")));
   }
   return verdicts;
 }

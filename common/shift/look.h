@@ -85,7 +85,8 @@ class Look {
   absl::Status Add(std::vector<uint64_t> words);
 
   // At how many sites each test found a difference, and of how many:
-  // "shift_sites", "shift_sites_<test>"; kLookUnchanged instead if that is so.
+  // "shift_sites", "shift_sites_<test>", and with shift.devices ScannerMetrics
+  // (devices.h); kLookUnchanged instead if that is so.
   // REQUIRES: done.
   std::map<std::string, double> Verdicts() const;
 

@@ -28,6 +28,14 @@ constexpr ShiftTestSpec kTests[] = {
     {"acquisition_sharpness", ShiftKind::kCovariate, true, 0, "sharpness",
      "Compares histograms of the images' sharpness.",
      "Resolution, focus or a reconstruction kernel differs."},
+    {kManufacturerTest, ShiftKind::kCovariate, false, 0, "manufacturers",
+     "Compares which manufacturers' scanners the images come from, as far as "
+     "their DICOM files tell and the site's policy lets out.",
+     "Other scanners than elsewhere, as hospitals have: it explains other "
+     "images, and does no harm by itself."},
+    {kModelTest, ShiftKind::kCovariate, false, 0, "scanner models",
+     "The same with the scanners' models.",
+     "Other models than elsewhere, as hospitals have."},
     {"covariate_outputs", ShiftKind::kCovariate, false, 0, "model's confidence",
      "Compares which classes the model predicts, and how surely.",
      "The model meets other images or other findings than elsewhere."},

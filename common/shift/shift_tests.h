@@ -30,6 +30,11 @@ struct ShiftTestSpec {
   std::string_view shows, means;
 };
 
+// The tests that say whether other scanners explain that images look different.
+inline constexpr std::string_view kManufacturerTest =
+    "acquisition_manufacturer";
+inline constexpr std::string_view kModelTest = "acquisition_model";
+
 // In the order in which they are shown.
 absl::Span<const ShiftTestSpec> ShiftTests();
 // Null: no such test.

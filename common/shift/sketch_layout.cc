@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/base/check.h"
 #include "common/base/status_macros.h"
+#include "common/shift/devices.h"
 #include "common/transfer/product_sums.h"
 
 namespace fedgraft {
@@ -172,6 +173,10 @@ SketchLayout::SketchLayout(const SketchSpec& spec, SketchStage stage,
   }
   if (spec.has_acquisition) {
     Add(Counts("acquisition", kAcquisitions * kSketchBins, kAcquisitions));
+  }
+  if (spec.has_devices) {
+    Add(Counts("manufacturer", kManufacturerBins));
+    Add(Counts("model", kModelBins));
   }
 }
 

@@ -21,7 +21,7 @@ namespace fedgraft {
 
 // Of layouts and of what follows from the sums; sites with another cannot take
 // part.
-inline constexpr int kSketchVersion = 2;
+inline constexpr int kSketchVersion = 3;
 
 inline constexpr int64_t kSketchProjectionMax = 64;  // features that are summed
 inline constexpr int64_t kSketchDimsMax = 16;        // of the common space
@@ -48,10 +48,11 @@ struct SketchSpec {
   int num_classes = 2;
   uint64_t seed = 0;   // of projection and random features, the same everywhere
   int sites_max = 64;  // that sums may have to hold
-  // Whether records come with the run model's softmax outputs, and with
-  // Acquisition numbers.
+  // Whether records come with the run model's softmax outputs, with
+  // Acquisition numbers, and with the scanners that images come from.
   bool has_outputs = false;
   bool has_acquisition = false;
+  bool has_devices = false;
   // Of the noise that sites add (sketch_noise.h); 0: none. Tests take it for a
   // shift if it is not small beside the sums' own chance.
   double noise_multiplier = 0;

@@ -283,6 +283,10 @@ TEST(FillTrainerOptionsTest, ReadsTheTimeoutAndNamesTheKey) {
   ASSERT_TRUE(FillTrainerOptions(config, options).ok());
   EXPECT_EQ(options.progress_timeout, absl::Seconds(90));
   EXPECT_EQ(options.memory_bytes_max, uint64_t{3} << 20);
+  EXPECT_FALSE(options.share_devices);
+  config.mutable_policy()->set_share_devices(true);
+  ASSERT_TRUE(FillTrainerOptions(config, options).ok());
+  EXPECT_TRUE(options.share_devices);
   for (const char* bad : {"fast", "0s", "-1m"}) {
     config.mutable_trainer()->set_progress_timeout(bad);
     EXPECT_THAT(std::string(FillTrainerOptions(config, options).message()),

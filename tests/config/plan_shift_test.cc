@@ -74,6 +74,27 @@ TEST(ShiftPlanTest, ComparisonsAreMadeWhereModelsAreEvaluated) {
               HasSubstr("expected compare_local: true, or 0"));
 }
 
+TEST(ShiftPlanTest, ScannersAreCountedWhereLooksSeeImages) {
+  const auto plan = Looking(4, "", "every: 1, devices: true");
+  ASSERT_TRUE(plan.ok()) << plan.status();
+  EXPECT_TRUE(PlanFromBytes(plan->bytes)->shift.devices);
+  EXPECT_FALSE(Looking(4)->shift.devices);
+  EXPECT_THAT(
+      Why(ParsePlanYaml(MinimalPlan() + "shift: {devices: true}\n", "p")),
+      HasSubstr("shift.devices: found true with shift.every 0"));
+  std::string vectors = MinimalPlan();
+  const size_t from = vectors.find("backbone:");
+  vectors.replace(from, vectors.find("strategy:") - from,
+                  "backbone: {architecture: identity, feature_dim: 4}\n");
+  const std::string old = "sites: {quorum: 3}";
+  vectors.replace(vectors.find(old), old.size(), "sites: {quorum: 4}");
+  ASSERT_TRUE(ParsePlanYaml(vectors + "shift: {every: 1}\n", "p").ok());
+  EXPECT_THAT(
+      Why(ParsePlanYaml(vectors + "shift: {every: 1, devices: true}\n", "p")),
+      HasSubstr("shift.devices: found true with backbone.architecture "
+                "identity"));
+}
+
 TEST(ShiftPlanTest, AKeyThatDoesNothingIsRefused) {
   EXPECT_THAT(Why(ParsePlanYaml(
                   MinimalPlan() + "shift: {false_alarm_rate: 0.01}\n", "p")),

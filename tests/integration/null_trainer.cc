@@ -205,6 +205,7 @@ class NullTrainer {
   std::optional<Plan> plan_;
   ParameterLayout layout_;
   pb::PhantomConfig data_;
+  bool share_devices_ = false;
   bool has_quick_delta_ = false;
 };
 
@@ -259,6 +260,7 @@ absl::StatusOr<pb::TrainerConfigured> NullTrainer::Configure(
                       OpenBackbone(*plan_, request.backbone_path()));
   FG_ASSIGN_OR_RETURN(layout_, TrainableLayout(*plan_, backbone));
   data_ = request.data().phantom();
+  share_devices_ = request.share_devices();
   pb::TrainerConfigured configured;
   configured.set_train_samples(data_.train());
   configured.set_val_samples(data_.val());
@@ -412,9 +414,9 @@ absl::StatusOr<pb::TrainerSketched> NullTrainer::Sketch(
   if (!request.pooled_path().empty()) {
     FG_ASSIGN_OR_RETURN(pooled, ReadBytes(request.pooled_path()));
   }
-  FG_RETURN_IF_ERROR(
-      WriteSums(request.sums_path(),
-                testing::PlainLook(data_.seed(), *plan_, layout_, pooled)));
+  FG_RETURN_IF_ERROR(WriteSums(request.sums_path(),
+                               testing::PlainLook(data_.seed(), *plan_, layout_,
+                                                  pooled, share_devices_)));
   pb::TrainerSketched sketched;
   sketched.set_samples(data_.train());
   (*sketched.mutable_scalars())["shift.covariate_mmd.p"] = 0.5;

@@ -57,14 +57,18 @@ TEST(SecureRunTest, EverySumOfARunCanBeMasked) {
 // metrics.
 std::map<std::string, double> Verdicts(const std::string& more) {
   Federation federation(4);
+  // The last one keeps its scanners in.
+  for (int i = 0; i < 3; ++i) {
+    federation.ConfigureSite(i,
+                             {"policy: {cohort_min: 2, share_devices: true}"});
+  }
   if (HasMasks(more)) federation.PinRosters();
   EXPECT_TRUE(federation.StartAggregator());
   federation.StartSites();
   PlanText plan;
-  plan.architecture = "identity";
   plan.quorum = 4;
   plan.rounds = 1;  // later looks have no news
-  plan.more = "shift: {every: 1}\n" + more;
+  plan.more = "shift: {every: 1, devices: true}\n" + more;
   const CommandResult start = federation.RunStart(plan);
   EXPECT_EQ(start.exit_code, 0) << start.err;
   EXPECT_TRUE(federation.WaitFinished(absl::Seconds(60))) << federation.Logs();
@@ -77,7 +81,7 @@ std::map<std::string, double> Verdicts(const std::string& more) {
   EXPECT_FALSE(status.history().empty());
   for (const auto& [name, value] :
        status.history(status.history_size() - 1).metrics()) {
-    if (name.starts_with("shift_sites")) verdicts[name] = value;
+    if (name.starts_with("shift_s")) verdicts[name] = value;
   }
   return verdicts;
 }
@@ -86,6 +90,9 @@ TEST(SecureRunTest, LooksAtShiftSayTheSameMasked) {
   const auto plain = Verdicts("");
   ASSERT_TRUE(plain.contains("shift_sites"));
   EXPECT_EQ(plain.at("shift_sites"), 4);
+  EXPECT_EQ(plain.at("shift_scanners_agfa"), 60);
+  EXPECT_EQ(plain.at("shift_scanners_canon"), 60);
+  EXPECT_EQ(plain.at("shift_scanners_not_told"), 40);
   EXPECT_EQ(Verdicts(kSecure), plain);
 }
 

@@ -166,6 +166,7 @@ TEST(PolicyFromConfigTest, TakesDefaultsForWhatIsNotSet) {
   EXPECT_EQ(policy->cohort_min, 3);
   EXPECT_EQ(policy->samples_min, 10u);
   EXPECT_FALSE(policy->share_site_scalars);
+  EXPECT_FALSE(policy->share_devices);
   EXPECT_THAT(policy->strategies, IsEmpty());
   EXPECT_THAT(policy->plans, IsEmpty());
   EXPECT_EQ(policy->budget.epsilon_max, 0);
@@ -180,6 +181,7 @@ TEST(PolicyFromConfigTest, ReadsEveryKey) {
   config.set_cohort_min(4);
   config.set_samples_min(20);
   config.set_share_site_scalars(true);
+  config.set_share_devices(true);
   config.add_plans(DigestOf(7).Hex());
   config.set_epsilon_max(2.5);
   config.set_delta(1e-4);
@@ -191,6 +193,7 @@ TEST(PolicyFromConfigTest, ReadsEveryKey) {
   EXPECT_EQ(policy->cohort_min, 4);
   EXPECT_EQ(policy->samples_min, 20u);
   EXPECT_TRUE(policy->share_site_scalars);
+  EXPECT_TRUE(policy->share_devices);
   EXPECT_EQ(policy->budget.epsilon_max, 2.5);
   EXPECT_EQ(policy->budget.delta, 1e-4);
   EXPECT_EQ(policy->budget.data_set, "breast-2026");

@@ -10,7 +10,8 @@
 namespace fedgraft::testing {
 
 std::vector<double> PlainLook(uint64_t seed, const Plan& plan,
-                              const ParameterLayout& layout, ByteSpan pooled) {
+                              const ParameterLayout& layout, ByteSpan pooled,
+                              bool share_devices) {
   constexpr int64_t kRecords = 40;
   const int64_t features_n = HeadFeatures(plan, layout);
   const int64_t classes = plan.num_classes();
@@ -34,6 +35,12 @@ std::vector<double> PlainLook(uint64_t seed, const Plan& plan,
     }
   }
   for (double& value : acquisition) value = uniform();
+  std::vector<DeviceBins> devices;
+  for (int64_t i = 0; plan.shift.devices && share_devices && i < kRecords;
+       ++i) {
+    const auto bin = static_cast<uint8_t>((seed + i) % 2);
+    devices.push_back({bin, bin});
+  }
   Look look = *Look::Create(plan, layout);
   const Look target = *Look::Decode(plan, layout, pooled);
   if (target.asks_news()) return NewsOf(/*changed=*/false);
@@ -41,7 +48,8 @@ std::vector<double> PlainLook(uint64_t seed, const Plan& plan,
       look.sketch(), {.features = {features, kRecords, features_n},
                       .labels = labels,
                       .outputs = {outputs, kRecords, classes},
-                      .acquisition = {acquisition, kRecords, kAcquisitions}});
+                      .acquisition = {acquisition, kRecords, kAcquisitions},
+                      .devices = devices});
   const size_t news = target.previous() == Digest() ? 0 : 1;
   for (size_t i = news; i < target.stages().size(); ++i) {
     const std::vector<uint64_t>& stage = target.stages()[i];

@@ -10,8 +10,10 @@
 namespace fedgraft::testing {
 
 // A site's sums for the stage of a look that follows `pooled`, of 40 records
-// that the seed draws and that never change. REQUIRES: a look that is not done.
+// that the seed draws and that never change, half of them from each of two
+// scanners. REQUIRES: a look that is not done.
 std::vector<double> PlainLook(uint64_t seed, const Plan& plan,
-                              const ParameterLayout& layout, ByteSpan pooled);
+                              const ParameterLayout& layout, ByteSpan pooled,
+                              bool share_devices = false);
 
 }  // namespace fedgraft::testing

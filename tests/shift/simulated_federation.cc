@@ -26,11 +26,13 @@ SketchRecords SimulatedRecords::View(const SimulationOptions& options) const {
   return {.features = {features, n, options.feature_dim},
           .labels = labels,
           .outputs = {outputs, n, options.num_classes},
-          .acquisition = {acquisition, n, kAcquisitions}};
+          .acquisition = {acquisition, n, kAcquisitions},
+          .devices =
+              options.has_devices ? devices : absl::Span<const DeviceBins>()};
 }
 
 RecordSource::RecordSource(const SimulationOptions& options, uint64_t seed)
-    : options_(options), random_(seed) {
+    : options_(options), random_(seed), device_random_(~seed) {
   const int64_t d = options_.feature_dim;
   const int classes = options_.num_classes;
   // Class c's mean along axis c; the first class's at the origin.
@@ -63,6 +65,17 @@ std::vector<double> RecordSource::Posterior(const double* x) const {
 int RecordSource::Label(const std::vector<double>& weights) {
   return std::discrete_distribution<int>(weights.begin(),
                                          weights.end())(random_);
+}
+
+DeviceBins RecordSource::Device(const SiteDials& dials) {
+  std::uniform_real_distribution<double> uniform;
+  if (uniform(device_random_) < dials.own_scanner) return {19, 31};
+  if (uniform(device_random_) < 0.1) return {};
+  static const std::vector<double> kShares = {0.5, 0.3, 0.2};
+  std::discrete_distribution<int> shares(kShares.begin(), kShares.end());
+  const int manufacturer = shares(device_random_);
+  return {static_cast<uint8_t>(4 * manufacturer),
+          static_cast<uint8_t>(3 * manufacturer + shares(device_random_))};
 }
 
 SimulatedRecords RecordSource::Draw(int64_t n, const SiteDials& dials) {
@@ -101,6 +114,7 @@ SimulatedRecords RecordSource::Draw(int64_t n, const SiteDials& dials) {
       y = Label(read_as);
     }
     records.labels.push_back(y);
+    records.devices.push_back(Device(dials));
     std::vector<double> logits = Posterior(x.data());
     for (double& value : logits) {
       value = kTemperature * std::log(std::max(value, 1e-12));
@@ -127,6 +141,7 @@ absl::StatusOr<std::vector<ShiftScalars>> SketchAndTest(
   spec.seed = seed;
   spec.has_outputs = options.has_outputs;
   spec.has_acquisition = options.has_acquisition;
+  spec.has_devices = options.has_devices;
   FG_ASSIGN_OR_RETURN(Sketch sketch, Sketch::Create(spec));
   std::vector<SiteSketch> sites;
   for (const SimulatedRecords& of_site : records) {

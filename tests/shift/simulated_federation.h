@@ -25,6 +25,8 @@ struct SiteDials {
   double concept_change = 0;
   // Shares of the classes, if not the federation's: label shift, too.
   std::vector<double> prior = {};
+  // Share of the records that come from a scanner that no other site has.
+  double own_scanner = 0;
 };
 
 struct SimulationOptions {
@@ -37,12 +39,14 @@ struct SimulationOptions {
   bool heavy_tails = false;
   bool has_outputs = true;
   bool has_acquisition = true;
+  bool has_devices = true;
 };
 
 // A site's records as arrays of its own.
 struct SimulatedRecords {
   std::vector<double> features, outputs, acquisition;
   std::vector<int64_t> labels;
+  std::vector<DeviceBins> devices;  // emptied: not told
   SketchRecords View(const SimulationOptions& options) const;
 };
 
@@ -60,9 +64,12 @@ class RecordSource {
 
  private:
   double Normal() { return normal_(random_); }
+  // Three manufacturers in uneven shares, three models each; one record in ten
+  // does not tell.
+  DeviceBins Device(const SiteDials& dials);
   int Label(const std::vector<double>& weights);
   const SimulationOptions options_;
-  std::mt19937_64 random_;
+  std::mt19937_64 random_, device_random_;
   std::normal_distribution<double> normal_;
   std::vector<double> means_;      // [C, d]
   std::vector<double> log_prior_;  // [C]

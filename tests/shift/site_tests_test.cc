@@ -147,12 +147,37 @@ TEST_F(EdgeCaseTest, ClassThatNoOtherSiteHasIsFinite) {
 }
 
 TEST_F(EdgeCaseTest, WithoutOutputsAndAcquisitionTheOtherTestsRun) {
-  options_.has_outputs = options_.has_acquisition = false;
+  options_.has_outputs = options_.has_acquisition = options_.has_devices =
+      false;
   const ShiftScalars scalars = TestFirst();
   ExpectSound(scalars);
   EXPECT_TRUE(scalars.contains("shift.concept_score.p"));
   EXPECT_FALSE(scalars.contains("shift.covariate_outputs.p"));
   EXPECT_FALSE(scalars.contains("shift.acquisition_noise.p"));
+  EXPECT_FALSE(scalars.contains("shift.acquisition_model.p"));
+}
+
+TEST_F(EdgeCaseTest, ScannersThatTooFewRecordsTellAreNotCompared) {
+  const auto tell = [this](size_t site, int records) {
+    for (int i = 0; i < static_cast<int>(records_[site].devices.size()); ++i) {
+      records_[site].devices[i] =
+          i < records ? DeviceBins{uint8_t(i % 2), uint8_t(i % 2)}
+                      : DeviceBins();
+    }
+  };
+  tell(0, kSketchRecordsMin - 1);
+  EXPECT_FALSE(TestFirst().contains("shift.acquisition_manufacturer.p"));
+  tell(0, kSketchRecordsMin);
+  const ShiftScalars told = TestFirst();
+  ExpectSound(told);
+  EXPECT_TRUE(told.contains("shift.acquisition_manufacturer.p"));
+  EXPECT_TRUE(told.contains("shift.acquisition_model.p"));
+  for (size_t site = 1; site < records_.size(); ++site) {
+    records_[site].devices.clear();
+  }
+  const ShiftScalars alone = TestFirst();
+  EXPECT_FALSE(alone.contains("shift.acquisition_manufacturer.p"));
+  EXPECT_TRUE(alone.contains("shift.acquisition_noise.p"));
 }
 
 // A dial that is moved is seen by the test that it is for, and not by the ones
@@ -166,6 +191,15 @@ TEST(DialTest, CovariateShiftIsSeenAndIsNotTakenForLabelOrConcept) {
   EXPECT_GT(Rejects(options, "acquisition_brightness", dials, 60), 0.9);
   EXPECT_LT(Rejects(options, "label_score", dials, 60), 0.2);
   EXPECT_LT(Rejects(options, "concept_score", dials, 60), 0.2);
+}
+
+TEST(DialTest, AnotherScannerIsSeenByTheTestsOfScannersAlone) {
+  SimulationOptions options;
+  const SiteDials dials{.own_scanner = 0.3};
+  EXPECT_GT(Rejects(options, "acquisition_manufacturer", dials, 60), 0.9);
+  EXPECT_GT(Rejects(options, "acquisition_model", dials, 60), 0.9);
+  EXPECT_LT(Rejects(options, "acquisition_noise", dials, 60), 0.2);
+  EXPECT_LT(Rejects(options, "covariate_mmd", dials, 60), 0.2);
 }
 
 TEST(DialTest, LabelShiftIsSeenAndIsNotTakenForCovariateOrConcept) {
@@ -209,7 +243,7 @@ TEST(TestSiteTest, LeavesNothingButNamedScalars) {
   for (const auto& [name, value] : scalars) {
     EXPECT_TRUE(name.starts_with("shift.")) << name;
   }
-  EXPECT_LE(scalars.size(), 15u * 4 + 5 * 3 + 2);
+  EXPECT_LE(scalars.size(), 17u * 4 + 5 * 3 + 2);
   EXPECT_EQ(scalars.at("shift.new_records"), 200);
 }
 

@@ -27,6 +27,7 @@ SketchSpec SpecOf(const SimulationOptions& options) {
   spec.seed = 7;
   spec.has_outputs = options.has_outputs;
   spec.has_acquisition = options.has_acquisition;
+  spec.has_devices = options.has_devices;
   return spec;
 }
 
@@ -314,7 +315,44 @@ INSTANTIATE_TEST_SUITE_P(
         Tampering{"embedding", 9, 200 * 0.0884},
         Tampering{"space_products", 0, -1}, Tampering{"loss", 0, -0.5},
         Tampering{"confusion", 0, 1e6}, Tampering{"acquisition", 12, 1e3},
+        Tampering{"manufacturer", 2, 500}, Tampering{"manufacturer", 5, -1},
+        Tampering{"model", kModelNotTold, 1e3},
         Tampering{"gradient", 0, std::nan("")}));
+
+TEST(SketchTest, ASiteThatDoesNotTellCountsAllRecordsAsNotTold) {
+  Federation federation;
+  SimulatedRecords silent = federation.records()[0];
+  silent.devices.clear();
+  SiteSketch site =
+      SiteSketch::Create(federation.sketch(), silent.View(federation.options()))
+          .value();
+  while (!federation.sketch().done()) {
+    ASSERT_TRUE(site.Sums(federation.sketch()).ok());
+    ASSERT_TRUE(federation.sketch().Add(federation.Pool()).ok());
+  }
+  const SketchLayout& layout = federation.sketch().layout();
+  for (const char* name : {"manufacturer", "model"}) {
+    const auto counts = SketchValues(layout, site.summary(), name);
+    EXPECT_EQ(counts.back(), silent.labels.size()) << name;
+    EXPECT_LT(
+        SketchValues(layout, federation.sites()[0].summary(), name).back(),
+        silent.labels.size());
+  }
+  EXPECT_TRUE(CheckSketch(layout, site.summary()).ok());
+}
+
+TEST(SketchTest, RefusesScannersOfOtherRecords) {
+  Federation federation;
+  SimulatedRecords records = federation.records()[0];
+  records.devices.pop_back();
+  const absl::Status status =
+      SiteSketch::Create(federation.sketch(),
+                         records.View(federation.options()))
+          .status();
+  EXPECT_TRUE(absl::IsInvalidArgument(status));
+  EXPECT_THAT(std::string(status.message()),
+              HasSubstr("expected 200 scanners or none, got 199"));
+}
 
 TEST(SketchNoiseTest, HasTheStatedDeviationAndLeavesTheNumberOfSites) {
   Federation federation;
@@ -355,6 +393,7 @@ TEST(SketchNoiseTest, OneRecordChangesNoPartBeyondItsNorm) {
     first.features.resize(n * options.feature_dim);
     first.outputs.resize(n * options.num_classes);
     first.acquisition.resize(n * kAcquisitions);
+    first.devices.resize(n);
     SiteSketch site =
         SiteSketch::Create(federation.sketch(), first.View(options)).value();
     return site.Sums(federation.sketch()).value();

@@ -195,6 +195,26 @@ TEST_F(ActivationStoreTest, MeasuresHowImagesWereTakenAsItDecodesThem) {
   EXPECT_EQ(Make()->acquisition(), expected);  // all rows are cached
 }
 
+TEST_F(ActivationStoreTest, NotesScannersAsItDecodesImagesAndOnlyIfWanted) {
+  EXPECT_TRUE(Make()->devices().empty());
+  options_.device_seed = 7;
+  EXPECT_EQ(Make()->devices(), std::vector<DeviceBins>(40));
+  FakeSource scanned({.train = 40, .device = {"SIEMENS", "Aera"}});
+  options_.source = &scanned;
+  const std::vector<DeviceBins> expected(40,
+                                         BinsOfDevice(7, {"SIEMENS", "Aera"}));
+  ASSERT_NE(expected[0], DeviceBins());
+  KeepOnDisk();
+  EXPECT_EQ(Make()->devices(), expected);
+  KeepOnDisk();
+  EXPECT_EQ(Make()->devices(), expected);  // all rows are cached
+  options_.cache = nullptr;
+  options_.bytes_max = 40 * 512 * 4 - 1;
+  const auto nowhere = Make();
+  All(*nowhere);
+  EXPECT_EQ(nowhere->devices(), expected);
+}
+
 // In memory, from disk, and computed for every batch: the same bytes.
 TEST_F(ActivationStoreTest, ThePlaceDoesNotShowInTheValues) {
   const torch::Tensor kept = All(*Make());

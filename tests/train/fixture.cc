@@ -34,7 +34,7 @@ absl::StatusOr<Image> FakeSource::Load(Split split, size_t index) const {
   SeededRandom random(
       {options_.seed, static_cast<uint64_t>(split), index, uint64_t{changed}});
   const int size = options_.size;
-  Image image{size, size, 1, std::vector<float>(size * size)};
+  Image image{size, size, 1, std::vector<float>(size * size), options_.device};
   const int label = static_cast<int>(index) % options_.classes;
   for (int y = 0; y < size; ++y) {
     for (int x = 0; x < size; ++x) {

@@ -23,6 +23,7 @@ class FakeSource : public DataSource {
     int classes = 2;
     double contrast = 0.5;
     uint64_t seed = 1;
+    DeviceNames device = {};
   };
   explicit FakeSource(Options options);
 

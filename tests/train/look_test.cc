@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "client/data/data_source.h"
 #include "client/data/feature_source.h"
 #include "client/data/phantom_source.h"
 #include "client/data/seeded_random.h"
@@ -19,6 +20,7 @@
 #include "common/model/safetensors.h"
 #include "common/model/trainable_set.h"
 #include "common/runtime/system_clock.h"
+#include "common/shift/devices.h"
 #include "common/shift/shift_tests.h"
 #include "gmock/gmock.h"
 #include "tests/support/status_matchers.h"
@@ -95,6 +97,7 @@ class LookTest : public ::testing::Test {
   std::vector<std::map<std::string, double>> Run(int restart = -1,
                                                  const Digest& previous = {}) {
     Look look = *Look::Create(plan_, layout_, previous);
+    first_site_.clear();
     std::vector<std::map<std::string, double>> found(kSites);
     for (int stage = 0; !look.done() && stage < kLookStagesMax; ++stage) {
       if (look.asks_verdicts()) compared_ = Sha256(look.Encode());
@@ -108,6 +111,7 @@ class LookTest : public ::testing::Test {
         found[site] = sketched->scalars;
         const auto one = look.Pack(Sums());
         EXPECT_THAT(one.status(), IsOk());
+        if (site == 0) first_site_.push_back(*one);
         for (size_t i = 0; i < words.size(); ++i) words[i] += (*one)[i];
       }
       EXPECT_THAT(look.Add(std::move(words)), IsOk());
@@ -129,7 +133,8 @@ class LookTest : public ::testing::Test {
   std::vector<std::unique_ptr<TrainerSession>> sites_;
   std::map<std::string, double> verdicts_;
   size_t stages_ = 0;
-  Digest compared_;  // of the newest look
+  std::vector<std::vector<uint64_t>> first_site_;  // its words, by stage
+  Digest compared_;                                // of the newest look
 };
 
 TEST_F(LookTest, FindsTheSiteWhoseImagesDifferAndInWhat) {
@@ -182,7 +187,7 @@ class ImageLookTest : public LookTest {
       sites_.push_back(Open(site, 1));
     }
   }
-  std::unique_ptr<TrainerSession> Open(int site, uint64_t seed) override {
+  virtual SessionConfig ConfigOf(int site, uint64_t seed) {
     PhantomOptions phantom;
     phantom.seed = static_cast<uint64_t>(site) + 100 * seed;
     phantom.train = records_ = 60;
@@ -193,7 +198,10 @@ class ImageLookTest : public LookTest {
     config.data = *OpenPhantomSource(phantom, {plan_.classes, DataUse::kTrain});
     config.compute = {"cpu", 1, "none"};
     config.backbone_path = backbone_;
-    auto session = TrainerSession::Create(std::move(config), clock_);
+    return config;
+  }
+  std::unique_ptr<TrainerSession> Open(int site, uint64_t seed) override {
+    auto session = TrainerSession::Create(ConfigOf(site, seed), clock_);
     EXPECT_THAT(session, IsOk());
     return *std::move(session);
   }
@@ -213,6 +221,94 @@ TEST_F(ImageLookTest, FindsInWhatAScannerDiffers) {
     }
   }
   EXPECT_GE(verdicts_.at("shift_sites_acquisition_noise"), 1);
+}
+
+// Images that tell which scanner they are from, as DICOM files do.
+class ScannedSource final : public DataSource {
+ public:
+  ScannedSource(std::unique_ptr<DataSource> images, DeviceNames scanner)
+      : images_(std::move(images)), scanner_(std::move(scanner)) {}
+  const std::vector<Sample>& Samples(Split split) const override {
+    return images_->Samples(split);
+  }
+  const std::vector<std::string>& Warnings() const override {
+    return images_->Warnings();
+  }
+  absl::StatusOr<Image> Load(Split split, size_t index) const override {
+    absl::StatusOr<Image> image = images_->Load(split, index);
+    if (image.ok()) image->device = scanner_;
+    return image;
+  }
+
+ private:
+  const std::unique_ptr<DataSource> images_;
+  const DeviceNames scanner_;
+};
+
+class ScannerLookTest : public ImageLookTest {
+ protected:
+  void SetUp() override {
+    ImageLookTest::SetUp();
+    plan_.shift.devices = true;
+    scanners_ = std::vector<DeviceNames>(kSites, {"GE MEDICAL SYSTEMS", "Hx"});
+    scanners_[4] = {"SIEMENS", "Aera"};
+  }
+  void OpenAll() {
+    for (int site = 0; site < kSites; ++site) sites_[site] = Open(site, 1);
+  }
+  SessionConfig ConfigOf(int site, uint64_t seed) override {
+    SessionConfig config = ImageLookTest::ConfigOf(site, seed);
+    if (scanners_.empty()) return config;
+    config.data = std::make_unique<ScannedSource>(std::move(config.data),
+                                                  scanners_[site]);
+    config.share_devices = shared_;
+    return config;
+  }
+  std::vector<DeviceNames> scanners_;
+  bool shared_ = true;
+};
+
+TEST_F(ScannerLookTest, FindsTheSiteOfAnotherScannerAndCountsAll) {
+  OpenAll();
+  const auto found = Run();
+  EXPECT_LT(found[4].at("shift.acquisition_manufacturer.p"), 1e-6);
+  EXPECT_LT(found[4].at("shift.acquisition_model.p"), 1e-6);
+  EXPECT_EQ(verdicts_.at("shift_scanners_ge"), 4 * records_);
+  EXPECT_EQ(verdicts_.at("shift_scanners_siemens"), records_);
+  EXPECT_FALSE(verdicts_.contains("shift_scanners_not_told"));
+}
+
+// Whatever its scanners are.
+TEST_F(ScannerLookTest, ASiteWhosePolicyKeepsScannersInSendsTheSame) {
+  OpenAll();
+  Run();
+  const auto told = first_site_;
+  scanners_[0] = {"Philips", "Ingenia"};
+  OpenAll();
+  Run();
+  EXPECT_NE(first_site_, told);
+  shared_ = false;
+  OpenAll();
+  const auto found = Run();
+  const auto silent = first_site_;
+  scanners_[0] = {"GE MEDICAL SYSTEMS", "Hx"};
+  OpenAll();
+  Run();
+  EXPECT_EQ(first_site_, silent);
+  EXPECT_FALSE(found[4].contains("shift.acquisition_manufacturer.p"));
+  EXPECT_LT(found[4].at("shift.acquisition_noise.p"), 1e-6);
+  EXPECT_EQ(verdicts_.at("shift_scanners_not_told"), kSites * records_);
+  EXPECT_FALSE(verdicts_.contains("shift_scanners_ge"));
+}
+
+TEST_F(ScannerLookTest, APlanThatDoesNotAskGetsNone) {
+  plan_.shift.devices = false;
+  OpenAll();
+  const auto found = Run();
+  EXPECT_FALSE(found[4].contains("shift.acquisition_manufacturer.p"));
+  for (const auto& [name, value] : verdicts_) {
+    EXPECT_FALSE(name.starts_with(kScannerPrefix)) << name;
+  }
 }
 
 TEST_F(LookTest, FeatureVectorsDoNotTellHowImagesWereTaken) {

@@ -57,7 +57,7 @@ std::vector<ShiftScalars> RunOnce(const Pools& pools,
   options.sites = kSites;
   options.num_classes = 2;
   options.feature_dim = pools.at("none").feature_dim();
-  options.has_outputs = options.has_acquisition = false;
+  options.has_outputs = options.has_acquisition = options.has_devices = false;
   std::mt19937_64 random(seed * 1000003 + n);
   std::vector<SimulatedRecords> records;
   records.push_back(pools.at(setting).Draw(n, random));

@@ -38,7 +38,7 @@ double ShareOfOnes(const SimulatedRecords& records) {
 int Main(int argc, char** argv) {
   SimulationOptions options;
   options.num_classes = 2;
-  options.has_outputs = options.has_acquisition = false;
+  options.has_outputs = options.has_acquisition = options.has_devices = false;
   std::vector<std::string> names;
   std::vector<SimulatedRecords> records;
   for (int i = 1; i < argc; ++i) {
