@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "aggregator/cli/scanner_view.h"
 #include "aggregator/cli/text_table.h"
 #include "aggregator/cli/transfer_view.h"
 #include "aggregator/web/human.h"
@@ -129,6 +130,7 @@ std::string RenderReport(const pb::StatusReply& status) {
     absl::StrAppend(&text, "\nShift: what differs between the sites\n",
                     status.shift_table());
   }
+  absl::StrAppend(&text, RenderScanners(status));
   absl::StrAppend(&text, "\nMedian round ", HumanSeconds(MedianSeconds(status)),
                   ", received ", HumanBytes(BytesReceived(status)), ", sent ",
                   HumanBytes(BytesSent(status)), "; model ",

@@ -125,6 +125,21 @@ std::string Reason(const Cells& cells,
                       absl::StrJoin(parts, "; "), ".");
 }
 
+// Why images look different, where scanners tell.
+std::string Scanners(const Cells& cells, const std::vector<ShiftKind>& kinds) {
+  if (!Has(kinds, ShiftKind::kCovariate)) return "";
+  std::vector<std::string> parts;
+  for (std::string_view test : {kManufacturerTest, kModelTest}) {
+    if (!(PValue(cells, test) <= kScannersP)) continue;
+    parts.push_back(absl::StrFormat("%s p %.2g",
+                                    std::string(FindShiftTest(test)->title),
+                                    PValue(cells, test)));
+  }
+  if (parts.empty()) return "";
+  return absl::StrCat(" Its images come from other scanners (",
+                      absl::StrJoin(parts, ", "), ").");
+}
+
 }  // namespace
 
 std::string_view ShiftRemedyName(ShiftRemedy remedy) {
@@ -151,7 +166,8 @@ SiteTriage TriageSite(const Cells& cells) {
     if (!Has(triage.kinds, kind)) triage.kinds.push_back(kind);
   }
   triage.verdict = Verdict(triage.kinds);
-  triage.reason = Reason(cells, witnesses);
+  triage.reason =
+      absl::StrCat(Reason(cells, witnesses), Scanners(cells, triage.kinds));
   triage.remedy = Remedy(triage.kinds);
   triage.advice = Advice(triage.kinds);
   return triage;

@@ -25,6 +25,9 @@ namespace fedgraft {
 // The adjusted test rejects less often than it says, the score of slopes more
 // often far out.
 inline constexpr double kCovariateP = 0.035, kLabelP = 0.015, kConceptP = 0.01;
+// At or below, other scanners are named as what explains covariate shift. They
+// decide nothing: hospitals have different ones.
+inline constexpr double kScannersP = 0.01;
 SiteTriage TriageSite(const std::map<std::string, ShiftCell>& cells);
 
 }  // namespace fedgraft

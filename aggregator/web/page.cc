@@ -25,6 +25,7 @@ constexpr Link kLinks[] = {{"attention", "Needs attention"},
                            {"charts", "Change over time"},
                            {"alarms", "Alarms"},
                            {"priors", "Classes"},
+                           {"scanners", "Scanners"},
                            {"drift", "Backbone"},
                            {"privacy", "Privacy"},
                            {"rounds", "Rounds"}};
@@ -50,9 +51,14 @@ std::string Document(absl::string_view title, const PageOptions& options,
       "</footer></body></html>\n");
 }
 
-std::string Navigation() {
+std::string Navigation(const Json& report) {
   std::string list;
   for (const Link& link : kLinks) {
+    // The one panel that only some runs have.
+    if (link.id == absl::string_view("scanners") &&
+        ScannersPanel(report).empty()) {
+      continue;
+    }
     absl::StrAppend(&list, "<li><a href=\"#", link.id, "\">", link.name,
                     "</a></li>");
   }
@@ -104,15 +110,16 @@ absl::StatusOr<std::string> RenderRunPage(absl::string_view text,
   const std::string header = absl::StrCat(
       "<p class=over>Federation <b>", Escape(federation), "</b>",
       links.empty() ? "" : " &middot; ", links, "</p><h1>", Escape(plan), " ",
-      Pill(StateRole(state), state), "</h1>", Navigation());
+      Pill(StateRole(state), state), "</h1>", Navigation(report));
   const std::string main =
       absl::StrCat(SummaryPanel(report, options.now), AttentionPanel(report),
                    SitesPanel(report, options.now), ForestPanel(report),
                    TransferPanel(report), ConvergencePanel(report),
                    TriagePanel(report), HeatMapPanel(report),
                    absl::StrCat(ChartsPanel(report), AlarmsPanel(report),
-                                PriorsPanel(report), DriftPanel(report),
-                                PrivacyPanel(report), RoundsPanel(report)));
+                                PriorsPanel(report), ScannersPanel(report),
+                                DriftPanel(report), PrivacyPanel(report),
+                                RoundsPanel(report)));
   return Document(absl::StrCat(plan, " (", state, "), FedGraft"), options,
                   header, main, RunFooter(report, options));
 }

@@ -28,6 +28,8 @@ std::string HeatMapPanel(const Json& report);
 std::string ChartsPanel(const Json& report);
 std::string PriorsPanel(const Json& report);
 std::string AlarmsPanel(const Json& report);
+// Nothing if the plan does not have scanners counted.
+std::string ScannersPanel(const Json& report);
 
 std::string TransferPanel(const Json& report);
 std::string PrivacyPanel(const Json& report);

@@ -3,6 +3,7 @@
 #include <utility>
 #include <vector>
 
+#include "aggregator/web/scanner_summary.h"
 #include "aggregator/web/transfer_summary.h"
 #include "common/base/bytes.h"
 #include "nlohmann/json.hpp"
@@ -83,6 +84,8 @@ std::string ReportJson(const pb::StatusReply& status) {
   nlohmann::json shift = nlohmann::json::parse(
       status.shift_report(), /*cb=*/nullptr, /*allow_exceptions=*/false);
   if (shift.is_object()) json["shift"] = std::move(shift);
+  nlohmann::json scanners = ScannersJson(status);
+  if (scanners.is_object()) json["scanners"] = std::move(scanners);
   // A refusal may quote what a site sent: not always UTF-8.
   return json.dump(2, ' ', /*ensure_ascii=*/false,
                    nlohmann::json::error_handler_t::replace);

@@ -19,6 +19,7 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::Not;
 using ::testing::SizeIs;
 
 constexpr const char* kSites[] = {"a", "b", "c", "d", "e"};
@@ -138,6 +139,28 @@ TEST(RemedyChoiceTest, TheReportSaysWhatIsDoneAndWhatIsNot) {
               HasSubstr("solves for the head"));
   EXPECT_THAT(ShiftReportTable(report), HasSubstr("Applied from the next "));
   EXPECT_THAT(ShiftReportTable(report), HasSubstr("Not applied: the plan "));
+}
+
+TEST(TriageTest, OtherScannersExplainCovariateShiftAndDecideNothing) {
+  ShiftHistory history = QuietRound();
+  Set(history, "acquisition_manufacturer", 1e-30);
+  Set(history, "acquisition_model", 0.02);
+  const SiteTriage alike = TriageOfFirst(history);
+  EXPECT_THAT(alike.kinds, IsEmpty());
+  EXPECT_THAT(alike.reason, Not(HasSubstr("scanners")));
+  Set(history, "covariate_adjusted", 1e-9);
+  EXPECT_THAT(TriageOfFirst(history).reason,
+              HasSubstr("Its images come from other scanners (manufacturers p "
+                        "1e-30)."));
+  Set(history, "acquisition_manufacturer", 0.5);
+  EXPECT_THAT(TriageOfFirst(history).reason, Not(HasSubstr("scanners")));
+  Set(history, "acquisition_model", 1e-3);
+  EXPECT_THAT(TriageOfFirst(history).reason,
+              HasSubstr("scanners (scanner models p 0.001)."));
+  // Labels do not come from scanners.
+  Set(history, "covariate_adjusted", 0.5);
+  Set(history, "label_score", 1e-9);
+  EXPECT_THAT(TriageOfFirst(history).reason, Not(HasSubstr("scanners")));
 }
 
 TEST(TriageTest, UnderConceptShiftFeaturesDecideOnLabelShift) {

@@ -113,13 +113,27 @@ TEST(RunPageTest, EachPanelSaysWhatItShowsWhatIsNormalAndWhatToDo) {
   const std::string page = PageOf(SampleReport(4, 12));
   for (const char* id :
        {"sites", "auc", "transfer", "convergence", "triage", "heat", "charts",
-        "alarms", "priors", "drift", "privacy", "rounds"}) {
+        "alarms", "priors", "scanners", "drift", "privacy", "rounds"}) {
     const std::string panel = PanelOf(page, id);
     EXPECT_THAT(panel, ContainsRegex("<p class=shows>[^<]{40}")) << id;
     EXPECT_THAT(panel, HasSubstr("<dt>Normal</dt>")) << id;
     EXPECT_THAT(panel, HasSubstr("<dt>What to do</dt>")) << id;
     EXPECT_THAT(panel, Not(HasSubstr("Nothing to show"))) << id;
     EXPECT_THAT(page, HasSubstr(absl::StrCat("href=\"#", id, "\"")));
+  }
+}
+
+TEST(RunPageTest, ScannersAreShownOnlyWhereTheyAreCounted) {
+  const std::string panel = PanelOf(PageOf(SampleReport(4, 12)), "scanners");
+  EXPECT_THAT(panel, HasSubstr("GE HealthCare"));
+  EXPECT_THAT(panel, HasSubstr("66.7 %"));
+  EXPECT_THAT(panel, HasSubstr("Training images by manufacturer, round 12"));
+  nlohmann::json report = SampleReport(4, 12);
+  for (const nlohmann::json& none :
+       {nlohmann::json(), nlohmann::json("x"),
+        nlohmann::json({{"round", 1}, {"records", 0}, {"counts", {1}}})}) {
+    report["scanners"] = none;
+    EXPECT_THAT(PageOf(report), Not(HasSubstr("scanners\"")));
   }
 }
 

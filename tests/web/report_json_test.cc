@@ -1,5 +1,8 @@
 #include "aggregator/web/report_json.h"
 
+#include <map>
+#include <string>
+
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
 
@@ -42,6 +45,35 @@ TEST(ReportJsonTest, CarriesTheShiftReportUnlessItIsNone) {
             "a");
   status.set_shift_report("{broken");
   EXPECT_FALSE(nlohmann::json::parse(ReportJson(status)).contains("shift"));
+}
+
+TEST(ReportJsonTest, ScannersAreThoseOfTheNewestLookThatCountedThem) {
+  pb::StatusReply status;
+  EXPECT_FALSE(nlohmann::json::parse(ReportJson(status)).contains("scanners"));
+  const auto add = [&status](uint32_t round,
+                             const std::map<std::string, double>& metrics) {
+    auto& summary = *status.add_history();
+    summary.set_round(round);
+    for (const auto& [name, value] : metrics) {
+      (*summary.mutable_metrics())[name] = value;
+    }
+  };
+  add(2, {{"shift_scanners_ge", 500}});
+  add(4, {{"shift_scanners_agfa", 30},
+          {"shift_scanners_siemens", 100},
+          {"shift_scanners_other", 200},
+          {"shift_scanners_not_told", 70},
+          {"auc", 0.9}});
+  add(5, {{"auc", 0.9}});
+  const auto scanners = nlohmann::json::parse(ReportJson(status))["scanners"];
+  EXPECT_EQ(scanners["round"], 4);
+  EXPECT_EQ(scanners["records"], 400);
+  ASSERT_EQ(scanners["counts"].size(), 4u);
+  EXPECT_EQ(scanners["counts"][0]["name"], "siemens");
+  EXPECT_EQ(scanners["counts"][0]["title"], "Siemens Healthineers");
+  EXPECT_EQ(scanners["counts"][1]["records"], 30);
+  EXPECT_EQ(scanners["counts"][2]["name"], "other");
+  EXPECT_EQ(scanners["counts"][3]["name"], "not_told");
 }
 
 }  // namespace

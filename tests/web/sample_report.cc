@@ -253,6 +253,17 @@ class Maker {
   }
 
   void AddShift(Json& report) {
+    report["scanners"] = {
+        {"round", rounds_},
+        {"records", 300},
+        {"counts",
+         {{{"name", "ge"}, {"title", "GE HealthCare"}, {"records", 200}},
+          {{"name", "siemens"},
+           {"title", "Siemens Healthineers"},
+           {"records", 75}},
+          {{"name", "not_told"},
+           {"title", "not told, or too few to name"},
+           {"records", 25}}}}};
     Json& shift = report["shift"];
     shift = {{"version", 1},
              {"false_discovery_rate", 0.05},
