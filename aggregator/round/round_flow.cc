@@ -379,14 +379,16 @@ void RoundFlow::Publish(absl::StatusOr<NewModel> model) {
       rule_state.digest != reduced.rule->state) {
     obsolete.blobs.push_back(rule_state.digest);
   }
-  reduced.opens_next = !state.EvaluationDue(solved) && OpensNext(solved);
-  obsolete.more_follow = !state.IsLastRound(solved);
+  reduced.news = model->news;
+  const bool news = reduced.news > 0;
+  reduced.opens_next = !state.EvaluationDue(solved) && OpensNext(solved, news);
+  obsolete.more_follow = !state.IsLastRound(solved, news);
   Journal(std::move(reduced), std::move(obsolete));
 }
 
-bool RoundFlow::OpensNext(bool solved) const {
+bool RoundFlow::OpensNext(bool solved, bool news) const {
   const RunState& state = context_.state;
-  return !state.paused() && !state.IsLastRound(solved);
+  return !state.paused() && !state.IsLastRound(solved, news);
 }
 
 RoundFlow::Obsolete RoundFlow::MakeObsolete() const {
@@ -435,7 +437,7 @@ void RoundFlow::CloseEvaluation(
   FG_LOG_INFO("run {} round {}: evaluated at {} sites", state.run()->id.value,
               state.round().value, closed.sites.size());
   const bool stops = state.Stops(closed.metrics);
-  closed.opens_next = !stops && OpensNext(!state.solve().open);
+  closed.opens_next = !stops && OpensNext(!state.solve().open, /*news=*/false);
   Obsolete obsolete = MakeObsolete();
   const bool has_other = state.best().has_value() &&
                          state.best()->model.digest != state.model().digest;

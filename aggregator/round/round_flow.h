@@ -113,7 +113,7 @@ class RoundFlow {
 
   std::shared_ptr<const PhaseJob> MakeJob() const;
   // Whether the next round opens with the record that ends the current one.
-  bool OpensNext(bool solved) const;
+  bool OpensNext(bool solved, bool news) const;
   Obsolete MakeObsolete() const;
   void DropModel(const ModelRef& model, Obsolete& obsolete) const;
   void Journal(Record record, Obsolete obsolete);

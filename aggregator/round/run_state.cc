@@ -95,13 +95,17 @@ bool RunState::Stops(const std::map<std::string, double>& metrics) const {
   return best_.has_value() && (last || without_improvement_ + 1 >= patience);
 }
 
-bool RunState::IsLastRound(bool solved) const {
+bool RunState::IsLastRound(bool solved, bool news) const {
   if (final_) return !look_.open;
-  return IsLastTraining(solved) && !LookFollows(solved);
+  return IsLastTraining(solved) && !LookFollows(solved, news);
 }
 
-bool RunState::LookFollows(bool solved) const {
-  if (look_.open) return true;
+bool RunState::LookTells(bool news) const {
+  return !TellsNews(run_->plan) || look_.compared == Digest() || look_.news ||
+         news;
+}
+
+bool RunState::LookDue(bool solved) const {
   const uint32_t every = static_cast<uint32_t>(run_->plan.shift.every);
   if (every == 0 || !solved) return false;
   if (phase_ == Phase::kSolving) return run_->plan.rounds == 0;
@@ -400,8 +404,8 @@ void RunState::TakeSolve(SolveAdvanced solve) {
 }
 
 absl::Status RunState::CheckOpensNext(bool opens_next, bool evaluation_due,
-                                      bool solved) const {
-  const bool possible = !evaluation_due && !IsLastRound(solved);
+                                      bool solved, bool news) const {
+  const bool possible = !evaluation_due && !IsLastRound(solved, news);
   if (!opens_next || possible) return absl::OkStatus();
   return absl::DataLossError("no round can be opened after it");
 }
@@ -482,9 +486,11 @@ absl::Status RunState::On(RoundReduced record, absl::Time, uint64_t) {
   FG_RETURN_IF_ERROR(CheckUnmasked());
   const bool solved = !solving || record.solve->solved;
   const bool evaluation_due = EvaluationDue(solved);
-  const bool look_follows = LookFollows(solved);
+  const bool look_due = LookDue(solved);
   const RoundId looked_at{solving ? 0 : training_round().value};
-  FG_RETURN_IF_ERROR(CheckOpensNext(record.opens_next, evaluation_due, solved));
+  const bool news = record.news > 0;
+  FG_RETURN_IF_ERROR(
+      CheckOpensNext(record.opens_next, evaluation_due, solved, news));
   if (record.sites.size() < static_cast<size_t>(run_->plan.quorum)) {
     return absl::DataLossError(absl::StrCat(record.sites.size(),
                                             " sites are below the quorum of ",
@@ -520,7 +526,8 @@ absl::Status RunState::On(RoundReduced record, absl::Time, uint64_t) {
     rule_state_ = {record.rule->state, record.rule->state_size_bytes,
                    Share(std::move(record.rule->state_inline))};
   }
-  if (look_follows) OpenLook(looked_at);
+  look_.news = look_.news || news;
+  if (look_due) BeginLook(looked_at);
   phase_ = evaluation_due ? Phase::kEvaluating : Phase::kPublished;
   NoteComparison();
   BeginSecure(1);
@@ -528,14 +535,15 @@ absl::Status RunState::On(RoundReduced record, absl::Time, uint64_t) {
   return absl::OkStatus();
 }
 
-void RunState::OpenLook(RoundId training_round) {
-  look_.pooled = ModelRef();
-  if (look_.compared != Digest() && HasFrozenFeatures(run_->plan)) {
-    Bytes since = LookSince(look_.compared);
-    look_.pooled = {Sha256(since), since.size(), Share(std::move(since))};
-  }
-  look_.open = true;
+void RunState::BeginLook(RoundId training_round) {
   look_.training_round = training_round;
+  if (LookTells(/*news=*/false)) {
+    look_.pooled = ModelRef();
+    look_.open = true;
+    return;
+  }
+  history_.back().metrics[kLookUnchanged] = 1;
+  CarryFindings();
 }
 
 void RunState::NoteComparison() {
@@ -602,16 +610,12 @@ absl::Status RunState::On(SketchClosed record, absl::Time, uint64_t) {
   for (const auto& [site, contribution] : contributions_) {
     history_.back().bytes_up += contribution.header.size_bytes;
   }
-  const bool unchanged = record.metrics.contains(kLookUnchanged);
   history_.back().metrics.merge(record.metrics);
   contributions_.clear();
   if (!abandoned && !record.open) {
-    if (unchanged) {
-      CarryFindings();
-    } else {
-      look_.compared = look_.pooled.digest;
-      look_.compared_round = look_.training_round;
-    }
+    look_.compared = look_.pooled.digest;
+    look_.compared_round = look_.training_round;
+    look_.news = false;
   }
   look_.pooled = {record.pooled, record.pooled_size_bytes,
                   Share(std::move(record.pooled_inline))};
@@ -630,7 +634,8 @@ absl::Status RunState::On(EvaluationClosed record, absl::Time, uint64_t) {
   FG_RETURN_IF_ERROR(CheckSites(record.sites));
   if (!record.metrics.empty()) FG_RETURN_IF_ERROR(CheckUnmasked());
   const bool stops = Stops(record.metrics);
-  FG_RETURN_IF_ERROR(CheckOpensNext(record.opens_next, stops, !solve_.open));
+  FG_RETURN_IF_ERROR(CheckOpensNext(record.opens_next, stops, !solve_.open,
+                                    /*news=*/false));
   if (final_) history_.emplace_back().round = round_;
   for (const auto& [site, contribution] : contributions_) {
     history_.back().bytes_up += contribution.header.size_bytes;
@@ -648,7 +653,7 @@ absl::Status RunState::On(EvaluationClosed record, absl::Time, uint64_t) {
     // evaluate again.
     model_ = best_->model;
     final_ = true;
-    if (run_->plan.shift.every > 0) OpenLook(best_->training_round);
+    if (run_->plan.shift.every > 0) BeginLook(best_->training_round);
     ++round_.value;
     participants_ = joined_;
     phase_ = Phase::kEvaluating;

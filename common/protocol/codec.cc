@@ -272,6 +272,9 @@ pb::Task ToWire(const Task& message) {
   }
   wire.set_remedy(static_cast<pb::SiteRemedy>(message.remedy));
   wire.set_counted_round(message.counted_round.value);
+  if (message.compared_look != Digest()) {
+    wire.set_compared_look(message.compared_look.AsWire());
+  }
   wire.set_secure_step(static_cast<pb::SecureStep>(message.secure.step));
   wire.set_secure_attempt(message.secure.attempt);
   wire.set_secure_payload(ToWire(message.secure.payload));
@@ -341,6 +344,10 @@ absl::StatusOr<Task> FromWire(const pb::Task& wire) {
   FG_RETURN_IF_ERROR(check.Between("counted_round", wire.counted_round(), 0,
                                    wire.training_round()));
   message.counted_round = RoundId{wire.counted_round()};
+  if (!wire.compared_look().empty()) {
+    FG_ASSIGN_OR_RETURN(message.compared_look,
+                        check.Sha256("compared_look", wire.compared_look()));
+  }
   FG_ASSIGN_OR_RETURN(message.secure, SecureFromWire(check, wire));
   message.model_size_bytes = wire.model_size_bytes();
   message.model_inline = ToBytes(AsBytes(wire.model_inline()));
