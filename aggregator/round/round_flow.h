@@ -100,11 +100,13 @@ class RoundFlow {
   // Awaited sites that have not contributed yet.
   size_t CountAwaited() const;
   void OpenRound();
+  // Sums, and the records that end their rounds (round_flow_reduce.cc).
   void Reduce();
   void Publish(absl::StatusOr<NewModel> model);
   void PoolMetrics();
-  // Where the look stands; null without one, or if what was pooled cannot be
-  // read: the stage then ends without result at its deadline.
+  // Looks at shift (round_flow_look.cc). Where the look stands; null without
+  // one, or if what was pooled cannot be read: the stage then ends without
+  // result at its deadline.
   std::shared_ptr<const Look> FindLook();
   void PoolSketch();
   void CloseSketch(absl::StatusOr<NewSketch> sketch);

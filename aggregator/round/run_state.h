@@ -52,6 +52,12 @@ struct Contribution {
   std::string spool_file;
 };
 
+// Null: none.
+std::shared_ptr<const Bytes> ShareBytes(Bytes bytes);
+
+// What the run goes on without: rounds of it are not counted by site.
+bool IsDispensable(TaskKind kind);
+
 // What was fixed when the run was opened.
 struct RunFacts {
   RunId id;
