@@ -34,18 +34,23 @@ absl::Status Refuse(RefusalReason reason, const Parts&... parts) {
 }
 
 // A site has at least one image, so at least its weight; uniform weights and
-// those of evaluations are 1.
+// those of evaluations are 1. News are told while training, of one site.
 absl::Status CheckWeight(const UpdateToVerify& update, uint64_t weight_word) {
   const Plan& plan = update.run->plan;
-  const uint64_t one = WeightWord(1);
-  uint64_t least = one;
-  if (update.form.kind == TaskKind::kTrain &&
-      plan.update.weighting == Weighting::kSamples) {
-    least = WeightWord(SiteWeight(plan, 1));
+  const bool is_training = update.form.kind == TaskKind::kTrain;
+  double least = 1;
+  if (is_training && plan.update.weighting == Weighting::kSamples) {
+    least = WeightOfWord(WeightWord(SiteWeight(plan, 1)));
   }
-  if (weight_word >= least && weight_word <= one) return absl::OkStatus();
-  return Refuse(RefusalReason::kBadWeight, "weight: expected ",
-                WeightOfWord(least), " to 1, got ", WeightOfWord(weight_word));
+  const double weight = WeightOfWord(weight_word);
+  if (!(weight >= least && weight <= 1)) {
+    return Refuse(RefusalReason::kBadWeight, "weight: expected ", least,
+                  " to 1, got ", weight);
+  }
+  const uint64_t news_max = is_training && TellsNews(plan) ? 1 : 0;
+  if (NewsOfWord(weight_word) <= news_max) return absl::OkStatus();
+  return Refuse(RefusalReason::kBadWeight, "weight: expected at most ",
+                news_max, " for news, got ", NewsOfWord(weight_word));
 }
 
 // With site privacy most of an update's length is noise.

@@ -203,6 +203,7 @@ void Encode(const RoundReduced& in, pb::JournalRecord& record) {
   }
   out.mutable_metrics()->insert(in.metrics.begin(), in.metrics.end());
   if (in.rule.has_value()) Encode(*in.rule, *out.mutable_rule());
+  out.set_news(in.news);
   for (const auto& [site, share] : in.influence) {
     (*out.mutable_influence())[site.value] = share;
   }
@@ -229,6 +230,7 @@ absl::StatusOr<Record> Decode(const pb::RoundReduced& in) {
   if (in.has_rule()) {
     FG_ASSIGN_OR_RETURN(out.rule, DecodeRule(in.rule()));
   }
+  out.news = in.news();
   for (const auto& [text, share] : in.influence()) {
     FG_ASSIGN_OR_RETURN(SiteId site, SiteId::Parse(text));
     out.influence[std::move(site)] = share;

@@ -97,6 +97,7 @@ struct RoundReduced {
   std::map<std::string, double> metrics;
   std::optional<RuleAdvanced> rule;    // rules with a memory
   std::map<SiteId, double> influence;  // rules on single updates
+  uint64_t news = 0;  // sites where anything has changed since the newest look
 };
 
 struct EvaluationClosed {

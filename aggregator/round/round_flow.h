@@ -100,11 +100,13 @@ class RoundFlow {
   // Awaited sites that have not contributed yet.
   size_t CountAwaited() const;
   void OpenRound();
+  // Sums, and the records that end their rounds (round_flow_reduce.cc).
   void Reduce();
   void Publish(absl::StatusOr<NewModel> model);
   void PoolMetrics();
-  // Where the look stands; null without one, or if what was pooled cannot be
-  // read: the stage then ends without result at its deadline.
+  // Looks at shift (round_flow_look.cc). Where the look stands; null without
+  // one, or if what was pooled cannot be read: the stage then ends without
+  // result at its deadline.
   std::shared_ptr<const Look> FindLook();
   void PoolSketch();
   void CloseSketch(absl::StatusOr<NewSketch> sketch);
@@ -113,7 +115,7 @@ class RoundFlow {
 
   std::shared_ptr<const PhaseJob> MakeJob() const;
   // Whether the next round opens with the record that ends the current one.
-  bool OpensNext(bool solved) const;
+  bool OpensNext(bool solved, bool news) const;
   Obsolete MakeObsolete() const;
   void DropModel(const ModelRef& model, Obsolete& obsolete) const;
   void Journal(Record record, Obsolete obsolete);

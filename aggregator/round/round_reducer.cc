@@ -163,6 +163,7 @@ absl::StatusOr<NewModel> Encode(RoundWork& work) {
   FG_ASSIGN_OR_RETURN(NewModel model, EncodeModel(*work.job, work.values));
   model.saturated = work.saturated;
   model.influence = work.pass->Influence();
+  model.news = NewsOfWord(work.pass->total_weight_word());
   if (work.pass->state().slots() == 0) return model;
   RuleAdvanced& rule = model.rule.emplace();
   FG_ASSIGN_OR_RETURN(rule.state,

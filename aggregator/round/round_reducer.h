@@ -67,6 +67,7 @@ struct NewModel {
   std::optional<StatisticsGathered> statistics;  // the gathering round
   std::optional<RuleAdvanced> rule;              // rules with a memory
   std::map<SiteId, double> influence;            // rules on single updates
+  uint64_t news = 0;  // at how many sites (common/numeric/update_payload.h)
   std::map<std::string, double> metrics;
 };
 

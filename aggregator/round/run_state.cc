@@ -1,6 +1,5 @@
 #include "aggregator/round/run_state.h"
 
-#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -8,34 +7,11 @@
 #include "common/base/status_macros.h"
 #include "common/config/plan_loader.h"
 #include "common/crypto/sha256.h"
-#include "common/numeric/update_payload.h"
-#include "common/shift/look.h"
-#include "common/shift/remedies.h"
-#include "common/shift/shift_tests.h"
 #include "common/solve/head_solver.h"
 #include "common/solve/head_values.h"
 #include "common/statistics/start_statistics.h"
 
 namespace fedgraft {
-namespace {
-
-// A site's scalars are kept by name, at most this many; its findings of at most
-// so many looks.
-constexpr size_t kScalarsPerSiteMax = 1024;
-constexpr size_t kLooksMax = 1000;
-constexpr size_t kComparisonsMax = 100;
-
-// Rounds of it are counted by site.
-bool IsTrainingWork(TaskKind kind) {
-  return kind != TaskKind::kEvaluate && kind != TaskKind::kSketch;
-}
-
-std::shared_ptr<const Bytes> Share(Bytes bytes) {
-  if (bytes.empty()) return nullptr;
-  return std::make_shared<const Bytes>(std::move(bytes));
-}
-
-}  // namespace
 
 absl::string_view PhaseName(Phase phase) {
   switch (phase) {
@@ -61,52 +37,18 @@ absl::string_view PhaseName(Phase phase) {
   return "unknown";
 }
 
-namespace {
-
-// Larger is better; nullopt if the metric is not there.
-std::optional<double> ScoreOf(const Plan& plan,
-                              const std::map<std::string, double>& metrics) {
-  const char* name = plan.stopping.metric == StoppingMetric::kLoss ? "loss"
-                     : plan.stopping.metric == StoppingMetric::kAuc
-                         ? "auc"
-                         : "balanced_accuracy";
-  const auto found = metrics.find(name);
-  if (found == metrics.end()) return std::nullopt;
-  return plan.stopping.metric == StoppingMetric::kLoss ? -found->second
-                                                       : found->second;
+bool IsDispensable(TaskKind kind) {
+  return kind == TaskKind::kEvaluate || kind == TaskKind::kSketch;
 }
 
-}  // namespace
-
-bool RunState::Improves(const std::map<std::string, double>& metrics) const {
-  const Plan& plan = run_->plan;
-  if (plan.stopping.patience == 0 || final_) return false;
-  const auto score = ScoreOf(plan, metrics);
-  return score.has_value() && (!best_.has_value() ||
-                               *score > best_->score + plan.stopping.min_delta);
+std::shared_ptr<const Bytes> ShareBytes(Bytes bytes) {
+  if (bytes.empty()) return nullptr;
+  return std::make_shared<const Bytes>(std::move(bytes));
 }
 
-bool RunState::Stops(const std::map<std::string, double>& metrics) const {
-  const int patience = run_->plan.stopping.patience;
-  if (patience == 0 || final_) return false;
-  // Without any score there is nothing to choose from.
-  const bool last = IsLastTraining(!solve_.open);
-  if (Improves(metrics)) return last;
-  return best_.has_value() && (last || without_improvement_ + 1 >= patience);
-}
-
-bool RunState::IsLastRound(bool solved) const {
+bool RunState::IsLastRound(bool solved, bool news) const {
   if (final_) return !look_.open;
-  return IsLastTraining(solved) && !LookFollows(solved);
-}
-
-bool RunState::LookFollows(bool solved) const {
-  if (look_.open) return true;
-  const uint32_t every = static_cast<uint32_t>(run_->plan.shift.every);
-  if (every == 0 || !solved) return false;
-  if (phase_ == Phase::kSolving) return run_->plan.rounds == 0;
-  return phase_ == Phase::kTraining &&
-         (training_round().value % every == 0 || IsLastTraining(true));
+  return IsLastTraining(solved) && !LookFollows(solved, news);
 }
 
 bool RunState::IsLastTraining(bool solved) const {
@@ -132,16 +74,6 @@ bool RunState::ComparesLocal() const {
   const uint32_t every = static_cast<uint32_t>(spec.compare_local_every);
   const uint32_t round = training_round().value;
   return every > 0 && round > 0 && round % every == 0;
-}
-
-RoundId RunState::EvaluatedRound(RoundId reported) const {
-  const auto found = comparisons_.find(reported);
-  return found == comparisons_.end() ? training_round() : found->second;
-}
-
-SiteRemedy RunState::RemedyOf(const SiteId& site) const {
-  const auto found = remedies_.find(site);
-  return found == remedies_.end() ? SiteRemedy::kNone : found->second;
 }
 
 absl::Status RunState::Apply(JournalEntry entry, uint64_t sequence) {
@@ -179,20 +111,6 @@ std::optional<UploadReceipt> RunState::FindReceipt(
     return std::nullopt;
   }
   return receipt.receipt;
-}
-
-std::vector<SiteId> RunState::Survivors() const {
-  std::vector<SiteId> sites;
-  for (const auto& [site, contribution] : contributions_) sites.push_back(site);
-  return sites;
-}
-
-bool RunState::AwaitsSecurely(const SiteId& site) const {
-  const bool is_full = secure_.step() == SecureStep::kAdvertise &&
-                       secure_.advertised().keys().size() >=
-                           static_cast<size_t>(MaxTerms(run_->plan));
-  return !is_full &&
-         secure_.Awaits(site, Survivors(), participants_.contains(site));
 }
 
 bool RunState::HasContributed(const SiteId& site,
@@ -244,7 +162,7 @@ absl::Status RunState::On(RunOpened record, absl::Time time, uint64_t) {
   facts->hpke_public_key = std::move(record.hpke_public_key);
   facts->hpke_key_signature = std::move(record.hpke_key_signature);
   facts->initial_model = {record.initial_model, record.initial_model_size_bytes,
-                          Share(std::move(record.initial_model_inline))};
+                          ShareBytes(std::move(record.initial_model_inline))};
   facts->backbone_size_bytes = record.backbone_size_bytes;
   facts->opened = time;
   FG_ASSIGN_OR_RETURN(const auto rule, MakeRule(facts->plan));
@@ -264,14 +182,9 @@ absl::Status RunState::On(RunOpened record, absl::Time time, uint64_t) {
     Bytes point = EncodeSolvePoint(
         NextPoint(run_->plan, InitialSolverState(run_->plan, features)));
     solve_.open = true;
-    solve_.point = {Sha256(point), point.size(), Share(std::move(point))};
+    solve_.point = {Sha256(point), point.size(), ShareBytes(std::move(point))};
   }
   return absl::OkStatus();
-}
-
-std::optional<Digest> RunState::PinnedRoster(const SiteId& site) const {
-  const auto facts = sites_.find(site);
-  return facts == sites_.end() ? std::nullopt : facts->second.roster;
 }
 
 absl::Status RunState::On(SiteJoined record, absl::Time, uint64_t) {
@@ -302,16 +215,6 @@ absl::Status RunState::On(RoundOpened record, absl::Time, uint64_t) {
   return absl::OkStatus();
 }
 
-void RunState::ChooseRunMasks() {
-  if (masks_.has_value()) return;
-  std::map<SiteId, std::optional<Digest>> rosters;
-  for (const SiteId& site : joined_) rosters[site] = PinnedRoster(site);
-  masks_ = ChooseMasks(run_->plan, rosters);
-  auto facts = std::make_shared<RunFacts>(*run_);
-  facts->plan.secure_aggregation.is_on = masks_->is_on;
-  run_ = std::move(facts);
-}
-
 void RunState::OpenNext() {
   ++round_.value;
   participants_ = joined_;
@@ -330,338 +233,6 @@ void RunState::OpenNext() {
   BeginSecure(1);
 }
 
-void RunState::BeginSecure(uint32_t attempt) {
-  secure_ = SecureProgress();
-  if (!run_->plan.secure_aggregation.is_on || !task_kind().has_value()) return;
-  secure_ = SecureProgress({run_->id, run_->plan.hash, round_, *task_kind(),
-                            task_model().digest, attempt},
-                           SecureRulesOf(run_->plan));
-}
-
-absl::Status RunState::On(SecureAnswered record, absl::Time, uint64_t) {
-  if (!secure_.is_on() || record.attempt != secure_.attempt() ||
-      record.step != secure_.step() || !AwaitsSecurely(record.site)) {
-    return absl::DataLossError(
-        absl::StrCat("an answer of site ", record.site.value, " to step ",
-                     SecureStepName(record.step), " of attempt ",
-                     record.attempt, ", which does not wait for it"));
-  }
-  return secure_.Put(record.site, record.payload);
-}
-
-absl::Status RunState::On(SecureAdvanced record, absl::Time, uint64_t) {
-  const bool again = record.step == SecureStep::kAdvertise;
-  if (!secure_.is_on() ||
-      record.attempt != secure_.attempt() + (again ? 1 : 0)) {
-    return absl::DataLossError(
-        absl::StrCat("attempt ", record.attempt, " is not under way"));
-  }
-  if (!again) {
-    const size_t have = secure_.step() == SecureStep::kMask
-                            ? contributions_.size()
-                            : secure_.Answers();
-    if (static_cast<int>(have) < secure_.AnswersMin()) {
-      return absl::DataLossError(absl::StrCat(
-          "step ", SecureStepName(secure_.step()), " ends with ", have,
-          " sites, expected at least ", secure_.AnswersMin()));
-    }
-    return secure_.Advance(record.step);
-  }
-  for (const auto& [site, contribution] : contributions_) {
-    if (IsTrainingWork(contribution.header.kind)) {
-      --sites_[site].rounds_contributed;
-    }
-  }
-  contributions_.clear();
-  participants_ = joined_;
-  BeginSecure(record.attempt);
-  return absl::OkStatus();
-}
-
-absl::Status RunState::CheckUnmasked() const {
-  if (!secure_.is_on()) return absl::OkStatus();
-  if (secure_.step() == SecureStep::kUnmask &&
-      static_cast<int>(secure_.Answers()) >= secure_.AnswersMin()) {
-    return absl::OkStatus();
-  }
-  return absl::DataLossError("a masked sum without enough shares to unmask it");
-}
-
-void RunState::TakeSolve(SolveAdvanced solve) {
-  ++solve_.rounds;
-  solve_.state = {solve.state, solve.state_size_bytes,
-                  Share(std::move(solve.state_inline))};
-  solve_.open = !solve.solved;
-  if (solve.solved) return;
-  solve_.point = {solve.point, solve.point_size_bytes,
-                  Share(std::move(solve.point_inline))};
-  solve_.stage = solve.stage;
-  solve_.candidates = solve.candidates;
-}
-
-absl::Status RunState::CheckOpensNext(bool opens_next, bool evaluation_due,
-                                      bool solved) const {
-  const bool possible = !evaluation_due && !IsLastRound(solved);
-  if (!opens_next || possible) return absl::OkStatus();
-  return absl::DataLossError("no round can be opened after it");
-}
-
-absl::Status RunState::On(ContributionAccepted record, absl::Time,
-                          uint64_t sequence) {
-  const UploadHeader& header = record.header;
-  if (task_kind() != header.kind || header.round != round_ ||
-      header.run != run_->id) {
-    return absl::DataLossError("a contribution to another run or round");
-  }
-  if (!participants_.contains(record.site) ||
-      contributions_.contains(record.site)) {
-    return absl::DataLossError(absl::StrCat(
-        "site ", record.site.value, " takes no part or contributed already"));
-  }
-  if (header.secure_attempt != secure_.attempt() ||
-      (secure_.is_on() && !AwaitsSecurely(record.site))) {
-    return absl::DataLossError(absl::StrCat(
-        "a contribution of site ", record.site.value, " to attempt ",
-        header.secure_attempt, ", which does not wait for it"));
-  }
-  SiteFacts& facts = sites_[record.site];
-  facts.receipts[header.kind] = {
-      round_, header.secure_attempt, {header.sealed_digest, sequence}};
-  if (IsTrainingWork(header.kind)) ++facts.rounds_contributed;
-  contributions_.emplace(
-      std::move(record.site),
-      Contribution{header, sequence, Share(std::move(record.sealed_inline)),
-                   std::move(record.spool_file)});
-  return absl::OkStatus();
-}
-
-absl::Status RunState::CheckSites(const std::vector<SiteId>& sites) const {
-  const bool same = std::equal(sites.begin(), sites.end(),
-                               contributions_.begin(), contributions_.end(),
-                               [](const SiteId& site, const auto& entry) {
-                                 return site == entry.first;
-                               });
-  if (same) return absl::OkStatus();
-  return absl::DataLossError(
-      absl::StrCat("it is over ", sites.size(),
-                   " sites, which are not the ones that contributed (",
-                   contributions_.size(), ")"));
-}
-
-absl::Status RunState::CheckAdvances(const RoundReduced& record) const {
-  const bool solving = phase_ == Phase::kSolving;
-  const bool gathering = phase_ == Phase::kGathering;
-  const bool training = phase_ == Phase::kTraining;
-  if ((!training && !solving && !gathering) || record.round != round_) {
-    return absl::DataLossError("this round is not in training");
-  }
-  if (gathering != record.statistics.has_value() ||
-      (gathering && record.model != model_.digest)) {
-    return absl::DataLossError(
-        "a gathering round without its statistics or with another model, or "
-        "the other way round");
-  }
-  if (solving != record.solve.has_value()) {
-    return absl::DataLossError(
-        "a solve round without its step, or the other "
-        "way round");
-  }
-  if ((training && run_->rule_has_state) != record.rule.has_value()) {
-    return absl::DataLossError(
-        "a round of training without its rule's state, or a state of a rule "
-        "that has none");
-  }
-  return absl::OkStatus();
-}
-
-absl::Status RunState::On(RoundReduced record, absl::Time, uint64_t) {
-  const bool solving = phase_ == Phase::kSolving;
-  const bool gathering = phase_ == Phase::kGathering;
-  FG_RETURN_IF_ERROR(CheckAdvances(record));
-  FG_RETURN_IF_ERROR(CheckSites(record.sites));
-  FG_RETURN_IF_ERROR(CheckUnmasked());
-  const bool solved = !solving || record.solve->solved;
-  const bool evaluation_due = EvaluationDue(solved);
-  const bool look_follows = LookFollows(solved);
-  const RoundId looked_at{solving ? 0 : training_round().value};
-  FG_RETURN_IF_ERROR(CheckOpensNext(record.opens_next, evaluation_due, solved));
-  if (record.sites.size() < static_cast<size_t>(run_->plan.quorum)) {
-    return absl::DataLossError(absl::StrCat(record.sites.size(),
-                                            " sites are below the quorum of ",
-                                            run_->plan.quorum));
-  }
-  RoundRecord done;
-  done.round = round_;
-  done.sites = std::move(record.sites);
-  done.elapsed = record.elapsed;
-  done.bytes_down = record.bytes_down;
-  done.saturated = record.saturated;
-  done.metrics = std::move(record.metrics);
-  done.influence = std::move(record.influence);
-  for (const auto& [site, contribution] : contributions_) {
-    done.bytes_up += contribution.header.size_bytes;
-    if (phase_ == Phase::kTraining) {
-      sites_[site].counted_round = training_round();
-    }
-  }
-  history_.push_back(std::move(done));
-  model_ = {record.model, record.model_size_bytes,
-            Share(std::move(record.model_inline))};
-  contributions_.clear();
-  if (solving) TakeSolve(*std::move(record.solve));
-  if (gathering) {
-    StatisticsGathered& got = *record.statistics;
-    statistics_ = {
-        {got.digest, got.size_bytes, Share(std::move(got.content_inline))},
-        /*open=*/false,
-        /*rounds=*/1};
-  }
-  if (record.rule.has_value()) {
-    rule_state_ = {record.rule->state, record.rule->state_size_bytes,
-                   Share(std::move(record.rule->state_inline))};
-  }
-  if (look_follows) OpenLook(looked_at);
-  phase_ = evaluation_due ? Phase::kEvaluating : Phase::kPublished;
-  NoteComparison();
-  BeginSecure(1);
-  if (record.opens_next) OpenNext();
-  return absl::OkStatus();
-}
-
-void RunState::OpenLook(RoundId training_round) {
-  look_.pooled = ModelRef();
-  if (look_.compared != Digest() && HasFrozenFeatures(run_->plan)) {
-    Bytes since = LookSince(look_.compared);
-    look_.pooled = {Sha256(since), since.size(), Share(std::move(since))};
-  }
-  look_.open = true;
-  look_.training_round = training_round;
-}
-
-void RunState::NoteComparison() {
-  if (phase_ != Phase::kEvaluating || !ComparesLocal()) return;
-  if (comparisons_.size() >= kComparisonsMax) {
-    comparisons_.erase(comparisons_.begin());
-  }
-  comparisons_[round_] = training_round();
-}
-
-void RunState::CarryFindings() {
-  const auto before = findings_.find(look_.compared_round);
-  if (before == findings_.end()) return;
-  const Findings carried = before->second;
-  for (const auto& [site, values] : carried) {
-    for (const auto& [name, value] : values) {
-      if (name.starts_with(kTransferPrefix)) continue;
-      AddFinding(look_.training_round, site, name,
-                 name == kShiftNewRecords ? 0 : value);
-    }
-  }
-  // What was chosen by them stands as well.
-  if (chosen_.training_round >= look_.compared_round) {
-    chosen_.training_round = look_.training_round;
-  }
-}
-
-absl::Status RunState::On(RemediesChosen record, absl::Time, uint64_t) {
-  // The run may have ended while it was written.
-  const auto findings = findings_.find(record.training_round);
-  if (!open() || run_->plan.shift.on_shift != OnShift::kApply ||
-      findings == findings_.end()) {
-    return absl::OkStatus();
-  }
-  for (auto& [site, found] : findings->second) {
-    found.erase(std::string(kChosenRemedy));
-    found.erase(std::string(kChosenObstacle));
-  }
-  ++findings_version_;
-  for (const auto& [site, choice] : record.sites) {
-    if (!findings->second.contains(site)) continue;
-    AddFinding(record.training_round, site, std::string(kChosenRemedy),
-               static_cast<double>(choice.remedy));
-    AddFinding(record.training_round, site, std::string(kChosenObstacle),
-               static_cast<double>(choice.obstacle));
-  }
-  chosen_ = std::move(record);
-  return absl::OkStatus();
-}
-
-absl::Status RunState::On(SketchClosed record, absl::Time, uint64_t) {
-  if (phase_ != Phase::kSketching || record.round != round_) {
-    return absl::DataLossError("this round does not sketch");
-  }
-  const bool abandoned = record.pooled_size_bytes == 0;
-  if (abandoned && record.open) {
-    return absl::DataLossError("a stage without content has no next one");
-  }
-  if (record.opens_next && !record.open && IsLastTraining(true)) {
-    return absl::DataLossError("no round can be opened after it");
-  }
-  FG_RETURN_IF_ERROR(CheckSites(record.sites));
-  if (!abandoned) FG_RETURN_IF_ERROR(CheckUnmasked());
-  for (const auto& [site, contribution] : contributions_) {
-    history_.back().bytes_up += contribution.header.size_bytes;
-  }
-  const bool unchanged = record.metrics.contains(kLookUnchanged);
-  history_.back().metrics.merge(record.metrics);
-  contributions_.clear();
-  if (!abandoned && !record.open) {
-    if (unchanged) {
-      CarryFindings();
-    } else {
-      look_.compared = look_.pooled.digest;
-      look_.compared_round = look_.training_round;
-    }
-  }
-  look_.pooled = {record.pooled, record.pooled_size_bytes,
-                  Share(std::move(record.pooled_inline))};
-  look_.open = record.open;
-  phase_ = Phase::kPublished;
-  ++look_.rounds;
-  BeginSecure(1);
-  if (record.opens_next) OpenNext();
-  return absl::OkStatus();
-}
-
-absl::Status RunState::On(EvaluationClosed record, absl::Time, uint64_t) {
-  if (phase_ != Phase::kEvaluating || record.round != round_) {
-    return absl::DataLossError("this round is not being evaluated");
-  }
-  FG_RETURN_IF_ERROR(CheckSites(record.sites));
-  if (!record.metrics.empty()) FG_RETURN_IF_ERROR(CheckUnmasked());
-  const bool stops = Stops(record.metrics);
-  FG_RETURN_IF_ERROR(CheckOpensNext(record.opens_next, stops, !solve_.open));
-  if (final_) history_.emplace_back().round = round_;
-  for (const auto& [site, contribution] : contributions_) {
-    history_.back().bytes_up += contribution.header.size_bytes;
-  }
-  const bool improves = Improves(record.metrics);
-  without_improvement_ = improves ? 0 : without_improvement_ + 1;
-  if (improves) {
-    best_ =
-        Best{*ScoreOf(run_->plan, record.metrics), model_, training_round()};
-  }
-  history_.back().metrics.merge(record.metrics);
-  contributions_.clear();
-  if (stops) {
-    // A round of its own, so that sites that have evaluated this one may
-    // evaluate again.
-    model_ = best_->model;
-    final_ = true;
-    if (run_->plan.shift.every > 0) OpenLook(best_->training_round);
-    ++round_.value;
-    participants_ = joined_;
-    phase_ = Phase::kEvaluating;
-    NoteComparison();
-    BeginSecure(1);
-    return absl::OkStatus();
-  }
-  phase_ = Phase::kPublished;
-  BeginSecure(1);
-  if (record.opens_next) OpenNext();
-  return absl::OkStatus();
-}
-
 absl::Status RunState::On(RunClosed record, absl::Time, uint64_t) {
   if (!open()) return absl::DataLossError("no run is open");
   phase_ = Phase::kClosed;
@@ -677,37 +248,6 @@ absl::Status RunState::On(RunPaused record, absl::Time, uint64_t) {
   if (!open()) return absl::DataLossError("no run is open");
   paused_ = record.paused;
   return absl::OkStatus();
-}
-
-absl::Status RunState::On(SiteReported record, absl::Time, uint64_t) {
-  if (!joined_.contains(record.site)) {
-    return absl::DataLossError(
-        absl::StrCat("site ", record.site.value, " has not joined"));
-  }
-  std::map<std::string, double>& scalars = sites_[record.site].scalars;
-  for (const auto& [name, value] : record.scalars) {
-    if (name.starts_with(kShiftPrefix)) {
-      AddFinding(look_.training_round, record.site, name, value);
-      continue;
-    }
-    if (name.starts_with(kTransferPrefix)) {
-      AddFinding(EvaluatedRound(record.round), record.site, name, value);
-      continue;
-    }
-    if (scalars.size() >= kScalarsPerSiteMax && !scalars.contains(name)) break;
-    scalars[name] = value;
-  }
-  return absl::OkStatus();
-}
-
-void RunState::AddFinding(RoundId round, const SiteId& site,
-                          const std::string& name, double value) {
-  if (findings_.size() >= kLooksMax && !findings_.contains(round)) return;
-  auto& found = findings_[round][site];
-  if (found.size() < kScalarsPerSiteMax || found.contains(name)) {
-    found[name] = value;
-    ++findings_version_;
-  }
 }
 
 std::vector<Digest> StatesOfRun(const RunState& state) {

@@ -52,6 +52,12 @@ struct Contribution {
   std::string spool_file;
 };
 
+// Null: none.
+std::shared_ptr<const Bytes> ShareBytes(Bytes bytes);
+
+// What the run goes on without: rounds of it are not counted by site.
+bool IsDispensable(TaskKind kind);
+
 // What was fixed when the run was opened.
 struct RunFacts {
   RunId id;
@@ -131,6 +137,8 @@ class RunState {
     // round of training.
     Digest compared;
     RoundId compared_round;
+    // At some site anything has changed since.
+    bool news = false;
   };
   const Look& look() const { return look_; }
   // What a site does about what it differs in, in this round of training
@@ -170,9 +178,10 @@ class RunState {
   bool Improves(const std::map<std::string, double>& metrics) const;
   bool Stops(const std::map<std::string, double>& metrics) const;
   // True if no round follows the current one.
-  bool IsLastRound() const { return IsLastRound(!solve_.open); }
-  // `solved`: the head is solved by this round at the latest.
-  bool IsLastRound(bool solved) const;
+  bool IsLastRound() const { return IsLastRound(!solve_.open, false); }
+  // `solved`: the head is solved by this round at the latest. `news`: this
+  // round's contributions tell of some.
+  bool IsLastRound(bool solved, bool news) const;
   // True if no round of training follows the current one.
   bool IsLastTraining(bool solved) const;
   // Whether the model that ends the current round is to be evaluated.
@@ -212,9 +221,14 @@ class RunState {
   const std::map<std::string, double>& Scalars(const SiteId& site) const;
 
  private:
-  // Whether a look at the model that the current round makes is under way or
-  // will follow.
-  bool LookFollows(bool solved) const;
+  // Whether the model that the current round makes is to be looked at.
+  bool LookDue(bool solved) const;
+  // Whether such a look is of use: not if all it is made of is as before.
+  bool LookTells(bool news) const;
+  // A look is under way, or will follow.
+  bool LookFollows(bool solved, bool news) const {
+    return look_.open || (LookDue(solved) && LookTells(news));
+  }
   // Whether training has yet to begin.
   bool prepares() const { return solve_.open || statistics_.open; }
   uint32_t preparing_rounds() const {
@@ -256,7 +270,8 @@ class RunState {
   // What mode auto comes to.
   void ChooseRunMasks();
   void TakeSolve(SolveAdvanced solve);
-  void OpenLook(RoundId training_round);
+  // Opens the look that is due at the newest round's model, or leaves it out.
+  void BeginLook(RoundId training_round);
   void NoteComparison();
   // The look before still stands, for the records that it saw.
   void CarryFindings();
@@ -267,8 +282,8 @@ class RunState {
   // OK if a round of this kind brings what it brings.
   absl::Status CheckAdvances(const RoundReduced& record) const;
   void OpenNext();
-  absl::Status CheckOpensNext(bool opens_next, bool evaluation_due,
-                              bool solved) const;
+  absl::Status CheckOpensNext(bool opens_next, bool evaluation_due, bool solved,
+                              bool news) const;
   // OK if `sites` are those that contributed, in canonical order.
   absl::Status CheckSites(const std::vector<SiteId>& sites) const;
 

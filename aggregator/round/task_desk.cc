@@ -120,6 +120,7 @@ Task TaskDesk::MakeTask(const SiteId& site) const {
     task.statistics_size_bytes = state.statistics().gathered.size_bytes;
     task.remedy = state.RemedyOf(site);
     task.counted_round = state.CountedRound(site);
+    if (TellsNews(run.plan)) task.compared_look = state.look().compared;
   }
   if (task.kind == TaskKind::kSketch) {
     const ModelRef& pooled = state.look().pooled;

@@ -86,6 +86,7 @@ class RulePass {
 
   // After all shards. The state has no slots if the rule has no memory.
   RuleState& state() { return state_; }
+  uint64_t total_weight_word() const { return total_weight_word_; }
   // Of a rule on updates: how large a part each site had in the result, where
   // 1 is an even share and 0 means that nothing of it was used.
   std::map<SiteId, double> Influence() const;

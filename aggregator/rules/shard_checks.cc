@@ -25,7 +25,7 @@ absl::Status CheckShard(absl::string_view rule, const ShardSum& sum,
     return absl::InvalidArgumentError(absl::StrCat(
         rule, ": ", slot.size(), " values of state for ", count, " words"));
   }
-  if (sum.contributions < 1 || sum.total_weight_word == 0) {
+  if (sum.contributions < 1 || !(WeightOfWord(sum.total_weight_word) > 0)) {
     return absl::InvalidArgumentError(absl::StrCat(
         rule, ": ", sum.contributions, " contributions with a total weight of ",
         WeightOfWord(sum.total_weight_word)));

@@ -87,20 +87,36 @@ std::string Verdicts(const ShiftReport& report, const std::string& site) {
   return text;
 }
 
+// Who gains most and who least; empty for fewer than two sites.
+std::string Extremes(const std::vector<const SiteTransfer*>& sorted) {
+  if (sorted.size() < 2) return "";
+  return absl::StrFormat("%s gains most (%+.3f), %s least (%+.3f).\n",
+                         sorted.back()->site, sorted.back()->delta,
+                         sorted.front()->site, sorted.front()->delta);
+}
+
 std::string Transfers(const ShiftReport& report) {
   if (report.transfer.empty()) return "";
   const uint32_t round = report.transfer.back().round;
   std::vector<std::vector<std::string>> rows;
   rows.push_back({"site", "federated - local", "95 % interval", "verdict"});
+  std::vector<const SiteTransfer*> sorted;
   for (const SiteTransfer& transfer : report.transfer) {
-    if (transfer.round != round) continue;
+    if (transfer.round == round) sorted.push_back(&transfer);
+  }
+  // Those who lose first, as on the page.
+  std::stable_sort(sorted.begin(), sorted.end(),
+                   [](const SiteTransfer* a, const SiteTransfer* b) {
+                     return a->delta < b->delta;
+                   });
+  for (const SiteTransfer* transfer : sorted) {
     rows.push_back(
-        {transfer.site, absl::StrFormat("%+.3f", transfer.delta),
-         absl::StrFormat("%+.3f to %+.3f", transfer.low, transfer.high),
-         Verdicts(report, transfer.site)});
+        {transfer->site, absl::StrFormat("%+.3f", transfer->delta),
+         absl::StrFormat("%+.3f to %+.3f", transfer->low, transfer->high),
+         Verdicts(report, transfer->site)});
   }
   return absl::StrCat("\nFederated against local models, round ", round, "\n",
-                      Aligned(rows));
+                      Aligned(rows), Extremes(sorted));
 }
 
 std::string Alarms(const ShiftReport& report) {

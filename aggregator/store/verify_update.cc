@@ -37,12 +37,11 @@ absl::Status CheckHead(const UpdatePayloadHead& head,
                   absl::StrCat("layout: expected ", expected.layout.Short(),
                                ", got ", head.layout.Short()));
   }
-  constexpr uint64_t kWeightMax = uint64_t{1} << kWeightFractionBits;
-  if (!expected.masked &&
-      (head.weight_word == 0 || head.weight_word > kWeightMax)) {
-    return Refuse(RefusalReason::kBadWeight,
-                  absl::StrCat("weight: expected above 0 and at most 1, got ",
-                               WeightOfWord(head.weight_word)));
+  const double weight = WeightOfWord(head.weight_word);
+  if (!expected.masked && !(weight > 0 && weight <= 1)) {
+    return Refuse(
+        RefusalReason::kBadWeight,
+        absl::StrCat("weight: expected above 0 and at most 1, got ", weight));
   }
   return absl::OkStatus();
 }

@@ -111,14 +111,19 @@ std::string TransferPanel(const Json& report) {
   for (const Json* transfer : newest) {
     rows += TransferRow(report, *transfer, scale);
   }
+  const std::string caption =
+      newest.size() < 2
+          ? "Gain from taking part"
+          : absl::StrCat("Gain from taking part, least first: ",
+                         TextAt(*newest.back(), "site"), " gains most, ",
+                         TextAt(*newest.front(), "site"), " least");
   const std::string head = absl::StrCat(
       "<tr><th scope=col>Site</th><th scope=col>Taking part</th><th scope=col "
       "class=plot>",
       RowAxis(scale, "Gain in AUC"),
       "</th><th scope=col class=num>Gain</th><th scope=col class=num>p</th><th "
       "scope=col>In words</th></tr>");
-  return Panel(kTransfer,
-               Table("Gain from taking part, least first", head, rows));
+  return Panel(kTransfer, Table(caption, head, rows));
 }
 
 std::string PrivacyPanel(const Json& report) {

@@ -35,12 +35,14 @@ struct TrainRequest {
   SiteRemedy remedy = SiteRemedy::kNone;
   // The newest round of training that counted an update of this site; 0: none.
   RoundId counted_round = {};
+  Digest compared_look = {};  // Task.compared_look
 };
 struct TrainResult {
   uint64_t samples = 0;
   double loss = 0;
   double seconds = 0;
   std::map<std::string, double> scalars = {};
+  bool has_news = false;  // the records are not those that the look compared
 };
 struct EvaluateRequest {
   RoundId round;  // of training, the last before

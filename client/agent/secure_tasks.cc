@@ -15,27 +15,15 @@
 namespace fedgraft {
 namespace {
 
-// News of looks and sums of features that change belong to their run. Sums of
-// frozen features are the same in every look, whatever news came before.
-absl::StatusOr<std::string> SketchOf(const RunContext& run, const Task& task,
-                                     FileStore& files) {
-  Bytes pooled;
-  if (task.statistics_size_bytes > 0) {
-    FG_ASSIGN_OR_RETURN(pooled, ReadAll(files, run.files.SketchPath()));
-  }
-  FG_ASSIGN_OR_RETURN(const Look look,
-                      Look::Decode(run.plan, *run.layout, pooled));
-  if (look.asks_news()) {
-    return absl::StrCat(ReleasedCohorts::RunPrefix(task.run), "news after ",
-                        task.model.Short(), ", since ",
-                        look.previous().Short());
-  }
+// Sums of features that change belong to their run. Those of frozen features
+// are the same in every look.
+std::string SketchOf(const RunContext& run, const Task& task) {
   const bool is_frozen = HasFrozenFeatures(run.plan);
-  return absl::StrCat(is_frozen ? "" : ReleasedCohorts::RunPrefix(task.run),
-                      "sketch of ", run.plan.backbone.Short(), ", ",
-                      run.plan.num_classes(), " classes, ",
-                      is_frozen ? "" : task.model.Short(), ", after ",
-                      look.has_sums() ? look.SumsDigest().Short() : "nothing");
+  return absl::StrCat(
+      is_frozen ? "" : ReleasedCohorts::RunPrefix(task.run), "sketch of ",
+      run.plan.backbone.Short(), ", ", run.plan.num_classes(), " classes, ",
+      is_frozen ? "" : task.model.Short(), ", after ",
+      task.statistics_size_bytes > 0 ? task.statistics.Short() : "nothing");
 }
 
 // What a task's sum is of. Statistics that do not depend on parameters are the
@@ -46,7 +34,7 @@ absl::StatusOr<std::string> StatisticOf(const RunContext& run, const Task& task,
     return absl::StrCat("start statistics of ", run.plan.backbone.Short(), ", ",
                         run.plan.num_classes(), " classes");
   }
-  if (task.kind == TaskKind::kSketch) return SketchOf(run, task, files);
+  if (task.kind == TaskKind::kSketch) return SketchOf(run, task);
   if (task.kind == TaskKind::kSolve) {
     FG_ASSIGN_OR_RETURN(const Bytes content, ReadAll(files, kWorkModelPath));
     FG_ASSIGN_OR_RETURN(const SolvePoint point, DecodeSolvePoint(content));

@@ -88,6 +88,14 @@ absl::Status CheckCounted(const Task& task) {
                                   "an earlier one, or 0"));
 }
 
+absl::Status CheckCompared(const Plan& plan, const Task& task) {
+  const bool possible = task.kind == TaskKind::kTrain && TellsNews(plan);
+  if (task.compared_look == Digest() || possible) return absl::OkStatus();
+  return Wrong(task,
+               "asks whether records have changed since a look at shift; the "
+               "plan has none whose features stay the same");
+}
+
 absl::Status CheckRemedy(const Plan& plan, const Task& task) {
   const bool possible = task.kind == TaskKind::kTrain &&
                         plan.shift.on_shift == OnShift::kApply &&
@@ -141,6 +149,7 @@ absl::Status CheckTask(const RunContext& run, const Task& task) {
   FG_RETURN_IF_ERROR(CheckStatistics(run.plan, task));
   FG_RETURN_IF_ERROR(CheckRemedy(run.plan, task));
   FG_RETURN_IF_ERROR(CheckCounted(task));
+  FG_RETURN_IF_ERROR(CheckCompared(run.plan, task));
   if (!task.model_inline.empty() &&
       task.model_inline.size() != task.model_size_bytes) {
     return Wrong(task,

@@ -250,6 +250,7 @@ void TaskRunner::Train() {
   request.remedy = task_.remedy;
   request.round = task_.training_round;
   request.counted_round = task_.counted_round;
+  request.compared_look = task_.compared_look;
   request.model_path = kWorkModelPath;
   request.delta_path = kWorkDeltaPath;
   if (task_.statistics_size_bytes > 0) {
@@ -369,6 +370,7 @@ void TaskRunner::SealTrained(const TrainResult& result) {
   }
   auto quantize = [&files = ports_.files, &random = ports_.random, run = run_,
                    charge = charge_, samples = result.samples,
+                   has_news = result.has_news,
                    seed = RoundingSeed(options_.site, HeaderOfTask())]() {
     absl::StatusOr<RawUpdate> raw =
         ReadRawUpdate(files, kWorkDeltaPath, run->layout, samples);
@@ -382,7 +384,8 @@ void TaskRunner::SealTrained(const TrainResult& result) {
     FG_LOG_INFO("update of {} images: L2 norm {:.4g}, clipped to {:.4g}",
                 samples, clipped->l2_norm_before(), clipped->l2_norm_after());
     if (!charge.has_value()) {
-      return QuantizedUpdate::FromUpdate(*std::move(clipped), run->plan, seed);
+      return QuantizedUpdate::FromUpdate(*std::move(clipped), run->plan, seed,
+                                         has_news);
     }
     return QuantizedUpdate::FromPrivateUpdate(*std::move(clipped), run->plan,
                                               *charge, seed, random);

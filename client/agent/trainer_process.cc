@@ -70,6 +70,7 @@ absl::StatusOr<TrainResult> Convert(const pb::TrainerReply& reply,
     return Broke(absl::StrCat(wire.scalars_size(), " scalars of training"));
   }
   TrainResult result{wire.samples(), wire.loss(), wire.seconds()};
+  result.has_news = wire.has_news();
   result.scalars.insert(wire.scalars().begin(), wire.scalars().end());
   return result;
 }
@@ -212,6 +213,9 @@ void TrainerProcess::Train(TrainRequest request, Progress progress,
   }
   wire.set_remedy(static_cast<pb::SiteRemedy>(request.remedy));
   wire.set_counted_round(request.counted_round.value);
+  if (request.compared_look != Digest()) {
+    wire.set_compared_look(request.compared_look.AsWire());
+  }
   Ask(message, std::move(progress), std::move(reply));
 }
 

@@ -330,6 +330,13 @@ absl::StatusOr<TrainerSession::Trained> TrainerSession::State::RunTrain(
   FG_RETURN_IF_ERROR(WriteFile(task.delta_path,
                                {reinterpret_cast<const uint8_t*>(delta.data()),
                                 delta.size() * sizeof(float)}));
+  if (look.has_value() && !task.compared_look.empty()) {
+    FG_ASSIGN_OR_RETURN(ActivationStore * images,
+                        stores->Images(Split::kTrain, Part(progress, 1, 1)));
+    FG_ASSIGN_OR_RETURN(
+        trained.has_news,
+        look->HasNews(*images, task.compared_look, Part(progress, 1, 1)));
+  }
   trained.samples = static_cast<uint64_t>(store->count());
   trained.seconds = absl::ToDoubleSeconds(clock.Monotonic() - start);
   return trained;

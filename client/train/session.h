@@ -64,12 +64,16 @@ class TrainerSession {
     // The newest round that counted an update of this site; 0: none. Rule
     // scaffold goes on from what this site kept after that one.
     int counted_round = 0;
+    // SHA-256, raw, of what the last stage of a look was asked with; empty: do
+    // not tell whether anything has changed since.
+    std::string compared_look = {};
   };
   struct Trained {
     uint64_t samples = 0;
     double loss = 0;  // mean over the last local epoch
     double seconds = 0;
     std::map<std::string, double> scalars = {};  // RecordWeights::Use
+    bool has_news = false;  // the records are not those of that look
   };
   struct Evaluate {
     int round = 1;

@@ -87,11 +87,8 @@ absl::Status ShiftLook::Follow(const ActivationStore& store, ByteSpan pooled,
   if (look_->done()) {
     return absl::InvalidArgumentError("the look has no further stage");
   }
-  if (look_->asks_news()) return absl::OkStatus();
   // A look that begins may be of another model; later stages are of the same.
-  const bool begins =
-      look_->stages().size() == (look_->previous() == Digest() ? 0 : 1);
-  if (begins || !site_.has_value()) {
+  if (look_->stages().empty() || !site_.has_value()) {
     site_.reset();
     FG_RETURN_IF_ERROR(apply_model());
     FG_ASSIGN_OR_RETURN(records_,
@@ -104,21 +101,20 @@ absl::Status ShiftLook::Follow(const ActivationStore& store, ByteSpan pooled,
     return absl::OkStatus();
   }
   // Begun anew after the summary, which the tests compare with.
-  FG_ASSIGN_OR_RETURN(Look before,
-                      Look::Create(plan_, layout, look_->previous()));
+  FG_ASSIGN_OR_RETURN(Look before, Look::Create(plan_, layout));
   for (size_t i = 0; i + 1 < look_->stages().size(); ++i) {
     FG_RETURN_IF_ERROR(before.Add(look_->stages()[i]));
   }
   return site_->Sums(before.sketch()).status();
 }
 
-absl::StatusOr<ShiftLook::Answer> ShiftLook::News(
-    const ActivationStore& store, const ProgressSink& progress) {
+absl::StatusOr<bool> ShiftLook::HasNews(const ActivationStore& store,
+                                        std::string_view compared,
+                                        const ProgressSink& progress) {
+  FG_RETURN_IF_ERROR(Prepare());
   FG_ASSIGN_OR_RETURN(const Seen seen, ReadSeen());
   FG_ASSIGN_OR_RETURN(const std::string records, DigestOf(store, progress));
-  const bool changed =
-      seen.records != records || seen.look != look_->previous().AsWire();
-  return Answer{NewsOf(changed), {}};
+  return seen.records != records || seen.look != compared;
 }
 
 absl::StatusOr<ShiftLook::Answer> ShiftLook::Verdicts(
@@ -147,7 +143,6 @@ absl::StatusOr<ShiftLook::Answer> ShiftLook::Sums(
     Drop();
     return status;
   }
-  if (look_->asks_news()) return News(store, progress);
   if (look_->asks_verdicts()) return Verdicts(store, pooled, progress);
   Answer answer;
   FG_ASSIGN_OR_RETURN(answer.sums, site_->Sums(look_->sketch()));

@@ -4,6 +4,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -20,11 +21,12 @@
 
 namespace fedgraft {
 
-// A site's part in a look at shift (common/shift/look.h): whether there is
-// news, its sums for each stage, and in the last the tests of its training
-// records against all other sites'. Records are compared by the features that
-// the head gets and by the model's own outputs. What a stage needs of those
-// before is kept, and found again by a trainer that begins anew in the middle.
+// A site's part in a look at shift (common/shift/look.h): its sums for each
+// stage, and in the last the tests of its training records against all other
+// sites'; and between looks, whether there is news. Records are compared by the
+// features that the head gets and by the model's own outputs. What a stage
+// needs of those before is kept, and found again by a trainer that begins anew
+// in the middle.
 //
 // Not thread-safe. May throw c10::Error.
 class ShiftLook {
@@ -57,6 +59,11 @@ class ShiftLook {
   absl::StatusOr<Answer> Sums(const ActivationStore& store, ByteSpan pooled,
                               const ApplyModel& apply_model,
                               const ProgressSink& progress);
+  // Whether the records, or the way in which they are represented, are not
+  // those of the look whose last stage was asked with what has this SHA-256.
+  absl::StatusOr<bool> HasNews(const ActivationStore& store,
+                               std::string_view compared,
+                               const ProgressSink& progress);
 
  private:
   // Of the records as the newest complete look compared them, and of what that
@@ -64,8 +71,7 @@ class ShiftLook {
   struct Seen {
     std::string records, look;  // SHA-256; empty: none
   };
-  // Comes to the stage that follows `pooled`: `look_`, and `site_` unless that
-  // stage asks for news.
+  // Comes to the stage that follows `pooled`: `look_` and `site_`.
   absl::Status Follow(const ActivationStore& store, ByteSpan pooled,
                       const ApplyModel& apply_model,
                       const ProgressSink& progress);
@@ -80,8 +86,6 @@ class ShiftLook {
   // Not made durable: if it is lost or torn, the next look takes the records
   // for changed and is whole.
   absl::Status WriteSeen(const Seen& seen);
-  absl::StatusOr<Answer> News(const ActivationStore& store,
-                              const ProgressSink& progress);
   absl::StatusOr<Answer> Verdicts(const ActivationStore& store, ByteSpan pooled,
                                   const ProgressSink& progress);
   void Drop();

@@ -211,7 +211,7 @@ absl::StatusOr<pb::TrainerTrained> Server::Train(
           {static_cast<int>(request.round()), request.model_path(),
            request.delta_path(), request.statistics_path(),
            static_cast<SiteRemedy>(request.remedy()),
-           static_cast<int>(request.counted_round())},
+           static_cast<int>(request.counted_round()), request.compared_look()},
           progress));
   pb::TrainerTrained reply;
   reply.set_samples(trained.samples);
@@ -219,6 +219,7 @@ absl::StatusOr<pb::TrainerTrained> Server::Train(
   reply.set_seconds(trained.seconds);
   reply.mutable_scalars()->insert(trained.scalars.begin(),
                                   trained.scalars.end());
+  reply.set_has_news(trained.has_news);
   return reply;
 }
 

@@ -68,7 +68,8 @@ absl::StatusOr<QuantizedUpdate> QuantizedUpdate::FromPrivateUpdate(
   FG_RETURN_IF_ERROR(CheckCharge(plan, charge, parameters));
   // The trainer has added the noise of record privacy.
   if (plan.differential_privacy.kind == DifferentialPrivacy::kRecord) {
-    return Quantized(std::move(clipped), plan, rounding_seed);
+    return Quantized(std::move(clipped), plan, rounding_seed,
+                     /*has_news=*/false);
   }
   const ClippedUpdate update = std::move(clipped);
   FG_ASSIGN_OR_RETURN(const ParameterVector delta, update.ReadAll());

@@ -246,16 +246,18 @@ absl::StatusOr<SolveSums> ReadSolveSums(FileStore& files, std::string_view path,
 }
 
 absl::StatusOr<QuantizedUpdate> QuantizedUpdate::FromUpdate(
-    ClippedUpdate&& clipped, const Plan& plan, uint64_t rounding_seed) {
+    ClippedUpdate&& clipped, const Plan& plan, uint64_t rounding_seed,
+    bool has_news) {
   if (plan.differential_privacy.kind != DifferentialPrivacy::kNone) {
     return absl::InternalError(
         "an update with differential privacy was not charged");
   }
-  return Quantized(std::move(clipped), plan, rounding_seed);
+  return Quantized(std::move(clipped), plan, rounding_seed, has_news);
 }
 
 absl::StatusOr<QuantizedUpdate> QuantizedUpdate::Quantized(
-    ClippedUpdate&& clipped, const Plan& plan, uint64_t rounding_seed) {
+    ClippedUpdate&& clipped, const Plan& plan, uint64_t rounding_seed,
+    bool has_news) {
   UpdatePayloadHead head;
   FG_ASSIGN_OR_RETURN(head.ring, TrainRing(plan));
   FG_ASSIGN_OR_RETURN(std::vector<float> extra,
@@ -263,6 +265,7 @@ absl::StatusOr<QuantizedUpdate> QuantizedUpdate::Quantized(
   const auto parameters = static_cast<uint64_t>(clipped.layout().Count());
   head.count = parameters + extra.size();
   head.weight_word = WeightWord(SiteWeight(plan, clipped.samples()));
+  if (has_news) head.weight_word = WithNews(head.weight_word);
   head.layout = clipped.layout().digest();
   const double clipped_max = clipped.magnitude_max();
   const bool extra_is_empty = extra.empty();

@@ -137,7 +137,8 @@ class QuantizedUpdate {
   // INTERNAL: the plan asks for differential privacy.
   static absl::StatusOr<QuantizedUpdate> FromUpdate(ClippedUpdate&& clipped,
                                                     const Plan& plan,
-                                                    uint64_t rounding_seed);
+                                                    uint64_t rounding_seed,
+                                                    bool has_news = false);
   // With differential privacy, once its cost is in the ledger. Record privacy:
   // the trainer has added the noise. Site privacy: discrete Gaussian noise is
   // added here, as integers (common/privacy/site_noise.h). INTERNAL: a charge
@@ -162,7 +163,8 @@ class QuantizedUpdate {
   friend class MaskedUpdate;
   static absl::StatusOr<QuantizedUpdate> Quantized(ClippedUpdate&& clipped,
                                                    const Plan& plan,
-                                                   uint64_t rounding_seed);
+                                                   uint64_t rounding_seed,
+                                                   bool has_news);
   // Words of a ring of 64 bits that nothing was cut from.
   static absl::StatusOr<QuantizedUpdate> FromExactWords(
       const RingSpec& ring, const std::vector<uint64_t>& words);

@@ -112,7 +112,14 @@ uint64_t WeightWord(double weight) {
 }
 
 double WeightOfWord(uint64_t word) {
-  return std::ldexp(static_cast<double>(word), -kWeightFractionBits);
+  constexpr uint64_t kWeight = (uint64_t{1} << kNewsBit) - 1;
+  return std::ldexp(static_cast<double>(word & kWeight), -kWeightFractionBits);
 }
+
+uint64_t WithNews(uint64_t weight_word) {
+  return weight_word + (uint64_t{1} << kNewsBit);
+}
+
+uint64_t NewsOfWord(uint64_t word) { return word >> kNewsBit; }
 
 }  // namespace fedgraft

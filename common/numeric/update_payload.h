@@ -19,12 +19,15 @@ struct UpdatePayloadHead {
   uint64_t count = 0;  // words
   // The site's weight as a word of Z_2^64 with kWeightFractionBits: in (0, 1]
   // times 2^32. Values are multiplied by it before quantising, so that the
-  // weighted mean is (sum of values) / (sum of weights).
+  // weighted mean is (sum of values) / (sum of weights). From kNewsBit on: 1 if
+  // the site has news.
   uint64_t weight_word = 0;
   uint64_t saturated = 0;
   Digest layout;  // of the parameter layout; evaluation: zero
 };
 inline constexpr int kWeightFractionBits = 32;
+// Sums of 2^16 weights stay below.
+inline constexpr int kNewsBit = 48;
 
 Bytes EncodeUpdateHead(const UpdatePayloadHead& head);  // kBytes bytes
 // INVALID_ARGUMENT: wrong length, magic, version, word width or fraction, more
@@ -45,5 +48,9 @@ double SiteWeight(const Plan& plan, uint64_t samples);
 // WeightOfWord(WeightWord(w)), so that both sides mean the same weight.
 uint64_t WeightWord(double weight);
 double WeightOfWord(uint64_t word);
+// What else a weight word, or a sum of them, says: at how many sites anything
+// has changed since the newest look at shift (common/shift/look.h).
+uint64_t WithNews(uint64_t weight_word);
+uint64_t NewsOfWord(uint64_t word);
 
 }  // namespace fedgraft

@@ -116,6 +116,9 @@ struct Task {
   // Train: the newest round of training that counted an update of this site; 0:
   // none did.
   RoundId counted_round;
+  // Train: what the last stage of the newest complete look was asked with
+  // (common/shift/look.h); zero: none, or features change anyway.
+  Digest compared_look;
   SecureAsk secure;
 };
 

@@ -17,6 +17,8 @@ using RowMajor =
 constexpr int kIterationsMax = 10000;
 constexpr double kTolerance = 1e-10;  // of the L1 norm of a step
 constexpr double kSumTolerance = 1e-6;
+constexpr double kLengthMin = 1.01;     // of an extrapolation; 1 is none
+constexpr double kLogRounding = 1e-13;  // of a mean of logarithms
 
 absl::Status CheckPrior(absl::Span<const double> prior, int64_t classes,
                         bool positive) {
@@ -92,6 +94,63 @@ std::vector<double> Deviations(const RowMajor& ratios,
   return deviations;
 }
 
+// Likelihood of shares under which records come from densities that are to each
+// other as each record's ratios.
+class MixtureLikelihood {
+ public:
+  explicit MixtureLikelihood(const RowMajor& ratios)
+      : ratios_(ratios), mixture_(ratios.rows()) {}
+  // One step of EM.
+  void Step(const Eigen::VectorXd& q, Eigen::VectorXd& next) {
+    mixture_.noalias() = ratios_ * q;
+    mixture_ = mixture_.cwiseInverse();
+    next.noalias() = ratios_.transpose() * mixture_;
+    next = next.cwiseProduct(q);
+    next /= next.sum();
+  }
+  double MeanLog(const Eigen::VectorXd& q) {
+    mixture_.noalias() = ratios_ * q;
+    return mixture_.array().log().mean();
+  }
+
+ private:
+  const Eigen::MatrixXd ratios_;  // column by column
+  Eigen::VectorXd mixture_;
+};
+
+// EM, extrapolated after every two steps as far as their lengths tell (squared
+// iterative methods, Varadhan and Roland 2008): where the likelihood is flat,
+// EM alone needs thousands. What does not raise it is not taken.
+absl::StatusOr<Eigen::VectorXd> MaximizeLikelihood(
+    const RowMajor& ratios, const Eigen::VectorXd& source, int& iterations) {
+  MixtureLikelihood likelihood(ratios);
+  Eigen::VectorXd q = source, once(q.size()), twice(q.size());
+  while (iterations < kIterationsMax) {
+    ++iterations;
+    likelihood.Step(q, once);
+    const Eigen::VectorXd first = once - q;
+    if (first.lpNorm<1>() < kTolerance) return once;
+    ++iterations;
+    likelihood.Step(once, twice);
+    const Eigen::VectorXd bend = twice - once - first;
+    double length = bend.norm() > 0 ? first.norm() / bend.norm() : 1;
+    const auto reach = [&]() -> Eigen::VectorXd {
+      return q + 2 * length * first + length * length * bend;
+    };
+    while (length > kLengthMin && !(reach().minCoeff() > 0)) {
+      length = (1 + length) / 2;
+    }
+    if (length > kLengthMin && likelihood.MeanLog(reach()) >=
+                                   likelihood.MeanLog(twice) - kLogRounding) {
+      q = reach();
+    } else {
+      q = twice;
+    }
+  }
+  return absl::AbortedError(absl::StrCat("prior: no convergence in ",
+                                         kIterationsMax, " steps of EM"));
+}
+
 }  // namespace
 
 absl::StatusOr<PriorEstimate> EstimatePriorEm(
@@ -103,26 +162,9 @@ absl::StatusOr<PriorEstimate> EstimatePriorEm(
   RowMajor ratios = Eigen::Map<const RowMajor>(posteriors.values.data(),
                                                posteriors.rows, classes);
   for (int64_t c = 0; c < classes; ++c) ratios.col(c) /= source[c];
-  Eigen::VectorXd q = source;
   PriorEstimate estimate;
-  // Hundreds of steps: column by column, and without new memory.
-  const Eigen::MatrixXd columns = ratios;
-  Eigen::VectorXd mixture(posteriors.rows), next(classes);
-  double step = 1;
-  while (!(step < kTolerance)) {
-    if (estimate.iterations == kIterationsMax) {
-      return absl::AbortedError(absl::StrCat("prior: no convergence in ",
-                                             kIterationsMax, " steps of EM"));
-    }
-    ++estimate.iterations;
-    mixture.noalias() = columns * q;
-    mixture = mixture.cwiseInverse();
-    next.noalias() = columns.transpose() * mixture;
-    next = next.cwiseProduct(q);
-    next /= next.sum();
-    step = (next - q).lpNorm<1>();
-    q.swap(next);
-  }
+  FG_ASSIGN_OR_RETURN(const Eigen::VectorXd q,
+                      MaximizeLikelihood(ratios, source, estimate.iterations));
   estimate.prior.assign(q.data(), q.data() + classes);
   estimate.deviation = Deviations(ratios, q);
   estimate.log_likelihood_gain = (ratios * q).array().log().mean() -

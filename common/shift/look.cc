@@ -1,14 +1,12 @@
 #include "common/shift/look.h"
 
 #include <algorithm>
-#include <functional>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "common/base/status_macros.h"
 #include "common/config/deterministic_bytes.h"
 #include "common/config/identity.h"
-#include "common/crypto/sha256.h"
 #include "common/numeric/update_payload.h"
 #include "common/shift/devices.h"
 #include "common/shift/shift_tests.h"
@@ -21,41 +19,24 @@ namespace {
 
 int64_t VerdictWords() { return 1 + static_cast<int64_t>(ShiftTests().size()); }
 
-constexpr int64_t kNewsWords = 2;
-
-// Counts of sites: how many there are, then how many say so of what `name`
-// names.
-absl::Status CheckCounts(absl::string_view stage,
-                         absl::Span<const uint64_t> words, int64_t count,
-                         int sites_min,
-                         const std::function<std::string(size_t)>& name) {
-  if (static_cast<int64_t>(words.size()) != count) {
+// Counts of sites: how many there are, then in how many each test differs.
+absl::Status CheckVerdicts(absl::Span<const uint64_t> words, int sites_min) {
+  if (static_cast<int64_t>(words.size()) != VerdictWords()) {
     return absl::InvalidArgumentError(absl::StrCat(
-        stage, ": expected ", count, " words, got ", words.size()));
+        "verdicts: expected ", VerdictWords(), " words, got ", words.size()));
   }
   const uint64_t sites = words[0];
   if (sites < static_cast<uint64_t>(sites_min)) {
     return absl::InvalidArgumentError(absl::StrCat(
-        stage, ": expected at least ", sites_min, " sites, got ", sites));
+        "verdicts: expected at least ", sites_min, " sites, got ", sites));
   }
   for (size_t i = 1; i < words.size(); ++i) {
     if (words[i] <= sites) continue;
     return absl::InvalidArgumentError(
-        absl::StrCat(stage, ": ", name(i), " of ", words[i],
-                     " sites; expected at most ", sites));
+        absl::StrCat("verdicts: ", std::string(ShiftTests()[i - 1].name),
+                     " of ", words[i], " sites; expected at most ", sites));
   }
   return absl::OkStatus();
-}
-
-absl::Status CheckVerdicts(absl::Span<const uint64_t> words, int sites_min) {
-  return CheckCounts(
-      "verdicts", words, VerdictWords(), sites_min,
-      [](size_t i) { return std::string(ShiftTests()[i - 1].name); });
-}
-
-absl::Status CheckNews(absl::Span<const uint64_t> words, int sites_min) {
-  return CheckCounts("news", words, kNewsWords, sites_min,
-                     [](size_t) { return std::string("changes"); });
 }
 
 absl::Status Parse(ByteSpan bytes, pb::PooledLook& message) {
@@ -66,19 +47,10 @@ absl::Status Parse(ByteSpan bytes, pb::PooledLook& message) {
   return absl::InvalidArgumentError("pooled look: the bytes are no message");
 }
 
-absl::StatusOr<Digest> PreviousOf(const pb::PooledLook& message) {
-  if (message.previous().empty()) return Digest();
-  absl::StatusOr<Digest> previous = Digest::FromWire(message.previous());
-  if (previous.ok() && *previous != Digest()) return previous;
-  return absl::InvalidArgumentError(
-      "pooled look: the look before is no SHA-256");
-}
-
 }  // namespace
 
 absl::StatusOr<Look> Look::Create(const Plan& plan,
-                                  const ParameterLayout& layout,
-                                  const Digest& previous) {
+                                  const ParameterLayout& layout) {
   SketchSpec spec;
   spec.feature_dim = HeadFeatures(plan, layout);
   if (spec.feature_dim < 1) {
@@ -95,16 +67,13 @@ absl::StatusOr<Look> Look::Create(const Plan& plan,
   spec.has_acquisition = HasBackbone(plan);
   spec.has_devices = plan.shift.devices;
   FG_ASSIGN_OR_RETURN(Sketch sketch, Sketch::Create(spec));
-  return Look(std::move(sketch), previous);
+  return Look(std::move(sketch));
 }
 
 absl::StatusOr<Look> Look::Decode(const Plan& plan,
                                   const ParameterLayout& layout,
                                   ByteSpan pooled) {
-  pb::PooledLook message;
-  FG_RETURN_IF_ERROR(Parse(pooled, message));
-  FG_ASSIGN_OR_RETURN(const Digest previous, PreviousOf(message));
-  FG_ASSIGN_OR_RETURN(Look look, Create(plan, layout, previous));
+  FG_ASSIGN_OR_RETURN(Look look, Create(plan, layout));
   FG_RETURN_IF_ERROR(look.Follow(pooled).status());
   return look;
 }
@@ -112,9 +81,8 @@ absl::StatusOr<Look> Look::Decode(const Plan& plan,
 absl::StatusOr<bool> Look::Follow(ByteSpan pooled) {
   pb::PooledLook message;
   FG_RETURN_IF_ERROR(Parse(pooled, message));
-  FG_ASSIGN_OR_RETURN(const Digest previous, PreviousOf(message));
   const int have = static_cast<int>(stages_.size());
-  if (previous != previous_ || message.stages_size() < have) return false;
+  if (message.stages_size() < have) return false;
   for (int i = 0; i < have; ++i) {
     const auto& words = message.stages(i).words();
     if (!std::equal(words.begin(), words.end(), stages_[i].begin(),
@@ -137,34 +105,23 @@ Bytes Look::Encode() const {
   for (const std::vector<uint64_t>& stage : stages_) {
     message.add_stages()->mutable_words()->Add(stage.begin(), stage.end());
   }
-  if (has_news()) message.set_previous(previous_.AsWire());
   return DeterministicBytes(message);
 }
 
-Digest Look::SumsDigest() const {
-  pb::PooledLook message;
-  for (size_t i = has_news() ? 1 : 0; i < stages_.size(); ++i) {
-    message.add_stages()->mutable_words()->Add(stages_[i].begin(),
-                                               stages_[i].end());
-  }
-  return Sha256(DeterministicBytes(message));
-}
-
 int64_t Look::words() const {
-  if (asks_news()) return kNewsWords;
   return sketch_.done() ? VerdictWords() : sketch_.layout().count();
 }
 
 absl::StatusOr<std::vector<uint64_t>> Look::Pack(
     absl::Span<const double> sums) const {
   std::vector<uint64_t> words;
-  if (!asks_news() && !sketch_.done()) {
+  if (!sketch_.done()) {
     FG_ASSIGN_OR_RETURN(words, PackSketch(sketch_.layout(), sums));
   } else {
     for (const double sum : sums) {
       if (sum != 0 && sum != 1) {
-        return absl::InvalidArgumentError(absl::StrCat(
-            asks_news() ? "news" : "verdicts", ": expected 0 or 1, got ", sum));
+        return absl::InvalidArgumentError(
+            absl::StrCat("verdicts: expected 0 or 1, got ", sum));
       }
       words.push_back(static_cast<uint64_t>(sum));
     }
@@ -175,9 +132,8 @@ absl::StatusOr<std::vector<uint64_t>> Look::Pack(
 
 absl::Status Look::Check(absl::Span<const uint64_t> words) const {
   double sites = 0;
-  if (asks_news() || sketch_.done()) {
-    FG_RETURN_IF_ERROR(asks_news() ? CheckNews(words, 1)
-                                   : CheckVerdicts(words, 1));
+  if (sketch_.done()) {
+    FG_RETURN_IF_ERROR(CheckVerdicts(words, 1));
     sites = static_cast<double>(words[0]);
   } else {
     const SketchLayout& layout = sketch_.layout();
@@ -192,10 +148,7 @@ absl::Status Look::Check(absl::Span<const uint64_t> words) const {
 }
 
 absl::Status Look::Add(std::vector<uint64_t> words) {
-  if (asks_news()) {
-    FG_RETURN_IF_ERROR(CheckNews(words, kSketchSitesMin));
-    done_ = words[1] == 0;
-  } else if (sketch_.done()) {
+  if (sketch_.done()) {
     FG_RETURN_IF_ERROR(CheckVerdicts(words, kSketchSitesMin));
     done_ = true;
   } else {
@@ -209,7 +162,6 @@ absl::Status Look::Add(std::vector<uint64_t> words) {
 
 std::map<std::string, double> Look::Verdicts() const {
   const std::vector<uint64_t>& words = stages_.back();
-  if (unchanged()) return {{kLookUnchanged, 1}};
   std::map<std::string, double> verdicts = {
       {"shift_sites", static_cast<double>(words[0])}};
   for (size_t i = 0; i < ShiftTests().size(); ++i) {
@@ -223,17 +175,13 @@ std::map<std::string, double> Look::Verdicts() const {
   return verdicts;
 }
 
-Bytes LookSince(const Digest& previous) {
-  pb::PooledLook message;
-  message.set_previous(previous.AsWire());
-  return DeterministicBytes(message);
-}
-
 bool HasFrozenFeatures(const Plan& plan) {
   return plan.strategy == StrategyKind::kLinearProbe;
 }
 
-std::vector<double> NewsOf(bool changed) { return {1, changed ? 1.0 : 0.0}; }
+bool TellsNews(const Plan& plan) {
+  return plan.shift.every > 0 && HasFrozenFeatures(plan);
+}
 
 std::vector<double> VerdictsOf(const std::map<std::string, double>& scalars) {
   std::vector<double> verdicts = {1};

@@ -17,9 +17,9 @@
 
 namespace fedgraft {
 
-// Of one look, news and verdicts included.
-inline constexpr int kLookStagesMax = kSketchHeadStepsMax + 4;
-// Among a round's metrics: the look ended with its news.
+// Of one look, verdicts included.
+inline constexpr int kLookStagesMax = kSketchHeadStepsMax + 3;
+// Among a round's metrics: a look was due, and nothing has changed.
 inline constexpr char kLookUnchanged[] = "shift_unchanged";
 // A test with a p-value of at most this says at a site that it differs.
 inline constexpr double kVerdictLevel = 0.05;
@@ -31,19 +31,17 @@ inline constexpr double kVerdictLevel = 0.05;
 // aggregator know where the look stands.
 //
 // Features that no training changes give the same sums until some site's
-// records change. A look that follows another of such features asks for news
-// first: at how many sites anything has changed since. If at none, it ends
-// there, and what the other found still stands.
+// records change. Sites tell with every update whether theirs have, as part of
+// a sum (common/numeric/update_payload.h); if at none, the next look that is
+// due is left out, and what the one before found still stands.
 //
 // Not thread-safe.
 class Look {
  public:
-  // Before the first stage. `previous`: PooledLook::previous; zero: no look
-  // came before, or its sums need not be the same. INVALID_ARGUMENT: a model
-  // without a linear head, or what SketchSpec::Check refuses.
+  // Before the first stage. INVALID_ARGUMENT: a model without a linear head, or
+  // what SketchSpec::Check refuses.
   static absl::StatusOr<Look> Create(const Plan& plan,
-                                     const ParameterLayout& layout,
-                                     const Digest& previous = Digest());
+                                     const ParameterLayout& layout);
   // After the stages in `pooled` (none: empty). INVALID_ARGUMENT: no such
   // message, or sums that Add refuses.
   static absl::StatusOr<Look> Decode(const Plan& plan,
@@ -53,22 +51,14 @@ class Look {
   // change: it is of another look, or lacks stages that this one has. Errors as
   // of Decode; the look is of no further use then.
   absl::StatusOr<bool> Follow(ByteSpan pooled);
-  // Canonical bytes of what Create and Add were given.
+  // Canonical bytes of what Add was given.
   Bytes Encode() const;
-  // Of the sums so far, news aside: the same for every look with these sums.
-  Digest SumsDigest() const;
-  bool has_sums() const { return stages_.size() > (has_news() ? 1 : 0); }
 
   const Sketch& sketch() const { return sketch_; }
   const std::vector<std::vector<uint64_t>>& stages() const { return stages_; }
-  const Digest& previous() const { return previous_; }
-  // The stage under way asks only whether anything has changed.
-  bool asks_news() const { return stages_.empty() && has_news(); }
   // The stage under way is the last: the sketch is complete.
   bool asks_verdicts() const { return sketch_.done() && !done_; }
   bool done() const { return done_; }
-  // Done, and without verdicts: at no site has anything changed.
-  bool unchanged() const { return done_ && !sketch_.done(); }
 
   // Of the stage under way. REQUIRES: not done.
   int64_t words() const;
@@ -86,29 +76,21 @@ class Look {
 
   // At how many sites each test found a difference, and of how many:
   // "shift_sites", "shift_sites_<test>", and with shift.devices ScannerMetrics
-  // (devices.h); kLookUnchanged instead if that is so.
-  // REQUIRES: done.
+  // (devices.h). REQUIRES: done.
   std::map<std::string, double> Verdicts() const;
 
  private:
-  Look(Sketch sketch, const Digest& previous)
-      : sketch_(std::move(sketch)), previous_(previous) {}
-  bool has_news() const { return previous_ != Digest(); }
+  explicit Look(Sketch sketch) : sketch_(std::move(sketch)) {}
   Sketch sketch_;
-  Digest previous_;
   std::vector<std::vector<uint64_t>> stages_;
   bool done_ = false;
 };
 
-// An encoded look without stages that asks for news since `previous`.
-Bytes LookSince(const Digest& previous);
-
 // Whether this plan's training leaves the features as they are.
 bool HasFrozenFeatures(const Plan& plan);
+// Whether its sites tell with their updates if their records have changed.
+bool TellsNews(const Plan& plan);
 
-// What a site says in a stage of news: 1, then 1 if its records or the way in
-// which they are represented are not those of the look `previous`.
-std::vector<double> NewsOf(bool changed);
 // What a site says in the last stage: 1, then for each test of ShiftTests() 1
 // if its p among `scalars` is at most kVerdictLevel.
 std::vector<double> VerdictsOf(const std::map<std::string, double>& scalars);

@@ -96,6 +96,22 @@ TEST(TaskCheckTest, RemediesAreOfPlansThatApplyThem) {
               IsError(absl::StatusCode::kInvalidArgument, "prior correction"));
 }
 
+TEST(TaskCheckTest, NewsAreAskedWhereFeaturesStayTheSame) {
+  RunContext run = MakeRun("");
+  Task train = TaskOf(run, TaskKind::kTrain, 2, 2);
+  train.compared_look.bytes[0] = 1;
+  const auto refused =
+      IsError(absl::StatusCode::kInvalidArgument, "records have changed");
+  EXPECT_THAT(CheckTask(run, train), refused);
+  run.plan.shift.every = 1;
+  EXPECT_THAT(CheckTask(run, train), refused);
+  run.plan.strategy = StrategyKind::kLinearProbe;
+  EXPECT_THAT(CheckTask(run, train), IsOk());
+  Task sketch = TaskOf(run, TaskKind::kSketch, 2, 2);
+  sketch.compared_look = train.compared_look;
+  EXPECT_THAT(CheckTask(run, sketch), refused);
+}
+
 TEST(TaskCheckTest, OnlyRoundsBeforeATrainTaskCanHaveCountedTheSite) {
   const RunContext run = MakeRun("");
   Task train = TaskOf(run, TaskKind::kTrain, 3, 3);

@@ -109,6 +109,17 @@ TEST(SiteWeightTest, FollowsTheWeightingAndItsCap) {
   EXPECT_EQ(SiteWeight(plan, 5), 1);
 }
 
+TEST(WeightWordTest, ASumTellsTheWeightsAndTheSitesWithNews) {
+  uint64_t sum = 0;
+  for (int site = 0; site < 60000; ++site) {
+    const uint64_t word = WeightWord(1);
+    sum += site % 3 == 0 ? WithNews(word) : word;
+  }
+  EXPECT_EQ(WeightOfWord(sum), 60000);
+  EXPECT_EQ(NewsOfWord(sum), 20000u);
+  EXPECT_EQ(NewsOfWord(WeightWord(0.5)), 0u);
+}
+
 TEST(WeightWordTest, IsExactForPowersOfTwoAndNearOtherwise) {
   EXPECT_EQ(WeightWord(1), uint64_t{1} << 32);
   EXPECT_EQ(WeightWord(0.25), uint64_t{1} << 30);

@@ -169,6 +169,7 @@ TEST(CodecTest, TaskRoundTrips) {
   train.statistics_size_bytes = 70;
   train.training_round = {5};
   train.counted_round = {4};
+  train.compared_look = Filled(9);
   ExpectRoundTrip(ToWire(train));
 }
 
@@ -183,6 +184,7 @@ TEST(CodecTest, TaskRefusesHostileFields) {
        {"plan_hash", [](Wire& w) { w.set_plan_hash(std::string(31, 'x')); }},
        {"model", [](Wire& w) { w.set_model(""); }},
        {"counted_round", [](Wire& w) { w.set_counted_round(kRoundMax + 1); }},
+       {"compared_look", [](Wire& w) { w.set_compared_look("short"); }},
        {"model_size_bytes", [](Wire& w) { w.set_model_size_bytes(0); }},
        {"model_size_bytes",
         [](Wire& w) { w.set_model_size_bytes(kBlobBytesMax + 1); }},

@@ -1,10 +1,12 @@
 // Looks at shift through the coordinator.
+#include <algorithm>
 #include <map>
 #include <set>
 #include <string>
 #include <vector>
 
 #include "common/crypto/sha256.h"
+#include "common/numeric/update_payload.h"
 #include "common/shift/look.h"
 #include "common/shift/remedies.h"
 #include "common/shift/shift_tests.h"
@@ -26,7 +28,7 @@ class LookRoundsTest : public ::testing::Test {
     spec.on_shift = on_shift;
     spec.rounds = rounds;
     spec.quorum = spec.expected = 4;
-    spec.looks_every = 1;
+    spec.looks_every = every_;
     ASSERT_THAT(world_.Open(), IsOk());
     world_.StartRun(spec);
     world_.JoinAll(All());
@@ -73,6 +75,7 @@ class LookRoundsTest : public ::testing::Test {
     return look;
   }
 
+  int every_ = 1;
   RoundWorld world_;
   const TestSite a_{"a"}, b_{"b"}, c_{"c"}, d_{"d"};
 };
@@ -108,49 +111,87 @@ TEST_F(LookRoundsTest, StagesAddUpAndEndInVerdicts) {
   }
 }
 
-// The features of a linear probe stay the same, so its second look has nothing
-// to add until some site's records change.
-TEST_F(LookRoundsTest, ALookWithoutNewsEndsAtOnceAndTheLastOneStands) {
-  Start(/*rounds=*/2);
+// The features of a linear probe stay the same, so a second look would have
+// nothing to add until some site's records change.
+TEST_F(LookRoundsTest, ALookWithoutNewsIsLeftOutAndTheLastOneStands) {
+  Start(/*rounds=*/3);
+  EXPECT_EQ(world_.TaskOf(a_).compared_look, Digest());
   world_.Contribute(All());
-  EXPECT_GT(FinishLook(), 3);
-  const RoundId round = world_.TaskOf(a_).round;
-  ASSERT_THAT(world_.Report(a_, round, Found({"covariate_mmd"})), IsOk());
-  world_.Contribute(All());
+  const int stages = FinishLook();
+  EXPECT_GT(stages, 3);
   const Task task = world_.TaskOf(a_);
-  ASSERT_EQ(task.kind, TaskKind::kSketch);
-  EXPECT_GT(task.statistics_size_bytes, 0u);
-  EXPECT_EQ(*world_.Blob(a_, task.statistics), task.statistics_inline);
-  EXPECT_EQ(FinishLook(), 1);
+  ASSERT_EQ(task.kind, TaskKind::kTrain);
+  EXPECT_EQ(task.compared_look, Sha256(Expected(stages - 1).Encode()));
+  ASSERT_THAT(world_.Report(a_, task.round, Found({"covariate_mmd"})), IsOk());
+  world_.Contribute(All());
+  ASSERT_EQ(world_.TaskOf(a_).kind, TaskKind::kTrain);
+  EXPECT_EQ(world_.TaskOf(a_).training_round.value, 3u);
+  ASSERT_THAT(world_.Reopen(), IsOk());
+  world_.Run();
+  world_.Contribute(All());
   EXPECT_EQ(world_.state(), "finished");
   const auto& history = world_.coordinator().History();
-  EXPECT_EQ(history.back().metrics.at(kLookUnchanged), 1);
-  EXPECT_FALSE(history.back().metrics.contains("shift_sites"));
-  EXPECT_EQ(Finding(2, a_, "shift.covariate_mmd.p"), 1e-9);
+  ASSERT_EQ(history.size(), 3u);
+  for (const size_t round : {1u, 2u}) {
+    EXPECT_EQ(history[round].metrics.at(kLookUnchanged), 1);
+    EXPECT_FALSE(history[round].metrics.contains("shift_sites"));
+  }
+  EXPECT_EQ(Finding(3, a_, "shift.covariate_mmd.p"), 1e-9);
   EXPECT_EQ(Finding(1, a_, "shift.new_records"), 40);
-  EXPECT_EQ(Finding(2, a_, "shift.new_records"), 0);
+  EXPECT_EQ(Finding(3, a_, "shift.new_records"), 0);
 }
 
-TEST_F(LookRoundsTest, OneSitesNewsMakeAWholeLook) {
+TEST_F(LookRoundsTest, OneSitesNewsMakeALook) {
   Start(/*rounds=*/2);
   world_.Contribute(All());
   FinishLook();
+  world_.changed = {c_.id()};
   world_.Contribute(All());
-  const Task task = world_.TaskOf(a_);
-  ASSERT_EQ(task.kind, TaskKind::kSketch);
-  for (const TestSite* site : All()) {
-    const bool changed = site == &c_;
-    ASSERT_THAT(
-        world_.Upload(*site,
-                      site->Seal(world_.run(), TestSite::HeaderFor(task),
-                                 TestSite::WordsPayload({1, changed ? 1u : 0u}),
-                                 world_.random)),
-        IsOk());
-  }
-  world_.Run(absl::Milliseconds(20));
+  ASSERT_EQ(world_.TaskOf(a_).kind, TaskKind::kSketch);
+  world_.changed.clear();
   EXPECT_GT(FinishLook(), 3);
   EXPECT_EQ(world_.state(), "finished");
   EXPECT_EQ(world_.coordinator().History().back().metrics.at("shift_sites"), 4);
+}
+
+// Looks every third round: the second has news, the third none.
+TEST_F(LookRoundsTest, NewsOfRoundsWithoutALookAreKeptForTheNext) {
+  every_ = 3;
+  Start(/*rounds=*/6);
+  for (int round = 1; round <= 3; ++round) world_.Contribute(All());
+  FinishLook();
+  world_.Contribute(All());
+  world_.changed = {b_.id(), d_.id()};
+  world_.Contribute(All());
+  world_.changed.clear();
+  ASSERT_EQ(world_.TaskOf(a_).kind, TaskKind::kTrain);
+  ASSERT_THAT(world_.Reopen(), IsOk());
+  world_.Run();
+  world_.Contribute(All());
+  ASSERT_EQ(world_.TaskOf(a_).kind, TaskKind::kSketch);
+  EXPECT_GT(FinishLook(), 3);
+}
+
+TEST_F(LookRoundsTest, NewsOfMoreThanOneSiteInAnUpdateAreRefused) {
+  Start(/*rounds=*/1);
+  const Task task = world_.TaskOf(a_);
+  const auto upload = [&](uint64_t news) {
+    UpdatePayloadHead head;
+    Bytes payload = TestSite::TrainPayload(
+        world_.plan(), MakeLayout(),
+        FakeDelta(7, a_.id(), task.round, task.model, MakeLayout()), 10);
+    head =
+        *DecodeUpdateHead(ByteSpan(payload).first(UpdatePayloadHead::kBytes));
+    for (uint64_t i = 0; i < news; ++i) {
+      head.weight_word = WithNews(head.weight_word);
+    }
+    const Bytes bytes = EncodeUpdateHead(head);
+    std::copy(bytes.begin(), bytes.end(), payload.begin());
+    return world_.Upload(a_, a_.Seal(world_.run(), TestSite::HeaderFor(task),
+                                     payload, world_.random));
+  };
+  EXPECT_EQ(RefusalOf(upload(2).status()), RefusalReason::kBadWeight);
+  EXPECT_THAT(upload(1), IsOk());
 }
 
 // What is chosen by a look's findings is journalled, and asked of the site that

@@ -141,6 +141,10 @@ uint64_t FakeSamples(uint64_t seed, const SiteId& site) {
   return 1 + SeedOf(seed, site, 0, Digest()) % 400;
 }
 
+bool FakeNews(uint64_t seed, const SiteId& site, RoundId round) {
+  return SeedOf(seed, site, round.value, Sha256({})) % 6 == 0;
+}
+
 std::vector<double> FakeSolveSums(uint64_t seed, const SiteId& site,
                                   const SolvePoint& point) {
   SimRandom random(SeedOf(seed, site, 0, Digest()));
@@ -208,10 +212,12 @@ TestSite::TestSite(std::string_view name) : key_(KeyOf(name)) {
 }
 
 Bytes TestSite::TrainPayload(const Plan& plan, const ParameterLayout& layout,
-                             const ParameterVector& delta, uint64_t samples) {
+                             const ParameterVector& delta, uint64_t samples,
+                             bool has_news) {
   UpdatePayloadHead head;
   head.ring = *TrainRing(plan);
   head.weight_word = WeightWord(SiteWeight(plan, samples));
+  if (has_news) head.weight_word = WithNews(head.weight_word);
   head.layout = layout.digest();
   ParameterVector values = delta;
   values.resize(delta.size() + static_cast<size_t>(ExtraWords(plan.rule)),
@@ -466,7 +472,8 @@ TestUpdate RoundWorld::Answer(const TestSite& site, const Task& task) {
       payload = TestSite::TrainPayload(
           *plan_, *layout_,
           FakeDelta(7, site.id(), task.round, task.model, *layout_),
-          FakeSamples(7, site.id()));
+          FakeSamples(7, site.id()),
+          task.compared_look != Digest() && changed.contains(site.id()));
       break;
     case TaskKind::kEvaluate:
       payload =

@@ -62,6 +62,8 @@ RunModel MakeModel(int64_t extra = 0, const PlanSpec& spec = {});
 ParameterVector FakeDelta(uint64_t seed, const SiteId& site, RoundId round,
                           const Digest& model, const ParameterLayout& layout);
 uint64_t FakeSamples(uint64_t seed, const SiteId& site);
+// Whether its records have changed in this round of training.
+bool FakeNews(uint64_t seed, const SiteId& site, RoundId round);
 // Sums of a site's records at a solve point.
 std::vector<double> FakeSolveSums(uint64_t seed, const SiteId& site,
                                   const SolvePoint& point);
@@ -94,7 +96,8 @@ class TestSite {
 
   // Plaintext of an update: head and packed words.
   static Bytes TrainPayload(const Plan& plan, const ParameterLayout& layout,
-                            const ParameterVector& delta, uint64_t samples);
+                            const ParameterVector& delta, uint64_t samples,
+                            bool has_news = false);
   static Bytes EvaluatePayload(const Plan& plan, std::vector<double> sums);
   static Bytes SolvePayload(const Plan& plan, const SolvePoint& point,
                             const std::vector<double>& sums);
@@ -178,6 +181,7 @@ class RoundWorld {
   SimRandom random;
   CoordinatorOptions options;
   Bytes wrapping_key = Bytes(32, 0x9c);
+  std::set<SiteId> changed;  // since the newest look, where one asks
 
  private:
   template <typename T>

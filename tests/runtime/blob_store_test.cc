@@ -1,13 +1,20 @@
 #include "common/runtime/blob_store.h"
 
+#include <atomic>
+#include <mutex>
 #include <string>
+#include <thread>
+#include <utility>
 #include <vector>
 
 #include "common/crypto/sha256.h"
+#include "common/runtime/file_digest.h"
+#include "common/runtime/posix_file_store.h"
 #include "gtest/gtest.h"
 #include "tests/support/sim_file_store.h"
 #include "tests/support/sim_random.h"
 #include "tests/support/status_matchers.h"
+#include "tests/support/temp_folder.h"
 
 namespace fedgraft {
 namespace {
@@ -265,6 +272,53 @@ TEST_F(BlobStoreTest, AHaltAtAnyOperationOverASpareLeavesNoWrongBlob) {
     EXPECT_FALSE(files.Exists(kSpare));
     EXPECT_THAT(restarted.Verify(*restarted.Put(other)), IsOk());
   }
+}
+
+// Readers that opened a blob before it was recycled never see what is written
+// over it.
+TEST_F(BlobStoreTest, WhoReadsWhileBlobsAreWrittenOverReadsWhatItOpened) {
+  constexpr int kBlobs = 60;
+  testing::TempFolder folder;
+  const auto files = *PosixFileStore::Open(folder.path());
+  BlobStore blobs(*files, "blobs");
+  std::mutex mutex;
+  Digest newest;  // guarded by mutex
+  std::atomic<bool> done = false;
+  std::atomic<int> read = 0, wrong = 0;
+  const auto read_on = [&] {
+    while (!done) {
+      Digest wanted;
+      {
+        std::lock_guard lock(mutex);
+        wanted = newest;
+      }
+      const auto file = blobs.Open(wanted);
+      if (!file.ok()) continue;  // recycled by now
+      const auto found = DigestOfFile(**file);
+      wrong += !found.ok() || *found != wanted;
+      ++read;
+    }
+  };
+  std::vector<std::thread> readers;
+  for (int i = 0; i < 2; ++i) readers.emplace_back(read_on);
+  Bytes content((1 << 20) + 5);
+  for (int i = 0; i < kBlobs; ++i) {
+    testing::SimRandom(i).Fill(absl::MakeSpan(content));
+    const auto digest = blobs.Put(content);
+    ASSERT_THAT(digest.status(), IsOk());
+    Digest before = *digest;
+    {
+      std::lock_guard lock(mutex);
+      std::swap(newest, before);
+    }
+    if (i > 0) {
+      EXPECT_THAT(blobs.Recycle(before), IsOk());
+    }
+  }
+  done = true;
+  for (std::thread& reader : readers) reader.join();
+  EXPECT_GT(read, 0);
+  EXPECT_EQ(wrong, 0);
 }
 
 TEST_F(BlobStoreTest, VerifyFindsADamagedBlob) {

@@ -98,6 +98,73 @@ TEST(LabelShiftTest, FindsAMovedPriorWithinItsInterval) {
   EXPECT_LE(covered, 297);
 }
 
+// Of `classes`, hardly told apart: EM alone needs thousands of steps.
+std::vector<double> WeakPosteriors(int n, int classes, uint64_t seed) {
+  std::mt19937_64 random(seed);
+  std::normal_distribution<double> normal;
+  std::vector<double> posteriors;
+  for (int i = 0; i < n; ++i) {
+    std::vector<double> p(classes);
+    double sum = 0;
+    for (double& value : p) sum += value = std::exp(0.1 * normal(random));
+    for (double value : p) posteriors.push_back(value / sum);
+  }
+  return posteriors;
+}
+
+// The derivative of a concave likelihood, bisected.
+TEST(LabelShiftTest, AFlatLikelihoodIsMaximizedInFewSteps) {
+  int inside = 0;
+  for (uint64_t seed = 0; seed < 20; ++seed) {
+    const std::vector<double> p = WeakPosteriors(2000, 2, seed);
+    const auto slope = [&](double q) {
+      double sum = 0;
+      for (size_t i = 0; i < p.size(); i += 2) {
+        sum += (p[i + 1] - p[i]) / ((1 - q) * p[i] + q * p[i + 1]);
+      }
+      return sum;
+    };
+    double low = 0, high = 1;
+    for (int i = 0; i < 60; ++i) {
+      (slope((low + high) / 2) > 0 ? low : high) = (low + high) / 2;
+    }
+    const PriorEstimate estimate =
+        EstimatePriorEm({p, 2000, 2}, {0.5, 0.5}).value();
+    EXPECT_NEAR(estimate.prior[1], low, 1e-5) << seed;
+    const bool is_inside = low > 1e-3 && low < 1 - 1e-3;
+    inside += is_inside;
+    EXPECT_LT(estimate.iterations, is_inside ? 100 : 10000) << seed;
+  }
+  EXPECT_GE(inside, 10);
+}
+
+// Of several classes: where no share can be moved for the better (the
+// conditions of Karush, Kuhn and Tucker).
+TEST(LabelShiftTest, NoOtherSharesOfSeveralClassesAreLikelier) {
+  for (uint64_t seed = 0; seed < 20; ++seed) {
+    const int classes = 3 + static_cast<int>(seed % 4);
+    const std::vector<double> p = WeakPosteriors(1000, classes, 100 + seed);
+    const std::vector<double> source(classes, 1.0 / classes);
+    const PriorEstimate estimate =
+        EstimatePriorEm({p, 1000, classes}, source).value();
+    double sum = 0;
+    for (int c = 0; c < classes; ++c) {
+      double gain = 0;
+      for (int i = 0; i < 1000; ++i) {
+        double mixture = 0;
+        for (int d = 0; d < classes; ++d) {
+          mixture += estimate.prior[d] * p[i * classes + d];
+        }
+        gain += p[i * classes + c] / mixture / 1000;
+      }
+      EXPECT_LE(gain, 1 + 1e-6) << seed << " class " << c;
+      EXPECT_GE(gain, estimate.prior[c] > 1e-3 ? 1 - 1e-6 : 0) << seed;
+      sum += estimate.prior[c];
+    }
+    EXPECT_NEAR(sum, 1, 1e-12);
+  }
+}
+
 TEST(LabelShiftTest, NoRecordOfAClassIsNoCertainty) {
   // 30 records that a weak classifier finds a little unlike class 1.
   std::vector<double> posteriors;

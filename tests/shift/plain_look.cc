@@ -43,16 +43,13 @@ std::vector<double> PlainLook(uint64_t seed, const Plan& plan,
   }
   Look look = *Look::Create(plan, layout);
   const Look target = *Look::Decode(plan, layout, pooled);
-  if (target.asks_news()) return NewsOf(/*changed=*/false);
   SiteSketch sketch = *SiteSketch::Create(
       look.sketch(), {.features = {features, kRecords, features_n},
                       .labels = labels,
                       .outputs = {outputs, kRecords, classes},
                       .acquisition = {acquisition, kRecords, kAcquisitions},
                       .devices = devices});
-  const size_t news = target.previous() == Digest() ? 0 : 1;
-  for (size_t i = news; i < target.stages().size(); ++i) {
-    const std::vector<uint64_t>& stage = target.stages()[i];
+  for (const std::vector<uint64_t>& stage : target.stages()) {
     FG_CHECK(sketch.Sums(look.sketch()).ok());
     FG_CHECK(look.Add(stage).ok());
   }

@@ -360,6 +360,8 @@ TEST(TransferTest, VerdictsNeedAnIntervalAndTheAdjustedP) {
               ElementsAre(TransferVerdict::kHelps, TransferVerdict::kHarms,
                           TransferVerdict::kNoDifference,
                           TransferVerdict::kNoDifference));
+  EXPECT_THAT(ShiftReportTable(report),
+              HasSubstr("a gains most (+0.050), b least (-0.040)."));
 }
 
 TEST(ShiftJsonTest, HasEveryMemberThatTheHeaderNames) {

@@ -228,8 +228,9 @@ void Checker::CheckSketched(const SketchClosed& closed) {
   if (closed.sites.size() < static_cast<size_t>(plan_->quorum)) {
     Fail(where + "sketches were pooled below the quorum");
   }
-  if (look_.empty() && compared_ != Digest() && HasFrozenFeatures(*plan_)) {
-    look_ = LookSince(compared_);
+  const bool tells = TellsNews(*plan_) && compared_ != Digest();
+  if (look_.empty() && tells && !has_news_) {
+    Fail(where + "a look although nothing has changed");
   }
   fedgraft::Look look = *fedgraft::Look::Decode(*plan_, layout_, look_);
   std::vector<uint64_t> words(static_cast<size_t>(look.words()));
@@ -238,7 +239,10 @@ void Checker::CheckSketched(const SketchClosed& closed) {
     for (size_t i = 0; i < words.size(); ++i) words[i] += (*one)[i];
   }
   if (!look.Add(std::move(words)).ok()) return Fail(where + "no such sketch");
-  if (look.done() && !look.unchanged()) compared_ = Sha256(look_);
+  if (look.done()) {
+    compared_ = Sha256(look_);
+    has_news_ = false;
+  }
   look_ = look.Encode();
   if (Sha256(look_) != closed.pooled || closed.open == look.done()) {
     Fail(where + "the look is not where the sites' sums lead");
@@ -292,10 +296,19 @@ void Checker::CheckPublished(const RoundReduced& reduced, const Bytes& model) {
   if (!actual.ok()) return Fail(where + actual.status().ToString());
   if (reduced.solve.has_value()) CheckSolved(reduced);
   if (reduced.statistics.has_value()) return CheckGathered(reduced);
+  uint64_t news = 0;
   for (const SiteId& site : reduced.sites) {
     if (reduced.solve.has_value()) break;
-    counted_[site].insert(RoundId{reduced.round.value - preparing_rounds_});
+    const RoundId training_round{reduced.round.value - preparing_rounds_};
+    counted_[site].insert(training_round);
+    news += TellsNews(*plan_) && compared_ != Digest() &&
+            FakeNews(seed_, site, training_round);
   }
+  if (reduced.news != news) {
+    Fail(absl::StrCat(where, "news of ", reduced.news, " sites; ", news,
+                      " told of some"));
+  }
+  has_news_ = has_news_ || news > 0;
   const ParameterVector expected =
       reduced.solve.has_value() ? WithHead() : NextModel(reduced);
   for (size_t i = 0; i < expected.size(); ++i) {

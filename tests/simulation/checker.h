@@ -111,6 +111,7 @@ class Checker : public ServerObserver {
   uint32_t preparing_rounds_ = 0;      // that solved or gathered
   Bytes look_;                         // what its stages have come to
   Digest compared_;                    // of the newest complete look
+  bool has_news_ = false;              // of some site since
   size_t checked_sketches_ = 0;
   Digest gathered_;                      // of the statistics, once there
   std::map<std::string, Digest> given_;  // with train tasks, by run

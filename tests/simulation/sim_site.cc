@@ -91,7 +91,9 @@ void SimTrainer::Train(TrainRequest request, Progress progress,
           const absl::Status written =
               WriteFile(files_, request.delta_path, bytes);
           if (!written.ok()) return reply(written);
-          reply(TrainResult{FakeSamples(seed_, site_), 0.5, 0.1});
+          const bool has_news = request.compared_look != Digest() &&
+                                FakeNews(seed_, site_, request.round);
+          reply(TrainResult{FakeSamples(seed_, site_), 0.5, 0.1, {}, has_news});
         });
 }
 

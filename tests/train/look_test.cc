@@ -30,6 +30,9 @@
 namespace fedgraft {
 namespace {
 
+using ::testing::Each;
+using ::testing::ElementsAre;
+
 using testing::IsError;
 using testing::IsOk;
 using testing::Silent;
@@ -93,10 +96,9 @@ class LookTest : public ::testing::Test {
     return sums;
   }
   // All stages; returns what each site found. Before stage `restart` (if any)
-  // every trainer begins anew. `previous`: of a look that asks for news.
-  std::vector<std::map<std::string, double>> Run(int restart = -1,
-                                                 const Digest& previous = {}) {
-    Look look = *Look::Create(plan_, layout_, previous);
+  // every trainer begins anew.
+  std::vector<std::map<std::string, double>> Run(int restart = -1) {
+    Look look = *Look::Create(plan_, layout_);
     first_site_.clear();
     std::vector<std::map<std::string, double>> found(kSites);
     for (int stage = 0; !look.done() && stage < kLookStagesMax; ++stage) {
@@ -118,8 +120,19 @@ class LookTest : public ::testing::Test {
     }
     EXPECT_TRUE(look.done());
     verdicts_ = look.Verdicts();
-    stages_ = look.stages().size();
     return found;
+  }
+  // What each site says with an update.
+  std::vector<bool> News(const Digest& compared) {
+    std::vector<bool> news;
+    for (const auto& site : sites_) {
+      TrainerSession::Train task{1, model_, folder_.File("delta")};
+      task.compared_look = compared.AsWire();
+      const auto trained = site->RunTrain(task, Silent);
+      EXPECT_THAT(trained.status(), IsOk());
+      news.push_back(trained->has_news);
+    }
+    return news;
   }
 
   testing::TempFolder folder_;
@@ -132,7 +145,6 @@ class LookTest : public ::testing::Test {
   ParameterLayout layout_;
   std::vector<std::unique_ptr<TrainerSession>> sites_;
   std::map<std::string, double> verdicts_;
-  size_t stages_ = 0;
   std::vector<std::vector<uint64_t>> first_site_;  // its words, by stage
   Digest compared_;                                // of the newest look
 };
@@ -315,33 +327,28 @@ TEST_F(LookTest, FeatureVectorsDoNotTellHowImagesWereTaken) {
   EXPECT_FALSE(Run()[4].contains("shift.acquisition_noise.p"));
 }
 
-TEST_F(LookTest, WithoutNewsALookEndsAtItsFirstStage) {
+TEST_F(LookTest, TheRecordsOfTheNewestLookAreNoNews) {
+  EXPECT_THAT(News(Sha256({})), Each(true));  // no look yet
   Run();
-  EXPECT_GT(stages_, 3u);
-  const Digest compared = compared_;
-  Run(-1, compared);
-  EXPECT_EQ(stages_, 1u);
-  EXPECT_EQ(verdicts_.at(kLookUnchanged), 1);
-  // Nor do trainers that begin anew have any.
+  EXPECT_THAT(News(compared_), Each(false));
+  // Nor have trainers that begin anew any.
   for (int site = 0; site < kSites; ++site) sites_[site] = Open(site);
-  Run(-1, compared);
-  EXPECT_EQ(stages_, 1u);
+  EXPECT_THAT(News(compared_), Each(false));
 }
 
-TEST_F(LookTest, NewRecordsAndAMissedLookAreNews) {
+TEST_F(LookTest, OtherRecordsAndAMissedLookAreNews) {
   Run();
   const Digest first = compared_;
   sites_[2] = Open(2, /*seed=*/7);
-  const auto found = Run(/*restart=*/-1, first);
-  EXPECT_GT(stages_, 3u);
+  EXPECT_THAT(News(first), ElementsAre(false, false, true, false, false));
+  const auto found = Run();
   for (int site = 0; site < kSites; ++site) {
     EXPECT_EQ(found[site].at("shift.new_records"), site == 2 ? records_ : 0);
   }
+  EXPECT_NE(compared_, first);
+  EXPECT_THAT(News(compared_), Each(false));
   // To sites that saw the second look, all since the first is news.
-  const Digest second = compared_;
-  EXPECT_NE(second, first);
-  Run(-1, first);
-  EXPECT_GT(stages_, 3u);
+  EXPECT_THAT(News(first), Each(true));
 }
 
 TEST_F(LookTest, WeightsOfRecordsAreOfTheNewestLook) {

@@ -135,6 +135,20 @@ TEST(QuantizedUpdateTest, MultipliesByTheWeightThatItSends) {
   }
 }
 
+TEST(QuantizedUpdateTest, TellsOfNewsBesideTheWeight) {
+  const Plan plan = SmallPlan();
+  auto raw = RawUpdate::Create(SmallLayout(), kDelta, 25);
+  const auto update = QuantizedUpdate::FromUpdate(
+      *ClippedUpdate::Clip(*std::move(raw), plan), plan, /*rounding_seed=*/0,
+      /*has_news=*/true);
+  const uint64_t word = update->head().weight_word;
+  EXPECT_EQ(NewsOfWord(word), 1u);
+  const QuantizedUpdate without = Processed(plan, kDelta, 25);
+  EXPECT_EQ(NewsOfWord(without.head().weight_word), 0u);
+  EXPECT_EQ(WeightOfWord(word), WeightOfWord(without.head().weight_word));
+  EXPECT_EQ(Opened(*update), Opened(without));
+}
+
 TEST(QuantizedUpdateTest, CountsWhatExceedsTheRange) {
   const QuantizedUpdate update =
       Processed(SmallPlan(), {1e6f, -1e6f, 0, 1, -1, 0, 2, -3}, 100);
