@@ -243,7 +243,13 @@ void Agent::Impl::OnPrepared(absl::StatusOr<PreparedRun> prepared) {
   event.event = "join";
   event.run = prepared->context->descriptor.run;
   event.digest = prepared->context->plan.hash;
-  event.detail = "plan " + prepared->context->plan.name;
+  const Plan& plan = prepared->context->plan;
+  event.detail = "plan " + plan.name;
+  if (plan.shift.devices) {
+    event.detail += options_.policy.share_devices
+                        ? "; its sketches count this site's scanners"
+                        : "; this site's scanners are not told";
+  }
   absl::Status recorded = ports_.audit.Record(event);
   if (recorded.ok()) recorded = WriteLastRun(ports_.files, event.run);
   if (!recorded.ok()) return Rejoin(recorded, retry_);

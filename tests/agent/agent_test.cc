@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "client/agent/agent_state.h"
+#include "common/config/plan_loader.h"
 #include "common/crypto/sha256.h"
 #include "common/protocol/statements.h"
 #include "gmock/gmock.h"
@@ -615,6 +616,30 @@ TEST_F(AgentTest, ReportsScalarsOnlyUnderThePolicyKey) {
   ASSERT_EQ(open.aggregator.reports.size(), 1u);
   EXPECT_THAT(open.aggregator.reports[0].scalars, ElementsAre(Key("auc")));
   EXPECT_EQ(open.audit.Detail("report"), "auc");
+}
+
+TEST(AgentAuditTest, SaysWhetherScannersAreCounted) {
+  for (const bool share : {false, true}) {
+    AgentWorld world;
+    world.options.policy.share_devices = share;
+    auto plan = ParsePlanYaml(
+        "version: 1\nname: test\nrounds: 5\nsites: {quorum: 4}\n"
+        "task: {classes: [normal, abnormal]}\n"
+        "backbone: {architecture: resnet18, sha256: " +
+            world.aggregator.plan.backbone.Hex() +
+            "}\nstrategy: {kind: linear_probe}\n"
+            "shift: {every: 1, devices: true}\n",
+        "plan.yaml");
+    ASSERT_TRUE(plan.ok()) << plan.status();
+    world.aggregator.plan = *std::move(plan);
+    world.aggregator.Sign();
+    world.aggregator.Offer(world.aggregator.MakeTask(1, TaskKind::kTrain));
+    world.Start();
+    ASSERT_TRUE(world.RunToEnd());
+    EXPECT_EQ(world.audit.Detail("join"),
+              share ? "plan test; its sketches count this site's scanners"
+                    : "plan test; this site's scanners are not told");
+  }
 }
 
 TEST_F(AgentTest, StopEndsTheTrainerAndSaysWhenNothingIsLeft) {
