@@ -21,6 +21,9 @@ using Eigen::VectorXd;
 
 // Of the log likelihood of all records: far below what a test could see.
 constexpr double kGainMin = 1e-4;
+// Promised by a step after which no other is taken: what that leaves is of the
+// order of its square.
+constexpr double kLastGainMax = 1e-2;
 constexpr int kRefineStepsMax = 20;
 
 VectorXd Ridge(int num_classes, int64_t dims) {
@@ -148,9 +151,9 @@ absl::Status PooledHead::Add(double loss, absl::Span<const double> score,
   best_objective_ = objective;
   length_ = 1;
   step_.assign(newton->step.data(), newton->step.data() + newton->step.size());
-  done_ = is_last || newton->gain < kGainMin;
+  done_ = is_last || newton->gain < kLastGainMax;
   // The last step is taken only if it is sure to be small.
-  if (is_last && !(newton->gain < kGainMin)) return absl::OkStatus();
+  if (is_last && !(newton->gain < kLastGainMax)) return absl::OkStatus();
   for (size_t i = 0; i < trial_.size(); ++i) trial_[i] += step_[i];
   return absl::OkStatus();
 }
