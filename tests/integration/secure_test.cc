@@ -66,6 +66,7 @@ std::map<std::string, double> Verdicts(const std::string& more) {
   EXPECT_TRUE(federation.StartAggregator());
   federation.StartSites();
   PlanText plan;
+  plan.architecture = "mobilenet_v2";
   plan.quorum = 4;
   plan.rounds = 1;  // later looks have no news
   plan.more = "shift: {every: 1, devices: true}\n" + more;
