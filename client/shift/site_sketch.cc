@@ -8,6 +8,7 @@
 #include "client/shift/source_outputs.h"
 #include "common/base/status_macros.h"
 #include "common/shift/logistic_sample.h"
+#include "common/shift/sketch_noise.h"
 #include "common/transfer/product_sums.h"
 
 namespace fedgraft {
@@ -72,12 +73,11 @@ absl::StatusOr<SiteSketch> SiteSketch::Create(const Sketch& sketch,
     FG_RETURN_IF_ERROR(CheckRows(records.acquisition, "acquisition numbers", n,
                                  kAcquisitions));
   }
-  if (!records.devices.empty() &&
-      (!spec.has_devices ||
-       static_cast<int64_t>(records.devices.size()) != n)) {
+  if (spec.has_devices && !records.devices.empty() &&
+      static_cast<int64_t>(records.devices.size()) != n) {
     return absl::InvalidArgumentError(
-        absl::StrCat("sketch: expected ", spec.has_devices ? n : 0,
-                     " scanners or none, got ", records.devices.size()));
+        absl::StrCat("sketch: expected ", n, " scanners or none, got ",
+                     records.devices.size()));
   }
   std::vector<double> projected;
   if (is_projected) {
@@ -102,8 +102,22 @@ absl::StatusOr<std::vector<double>> SiteSketch::Sums(const Sketch& sketch) {
   if (layout.stage() == SketchStage::kSummary) {
     FG_RETURN_IF_ERROR(AddSummary(sketch, absl::MakeSpan(sums)));
     summary_ = sums;
+    sent_ = sums;
   }
   return sums;
+}
+
+absl::StatusOr<std::vector<uint64_t>> SiteSketch::NoisedWords(
+    const Sketch& sketch, RandomSource& random) {
+  FG_ASSIGN_OR_RETURN(const std::vector<double> sums, Sums(sketch));
+  const SketchLayout& layout = sketch.layout();
+  FG_ASSIGN_OR_RETURN(std::vector<uint64_t> words, PackSketch(layout, sums));
+  FG_RETURN_IF_ERROR(AddSketchNoise(layout, sketch.spec().noise_multiplier,
+                                    random, absl::MakeSpan(words)));
+  if (layout.stage() == SketchStage::kSummary) {
+    FG_ASSIGN_OR_RETURN(sent_, UnpackSketch(layout, words));
+  }
+  return words;
 }
 
 absl::Status SiteSketch::EnterSpace(const Sketch& sketch) {

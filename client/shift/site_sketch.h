@@ -6,6 +6,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
+#include "common/runtime/random_source.h"
 #include "common/shift/devices.h"
 #include "common/shift/sketch.h"
 #include "common/transfer/matrix_view.h"
@@ -37,6 +38,10 @@ class SiteSketch {
   // For the sketch's current stage, in its layout's order. REQUIRES: the sketch
   // is of the spec that Create saw, and not done.
   absl::StatusOr<std::vector<double>> Sums(const Sketch& sketch);
+  // The same as words, with noise of the spec's multiplier (sketch_noise.h).
+  // Errors as of Sums and AddSketchNoise. REQUIRES: as of Sums.
+  absl::StatusOr<std::vector<uint64_t>> NoisedWords(const Sketch& sketch,
+                                                    RandomSource& random);
 
   int64_t n() const { return static_cast<int64_t>(records_.labels.size()); }
   const SketchRecords& records() const { return records_; }
@@ -46,6 +51,8 @@ class SiteSketch {
   const std::vector<double>& embedding() const { return embedding_; }
   // What was returned for kSummary.
   const std::vector<double>& summary() const { return summary_; }
+  // What the pooled sums of kSummary hold of it: with noise, if it was added.
+  const std::vector<double>& sent() const { return sent_; }
 
  private:
   SiteSketch(SketchRecords records, std::vector<double> projected)
@@ -56,7 +63,7 @@ class SiteSketch {
   absl::Status AddSummary(const Sketch& sketch, absl::Span<double> sums);
 
   SketchRecords records_;
-  std::vector<double> projected_, space_, embedding_, summary_;
+  std::vector<double> projected_, space_, embedding_, summary_, sent_;
 };
 
 // The first `columns` of each row. REQUIRES: no more than there are.

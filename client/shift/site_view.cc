@@ -21,7 +21,7 @@ absl::StatusOr<SiteView> SiteView::Create(const Sketch& sketch,
                                           const SiteSketch& site) {
   FG_CHECK(sketch.done());
   const absl::Span<const double> pooled = sketch.summary();
-  FG_CHECK(site.summary().size() == pooled.size());
+  FG_CHECK(site.sent().size() == pooled.size());
   if (pooled[0] < kSketchSitesMin) {
     return absl::FailedPreconditionError(absl::StrCat(
         "shift tests: expected ", kSketchSitesMin,
@@ -30,7 +30,7 @@ absl::StatusOr<SiteView> SiteView::Create(const Sketch& sketch,
   SiteView view(sketch, site);
   view.others_.assign(pooled.begin(), pooled.end());
   for (size_t i = 0; i < view.others_.size(); ++i) {
-    view.others_[i] -= site.summary()[i];
+    view.others_[i] -= site.sent()[i];
   }
   const absl::Status status =
       CheckSketch(sketch.layout(), view.others_, kSketchSitesMin - 1,

@@ -23,7 +23,10 @@ void CheckExactStatistics(const Plan& plan, ConfigErrors& errors) {
     errors.Add("shift.every",
                absl::StrCat("found ", plan.shift.every,
                             ", whose exact sums of features carry no noise, "
-                            "with differential privacy; expected 0"));
+                            "with differential privacy; expected 0 (with noise "
+                            "looks find no head to compare by, docs/shift.md; "
+                            "fedgraft-client watch-data compares new images "
+                            "at a site and sends nothing)"));
   }
   if (plan.evaluation.compare_local) {
     errors.Add("evaluation.compare_local",

@@ -41,7 +41,8 @@ inline constexpr int kSketchSitesMin = 4;
 
 enum class Acquisition { kBrightness, kContrast, kNoise, kSharpness };
 inline constexpr int kAcquisitions = 4;
-inline constexpr double kAcquisitionMax = 65536;  // absolute; cut
+// Absolute; beyond any image's (client/data/acquisition.h). Cut.
+inline constexpr double kAcquisitionMax = 16;
 
 struct SketchSpec {
   int64_t feature_dim = 0;

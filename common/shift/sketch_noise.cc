@@ -28,13 +28,14 @@ absl::Status AddSketchNoise(const SketchLayout& layout, double noise_multiplier,
         std::ldexp(scale * part.record_norm, part.fraction_bits);
     const int shift = std::max(
         0, static_cast<int>(std::ceil(std::log2(deviation))) - kDeviationBits);
-    // Rounding moves each sum by up to half a step on either side of a record;
-    // counts are whole.
-    const double rounding =
-        part.fraction_bits > 0 || shift > 0
-            ? scale * std::sqrt(static_cast<double>(part.count))
-            : 0;
-    const double steps = std::ldexp(deviation, -shift) + rounding;
+    // Each rounding, to the words' grid (counts are whole) and to the noise's,
+    // moves a sum by up to half a step of its own on either side of a record.
+    const double roundings =
+        (part.fraction_bits > 0 ? std::ldexp(1.0, -shift) : 0) +
+        (shift > 0 ? 1 : 0);
+    const double steps =
+        std::ldexp(deviation, -shift) +
+        roundings * scale * std::sqrt(static_cast<double>(part.count));
     if (!(steps * steps <= static_cast<double>(DiscreteGaussian::kSigma2Max))) {
       return absl::InvalidArgumentError(absl::StrCat(
           "sketch noise: a multiplier of ", noise_multiplier, " is too large"));

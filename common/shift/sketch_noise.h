@@ -17,6 +17,9 @@ namespace fedgraft {
 // grid of at most 2^-20 deviations, on which the noise is drawn; what rounding
 // adds to the sensitivity is part of it. The number of sites stays as it is.
 //
+// Not hidden: that a site takes part, for which it has kSketchRecordsMin
+// records; what the last bits of the floating-point sums tell.
+//
 // A sketch of S stages costs S such mechanisms. INVALID_ARGUMENT: a multiplier
 // that is not above 0, or a number of words that is not the layout's.
 absl::Status AddSketchNoise(const SketchLayout& layout, double noise_multiplier,

@@ -8,12 +8,10 @@
 #include "client/shift/site_sketch.h"
 #include "client/shift/site_view.h"
 #include "common/shift/efficient_score.h"
-#include "common/shift/sketch_noise.h"
 #include "common/transfer/product_sums.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/shift/simulated_federation.h"
-#include "tests/support/sim_random.h"
 
 namespace fedgraft {
 namespace {
@@ -352,66 +350,6 @@ TEST(SketchTest, RefusesScannersOfOtherRecords) {
   EXPECT_TRUE(absl::IsInvalidArgument(status));
   EXPECT_THAT(std::string(status.message()),
               HasSubstr("expected 200 scanners or none, got 199"));
-}
-
-TEST(SketchNoiseTest, HasTheStatedDeviationAndLeavesTheNumberOfSites) {
-  Federation federation;
-  federation.Finish();
-  const auto& layout = federation.sketch().layout();
-  const std::vector<uint64_t> words =
-      PackSketch(layout, federation.sites()[0].summary()).value();
-  std::vector<uint64_t> noised = words;
-  testing::SimRandom random(5);
-  ASSERT_TRUE(AddSketchNoise(layout, 0.5, random, absl::MakeSpan(noised)).ok());
-  const auto before = UnpackSketch(layout, words).value();
-  const auto after = UnpackSketch(layout, noised).value();
-  EXPECT_EQ(after[0], before[0]);
-  for (const char* name : {"class_embedding", "information"}) {
-    const SketchPart& part = layout.Part(name);
-    double squares = 0;
-    for (int64_t i = part.begin; i < part.begin + part.count; ++i) {
-      squares += (after[i] - before[i]) * (after[i] - before[i]);
-    }
-    const double expected = 0.5 * layout.ScaledSensitivity() * part.record_norm;
-    EXPECT_NEAR(std::sqrt(squares / part.count) / expected, 1, 0.12) << name;
-  }
-  const absl::Status status = CheckSketch(layout, after, 1, 0.5);
-  EXPECT_TRUE(status.ok()) << status;
-}
-
-TEST(SketchNoiseTest, OneRecordChangesNoPartBeyondItsNorm) {
-  SimulationOptions options;
-  Federation federation(options);
-  while (federation.sketch().stage() != SketchStage::kSummary) {
-    ASSERT_TRUE(federation.sketch().Add(federation.Pool()).ok());
-  }
-  const auto& layout = federation.sketch().layout();
-  SimulatedRecords records = federation.records()[0];
-  const auto sums = [&](int64_t n) {
-    SimulatedRecords first = records;
-    first.labels.resize(n);
-    first.features.resize(n * options.feature_dim);
-    first.outputs.resize(n * options.num_classes);
-    first.acquisition.resize(n * kAcquisitions);
-    first.devices.resize(n);
-    SiteSketch site =
-        SiteSketch::Create(federation.sketch(), first.View(options)).value();
-    return site.Sums(federation.sketch()).value();
-  };
-  // The last record is as far out as any can be.
-  const int64_t n = options.records;
-  for (int64_t i = 0; i < options.feature_dim; ++i) {
-    records.features[(n - 1) * options.feature_dim + i] = i % 2 ? 1e6 : -1e6;
-  }
-  const std::vector<double> with = sums(n), without = sums(n - 1);
-  for (const SketchPart& part : layout.parts()) {
-    if (part.kind == SketchPartKind::kSites) continue;
-    double squares = 0;
-    for (int64_t i = part.begin; i < part.begin + part.count; ++i) {
-      squares += (with[i] - without[i]) * (with[i] - without[i]);
-    }
-    EXPECT_LE(std::sqrt(squares), part.record_norm * (1 + 1e-9)) << part.name;
-  }
 }
 
 }  // namespace

@@ -3,12 +3,12 @@
 // through ring words, pooled sums, the sites' tests and the aggregator's
 // report.
 //
-//   shift_calibration size|power|triage|alarms|onset|prior|transfer
+//   shift_calibration size|power|triage|alarms|onset|prior|transfer|noise
 //                     [runs [n [first]]]
 //
-// n: of size, power and triage, records a site, if not all of a list (0: all).
-// first: number of the first run, of which all random numbers follow. One line
-// a result, fields apart by spaces; docs/shift.md has the tables.
+// n: of size, power, triage and noise, records a site, if not all of a list (0:
+// all). first: number of the first run, of which all random numbers follow. One
+// line a result, fields apart by spaces; docs/shift.md has the tables.
 
 #include <algorithm>
 #include <cmath>
@@ -27,6 +27,7 @@
 #include "common/shift/efficient_score.h"
 #include "common/shift/label_shift.h"
 #include "common/shift/shift_tests.h"
+#include "tests/bench/experiments/shift_noise.h"
 #include "tests/shift/simulated_federation.h"
 
 namespace fedgraft {
@@ -350,6 +351,11 @@ void Transfer(int runs) {
   }
 }
 
+// shift_noise.h.
+void Noise(int runs) {
+  MeasureNoise(runs, first_run, RecordsOf({500, 2000, 10000}));
+}
+
 }  // namespace
 }  // namespace fedgraft
 
@@ -361,12 +367,13 @@ int main(int argc, char** argv) {
       {"alarms", {fedgraft::Alarms, 100}},
       {"onset", {fedgraft::Onset, 1000}},
       {"prior", {fedgraft::Prior, 200}},
-      {"transfer", {fedgraft::Transfer, 400}}};
+      {"transfer", {fedgraft::Transfer, 400}},
+      {"noise", {fedgraft::Noise, 100}}};
   const auto found = argc > 1 ? experiments.find(argv[1]) : experiments.end();
   if (found == experiments.end()) {
     std::fprintf(stderr,
                  "usage: shift_calibration "
-                 "size|power|triage|alarms|onset|prior|transfer "
+                 "size|power|triage|alarms|onset|prior|transfer|noise "
                  "[runs [n [first]]]\n");
     return 2;
   }
