@@ -75,9 +75,9 @@ absl::StatusOr<SiteSketch> SiteSketch::Create(const Sketch& sketch,
   }
   if (spec.has_devices && !records.devices.empty() &&
       static_cast<int64_t>(records.devices.size()) != n) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("sketch: expected ", n, " scanners or none, got ",
-                     records.devices.size()));
+    return absl::InvalidArgumentError(absl::StrCat("sketch: expected ", n,
+                                                   " scanners or none, got ",
+                                                   records.devices.size()));
   }
   std::vector<double> projected;
   if (is_projected) {

@@ -182,7 +182,7 @@ TEST(SketchSensitivityTest, NoRecordMovesSummaryBeyondItsBounds) {
   }
   Worst worst;
   AttackStage(sketch, worst);
-  EXPECT_EQ(worst.by_part.size(), 12);
+  EXPECT_EQ(worst.by_part.size(), 14);
   EXPECT_LE(worst.scaled, 1 + 1e-9);
   for (const auto& [part, norms] : worst.by_part) {
     EXPECT_LE(norms, 1 + 1e-9) << part;
