@@ -122,8 +122,8 @@ std::string Transfers(const ShiftReport& report) {
 std::string Alarms(const ShiftReport& report) {
   if (report.charts.empty()) return "";
   std::string text = absl::StrFormat(
-      "\nChanges over rounds (a run without any alarms with probability "
-      "%.2g)\n",
+      "\nChanges over rounds (a run in which nothing changes raises an alarm "
+      "with probability %.2g)\n",
       report.false_alarm_rate);
   if (report.alarms.empty()) return absl::StrCat(text, "none\n");
   for (const ShiftAlarm& alarm : report.alarms) {
