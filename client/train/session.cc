@@ -2,7 +2,6 @@
 
 #include <torch/torch.h>
 
-#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <optional>
@@ -13,25 +12,12 @@
 #include "client/data/feature_source.h"
 #include "client/data/preprocess.h"
 #include "client/data/splits.h"
-#include "client/train/activation_store.h"
-#include "client/train/compute.h"
-#include "client/train/drift.h"
-#include "client/train/ewc_run.h"
 #include "client/train/guard.h"
-#include "client/train/head_solving.h"
-#include "client/train/learner.h"
-#include "client/train/local_state.h"
 #include "client/train/path_io.h"
-#include "client/train/personal_model.h"
 #include "client/train/plan_learner.h"
 #include "client/train/progress_part.h"
-#include "client/train/record_weights.h"
-#include "client/train/run_statistics.h"
-#include "client/train/session_stores.h"
-#include "client/train/shift_look.h"
-#include "client/train/site_control_variate.h"
+#include "client/train/session_state.h"
 #include "client/train/site_model.h"
-#include "client/train/transfer_scalars.h"
 #include "common/base/status_macros.h"
 #include "common/config/identity.h"
 #include "common/config/rule_facts.h"
@@ -46,81 +32,6 @@ static_assert(std::endian::native == std::endian::little,
               "updates are written as little-endian floats");
 
 namespace fedgraft {
-
-namespace {
-
-// What this site's records alone come to: kept so that the next comparison
-// goes on from it.
-struct AloneModel {
-  int rounds = 0;
-  ParameterVector start;   // of the layout: where it began
-  ParameterVector values;  // of the trained layout
-};
-
-}  // namespace
-
-struct TrainerSession::State {
-  SessionConfig config;
-  const Clock& clock;
-  Compute compute;
-  std::optional<Preprocessor> preprocessor;
-  std::unique_ptr<Learner> learner;
-  std::unique_ptr<PosixFileStore> files;        // null: nothing is kept
-  std::unique_ptr<LocalState> local;            // null: no local tensors
-  std::unique_ptr<PersonalModel> personal;      // null: the plan asks for none
-  std::unique_ptr<SiteControlVariate> control;  // null: another rule
-  Digest layout_digest;                         // of what travels
-  std::unique_ptr<FeatureCache> cache;  // null: nothing is cached on disk
-  std::optional<SessionStores> stores;
-  std::optional<HeadSolving> solving;       // none: the plan has no solver
-  std::optional<EwcRun> ewc;                // none: the plan asks for none
-  std::optional<RunStatistics> statistics;  // none: the plan gathers none
-  std::optional<RecordWeights> weights;     // none: the plan never weighs
-  std::optional<ShiftLook> look;            // none: the plan has no looks
-  std::optional<AloneModel> alone;          // while comparisons follow
-
-  State(SessionConfig config, const Clock& clock)
-      : config(std::move(config)), clock(clock) {}
-
-  absl::Status SetUp();
-  absl::Status SetUpState(const SafetensorsFile& backbone);
-  absl::Status CheckLabels() const;
-  // The parameters of a trainable set.
-  absl::StatusOr<ParameterVector> ReadModel(const std::string& path) const;
-  absl::Status LoadLocal(int round);
-  absl::Status SaveLocal(int round);
-  absl::StatusOr<ParameterVector> Delta(ParameterVector before);
-  // Sees to the run's start for EWC; `model` is what this site trains from now.
-  absl::Status PrepareEwc(const ParameterVector& model,
-                          const ActivationStore& store, bool is_alone,
-                          const ProgressSink& progress);
-  absl::StatusOr<Trained> RunTrain(const Train& task,
-                                   const ProgressSink& progress);
-  absl::StatusOr<uint64_t> RunGather(const Gather& task,
-                                     const ProgressSink& progress);
-  absl::StatusOr<Sketched> RunSketch(const Sketch& task,
-                                     const ProgressSink& progress);
-  // The model as this site applies it: with its local tensors, and the head
-  // localised. For a model after `round` rounds of training.
-  absl::Status ApplyModel(ParameterVector model, int round,
-                          const ProgressSink& progress);
-  absl::StatusOr<Evaluated> RunEvaluate(const Evaluate& task,
-                                        const ProgressSink& progress);
-  // Of the backbone as the learner has it now against that of `initial`, whose
-  // values it has afterwards.
-  absl::StatusOr<std::map<std::string, double>> DriftFrom(
-      const ParameterVector& initial);
-  absl::Status SetInitial(const ParameterVector& initial);
-  // Trains `rounds` rounds from `initial` as if there were no other site.
-  absl::Status TrainAlone(ParameterVector initial, int rounds,
-                          const ProgressSink& progress);
-  // One round with this task's weights of records.
-  absl::StatusOr<Trained> TrainShared(const Train& task,
-                                      const ActivationStore& store,
-                                      const ProgressSink& progress);
-  // Whether the site has a model of its own after `round` rounds.
-  absl::StatusOr<bool> HasPersonal(int round) const;
-};
 
 absl::Status TrainerSession::State::SetUp() {
   FG_RETURN_IF_ERROR(CheckLabels());
@@ -416,99 +327,6 @@ absl::Status TrainerSession::State::ApplyModel(ParameterVector model, int round,
   }
   FG_RETURN_IF_ERROR(LoadLocal(round));
   return learner->SetValues(model);
-}
-
-absl::StatusOr<std::map<std::string, double>> TrainerSession::State::DriftFrom(
-    const ParameterVector& initial) {
-  FG_ASSIGN_OR_RETURN(const DriftProbe probe,
-                      DriftProbe::Create(learner->network(), compute,
-                                         *config.data, *preprocessor));
-  const DriftProbe::View now = probe.Look();
-  FG_RETURN_IF_ERROR(SetInitial(initial));
-  return Drift(probe.Look(), now);
-}
-
-absl::Status TrainerSession::State::TrainAlone(ParameterVector initial,
-                                               int rounds,
-                                               const ProgressSink& progress) {
-  FG_ASSIGN_OR_RETURN(ActivationStore * store,
-                      stores->Training(Part(progress, 0, 0.2)));
-  // As far as an earlier comparison came.
-  const bool goes_on = alone.has_value() && alone->rounds <= rounds;
-  if (goes_on) {
-    initial = alone->start;
-  } else if (solving.has_value()) {
-    FG_RETURN_IF_ERROR(solving->SolveAlone(initial, Part(progress, 0.2, 0.3)));
-  }
-  const absl::Cleanup end = [this] {
-    if (ewc.has_value()) ewc->EndAlone();
-  };
-  if (statistics.has_value()) statistics->UseOwn(*store);
-  FG_RETURN_IF_ERROR(
-      PrepareEwc(initial, *store, /*is_alone=*/true, Part(progress, 0.3, 0.3)));
-  FG_RETURN_IF_ERROR(goes_on ? learner->SetTrainedValues(alone->values)
-                             : SetInitial(initial));
-  const int first = goes_on ? alone->rounds + 1 : 1;
-  const double step = 0.7 / std::max(1, rounds - first + 1);
-  for (int round = first; round <= rounds; ++round) {
-    const double begin = 0.3 + step * (round - first);
-    FG_RETURN_IF_ERROR(
-        learner->TrainRound(round, *store, Part(progress, begin, begin + step))
-            .status());
-  }
-  if (config.plan.evaluation.compare_local_every == 0) return absl::OkStatus();
-  FG_ASSIGN_OR_RETURN(ParameterVector values, learner->TrainedValues());
-  alone = AloneModel{rounds, std::move(initial), std::move(values)};
-  return absl::OkStatus();
-}
-
-absl::StatusOr<TrainerSession::Evaluated> TrainerSession::State::RunEvaluate(
-    const Evaluate& task, const ProgressSink& progress) {
-  if (config.data->Samples(task.split).empty()) {
-    return absl::FailedPreconditionError(
-        absl::StrCat("the ", std::string(SplitName(task.split)),
-                     " split has no image here"));
-  }
-  FG_ASSIGN_OR_RETURN(ParameterVector model, ReadModel(task.model_path));
-  const double share = task.compare_local ? 0.2 : 1;
-  FG_ASSIGN_OR_RETURN(ActivationStore * store,
-                      stores->Images(task.split, Part(progress, 0, share / 2)));
-  FG_RETURN_IF_ERROR(ApplyModel(std::move(model), task.round,
-                                Part(progress, share / 2, share / 2)));
-  FG_ASSIGN_OR_RETURN(
-      Predictions predictions,
-      learner->Predict(*store, Part(progress, share / 2, share)));
-  Evaluated evaluated{EvaluationSums(predictions),
-                      SiteMetrics(predictions, "")};
-  const bool is_last = task.compare_local || task.round >= config.plan.rounds;
-  if (ewc.has_value() && is_last) {
-    FG_ASSIGN_OR_RETURN(auto forgetting,
-                        ewc->Scalars(*store, Part(progress, share, share)));
-    evaluated.scalars.merge(forgetting);
-  }
-  if (task.compare_local) {
-    FG_ASSIGN_OR_RETURN(ParameterVector initial,
-                        ReadModel(task.initial_model_path));
-    FG_ASSIGN_OR_RETURN(auto drift, DriftFrom(initial));
-    evaluated.scalars.merge(drift);
-    FG_RETURN_IF_ERROR(TrainAlone(std::move(initial), task.round,
-                                  Part(progress, share, 0.95)));
-    FG_ASSIGN_OR_RETURN(const Predictions local,
-                        learner->Predict(*store, Part(progress, 0.95, 1)));
-    evaluated.scalars.merge(SiteMetrics(local, "local_"));
-    FG_ASSIGN_OR_RETURN(
-        auto transfer,
-        TransferScalars(predictions, local, config.data->Samples(task.split),
-                        config.plan.seed));
-    evaluated.scalars.merge(transfer);
-  }
-  FG_ASSIGN_OR_RETURN(const bool has_personal, HasPersonal(task.round));
-  if (has_personal) {
-    FG_ASSIGN_OR_RETURN(predictions, personal->Predict(task.round, *store,
-                                                       Part(progress, 1, 1)));
-    evaluated.scalars.merge(SiteMetrics(predictions, "personal_"));
-  }
-  return evaluated;
 }
 
 TrainerSession::TrainerSession(std::unique_ptr<State> state)
