@@ -279,9 +279,8 @@ Digest Name(int batch) { return Sha256({static_cast<uint8_t>(batch)}); }
 
 WatchReport ReportOf(double p) {
   WatchReport report;
-  report.results.push_back({"features", {.p = p}});
-  report.results.push_back({"noise", {.p = 0.5}});
-  report.results.push_back({"contrast", {.p = 0.5}});
+  report.results = {
+      {"features", {.p = p}}, {"noise", {.p = 0.5}}, {"contrast", {.p = 0.5}}};
   return report;
 }
 
